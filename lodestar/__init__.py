@@ -1,0 +1,1 @@
+"""Lodestar: a written vision, kept all the way to a model in production."""

@@ -1,0 +1,69 @@
+"""Typed settings: declared once, read from YAML or the command line, unknown keys refused with the nearest known one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import UserError, nearest
+
+
+class Config(BaseModel):
+    """Base of every settings class: immutable, no unknown keys, field docstrings are the help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+    @classmethod
+    def parse(cls, data: Any, *, where: str | Path) -> Self:
+        """Validate `data` read from `where`; the first mistake becomes one `UserError` naming the field."""
+        if not isinstance(data, Mapping):
+            raise UserError(f"expected a mapping of fields, found {type(data).__name__}", where=where, fix="write `field: value` lines")
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise _as_user_error(error, cls, where) from None
+
+
+def _as_user_error(error: ValidationError, root: type[BaseModel], where: str | Path) -> UserError:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(root, first["loc"][:-1])
+        guess = nearest(str(first["loc"][-1]), known)
+        fix = f"did you mean {guess!r}" if guess else f"the known fields here are {', '.join(known)}" if known else "remove it"
+        return UserError(f"unknown field {path!r}", where=where, fix=fix)
+    if first["type"] == "missing":
+        return UserError(f"the field {path!r} is missing", where=where, fix="add it")
+    if first["type"] == "value_error":
+        # A check across fields wrote the sentence itself, remedy included.
+        prefix = f"in {path!r}: " if path else ""
+        return UserError(prefix + str(first["ctx"]["error"]), where=where)
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return UserError(f"the field {path!r} is {first['input']!r}: {message}", where=where, fix="correct the value")
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The field names of the settings class found by walking `path` from `model`; [] where the walk ends elsewhere."""
+    from typing import get_args
+
+    current: type[BaseModel] = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = current.model_fields.get(part)
+        if field is None:
+            continue  # a union's tag is part of the path, too
+        candidates: list[Any] = [field.annotation]
+        found = None
+        while candidates:
+            candidate = candidates.pop()
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                found = candidate
+            candidates.extend(get_args(candidate))
+        if found is None:
+            return []
+        current = found
+    return list(current.model_fields)

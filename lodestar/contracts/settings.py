@@ -1,0 +1,113 @@
+"""The settings of the lifecycle's steps, as they stand in venture.yaml and on the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .config import Config
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class DataSettings(Config):
+    """Where the records come from and how they are split (venture.yaml: `data`)."""
+
+    sources: list[str] = Field(min_length=1)
+    """Files, folders or globs, relative to venture.yaml; `builtin:NAME` for a source that Lodestar carries."""
+    exclude: list[str] = []
+    """Globs of paths to leave out."""
+    columns: dict[str, str] = {}
+    """The name of a field of the task's example → the column of the file that holds it, where they differ."""
+    splits: dict[Literal["train", "validation", "test"], list[str]] = {}
+    """Explicit files for a split, where the source has its own splits; sources not named here are split by hash."""
+    validation: Fraction = 0.05
+    """The share of records held out to steer training."""
+    test: Fraction = 0.05
+    """The share of records held out to judge the release."""
+    deduplicate: Literal["exact", "near", "no"] = "exact"
+    """`exact` drops records that are equal; `near` also those that share most of their word sequences (MinHash)."""
+    vocabulary: int = Field(8192, ge=257)
+    """The tokenizer's size: 256 bytes, the special tokens, and merges."""
+
+
+class ModelSettings(Config):
+    """The model's size (venture.yaml: `model`); `overrides` sets any field of ModelConfig by hand."""
+
+    size: Literal["tiny", "small", "medium", "large"] = "small"
+    """The dial that width, depth, heads, batch and learning rate derive from."""
+    context: int | None = Field(None, ge=8)
+    """Tokens that the model sees at once; derived from the size where absent."""
+    overrides: dict[str, Any] = {}
+    """Any field of ModelConfig, by name."""
+
+
+class TrainSettings(Config):
+    """How to train (venture.yaml: `train`); a field left out is derived from the size."""
+
+    tokens: int | None = Field(None, ge=1)
+    """The token budget; derived from the size and the data where absent."""
+    minutes: float | None = Field(None, gt=0)
+    """A limit on the wall time; the schedule ends when it is reached."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Tokens in one optimiser step."""
+    micro_batch_tokens: int | None = Field(None, ge=1)
+    """Tokens in one forward pass; the rest of the step is accumulated."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """`muon` orthogonalises the updates of the matrices (AdamW for the rest); `adamw` for everything."""
+    learning_rate: float | None = Field(None, gt=0)
+    """The peak learning rate; derived from the size and the optimiser where absent."""
+    schedule: Literal["cosine", "wsd", "constant"] = "wsd"
+    """The learning rate over the run: cosine, warm-up–stable–decay, or constant after the warm-up."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """The share of the steps in which the learning rate rises."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """The share of the steps in which it falls (wsd)."""
+    weight_decay: float = Field(0.1, ge=0)
+    """Decoupled weight decay, on matrices only."""
+    clip: float = Field(1.0, ge=0)
+    """The largest gradient norm; 0 leaves gradients as they are."""
+    dropout: Fraction | None = None
+    """The share of activations dropped in training; the task's own default where absent."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """The precision of the matrix products; `auto` takes bf16 where the machine computes it fast."""
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """torch.compile; `auto` takes it on a GPU, where it is measured to pay."""
+    ema: Fraction | None = None
+    """The decay of an exponential moving average of the weights, kept and used for evaluation where set."""
+    evaluate_every: int | None = Field(None, ge=1)
+    """Steps between evaluations on the validation split; ten in a run where absent."""
+    checkpoint_every: int | None = Field(None, ge=1)
+    """Steps between checkpoints; with each evaluation where absent."""
+    keep: int = Field(2, ge=1)
+    """The newest checkpoints that are kept."""
+    on_spike: Literal["rewind", "stop"] = "rewind"
+    """After a NaN or a loss spike: go back to the last checkpoint and skip the batches, or stop."""
+    seed: int = 0
+    """The seed that every random draw of the run derives from."""
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> TrainSettings:
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise ValueError(
+                f"warmup ({self.warmup}) and decay ({self.decay}) are shares of the same steps and sum to more than 1; lower one"
+            )
+        if self.batch_tokens and self.micro_batch_tokens and self.micro_batch_tokens > self.batch_tokens:
+            raise ValueError(f"micro_batch_tokens ({self.micro_batch_tokens}) is larger than batch_tokens ({self.batch_tokens}); lower it")
+        return self
+
+
+class EvaluateSettings(Config):
+    """How to measure (venture.yaml: `evaluate`)."""
+
+    split: Literal["validation", "test"] = "test"
+    """The records to measure on."""
+    examples: int | None = Field(None, ge=1)
+    """At most so many records, chosen by the seed; all where absent. The scorecard says how many."""
+    resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples behind each interval."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """The interval's level."""
+    seed: int = 0
+    """The seed of the resampling and of sampled completions."""

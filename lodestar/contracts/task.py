@@ -1,0 +1,130 @@
+"""What an application is. Each file in `lodestar/tasks/` holds one `Task`; the file's name is the task's name.
+
+A value's way: file → example → `encode` → batch → `loss` → checkpoint → `measure` → scorecard → `answer`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from .config import Config
+from .language import Words
+from .score import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from .tokenizer import Tokenizer
+
+Batch = Mapping[str, "Tensor"]
+"""Tensors by name.
+
+Packed (rows without padding, for token streams): `tokens`, `targets` (B, T; -100 where nothing is to be learnt), and, where a
+row holds more than one document, `document_ids` and `positions` (B, T).
+Padded (one example a row): `tokens`, `attention_mask` (B, T; True on real tokens), and each scalar field of the example (B,).
+"""
+
+IGNORE = -100
+"""The target that the loss skips, as in torch's cross-entropy."""
+
+
+class Example(Config):
+    """Base of a task's record as its user writes it; the file formats follow from its fields."""
+
+
+class Loader(Protocol):
+    """Batches, for ever and in a fixed order; its state is part of the checkpoint."""
+
+    def next_batch(self) -> Batch: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Task(ABC):
+    """One application, the whole way from record to answer.
+
+    A task is created with its `options` (venture.yaml: `options`) and learns its `state` (a label set, say) from the training
+    examples in `fit`; both are JSON and travel with the data, the checkpoint and the release.
+    """
+
+    name: ClassVar[str] = ""
+    """The file's name with hyphens, set when the task is found."""
+    words: ClassVar[Words]
+    """What the task does, in one sentence."""
+    example: ClassVar[type[Example]]
+    metrics: ClassVar[tuple[Metric, ...]]
+    """The first one is the headline."""
+    batching: ClassVar[Literal["packed", "padded"]]
+    endpoint: ClassVar[Literal["completions", "classify"]]
+    """The HTTP route, and the page, that serve it."""
+    template: ClassVar[Mapping[str, Any]]
+    """venture.yaml of `lodestar new --template NAME`, less the name."""
+
+    def __init__(self, options: Mapping[str, Any] | None = None, state: Mapping[str, Any] | None = None) -> None:
+        self.options = dict(options or {})
+        self.state: dict[str, Any] = dict(state or {})
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON that `lodestar.tasks.load` makes this task from again."""
+        return {"task": self.name, "options": self.options, "state": self.state}
+
+    # Data
+
+    @classmethod
+    @abstractmethod
+    def sample(cls) -> Sequence[Example]:
+        """A tiny data set of the project's own, in English and Chinese, so that the task runs with no other data."""
+
+    @abstractmethod
+    def texts(self, example: Any) -> Iterator[str]:
+        """The texts of an example that the tokenizer is trained on."""
+
+    def fit(self, examples: Iterable[Any]) -> None:  # noqa: B027 - most tasks have nothing to learn here
+        """Learn `state` from the training examples; raise `UserError` where they cannot train the task."""
+
+    @abstractmethod
+    def encode(self, example: Any, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
+        """`tokens`, other sequences of the same length, and scalars."""
+
+    # Model
+
+    @abstractmethod
+    def architecture(self) -> Mapping[str, Any]:
+        """The fields of ModelConfig that the task decides (`architecture`, say); the size decides the rest."""
+
+    @abstractmethod
+    def build(self, config: Any) -> nn.Module:
+        """A `ModelConfig` → the module to train, with its heads."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The summed loss in nats (a scalar with gradient) and the number of terms in it (a scalar)."""
+
+    # Quality
+
+    @abstractmethod
+    def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Columns that `metrics` compute from, one row an example, in the order given."""
+
+    @abstractmethod
+    def baseline(self, train: Sequence[Any], examples: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:
+        """The name of the simplest method worth beating, and its columns on `examples`, of the same form as `measure`'s."""
+
+    # Product
+
+    @abstractmethod
+    def request(self, example: Any) -> dict[str, Any]:
+        """The request of a user whose record this is: what `answer` and the HTTP route take."""
+
+    @abstractmethod
+    def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The response to one request; what is served equals what this returns."""
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's weights are."""
+    return next(model.parameters()).device

@@ -1,0 +1,1 @@
+"""Step 4: metrics with intervals, baselines, paired comparisons, scorecards."""

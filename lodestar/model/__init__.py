@@ -1,0 +1,1 @@
+"""The Transformer and nothing else: torch and the standard library only."""

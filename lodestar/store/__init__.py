@@ -1,0 +1,1 @@
+"""What must last: durable atomic files, content-addressed artefacts, the ledger."""

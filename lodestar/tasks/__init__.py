@@ -1,0 +1,1 @@
+"""One file an application; a task is found by listing this folder."""

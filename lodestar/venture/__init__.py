@@ -1,0 +1,1 @@
+"""The founder's flow, one file a stage. Reads records, not tensors."""

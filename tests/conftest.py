@@ -1,0 +1,28 @@
+"""What every test shares: the place of the real data sets, and one thread a process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets; its absence skips a test, but fails it in CI."""
+    folder = Path(os.environ.get("LODESTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        message = f"no data sets at {folder}; set LODESTAR_DATA to the folder that holds them"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Test processes share the cores: one torch thread each."""
+    import torch
+
+    torch.set_num_threads(1)
