@@ -1,1 +1,4 @@
-"""The Transformer and nothing else: torch and the standard library only."""
+"""The Transformer and nothing else: torch and the standard library only.
+
+Read in this order: config, attention (the formula), positions, blocks, transformer, cache, generate.
+"""

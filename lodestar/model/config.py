@@ -66,6 +66,10 @@ class ModelConfig:
     """Biases in linear layers and layer norms."""
     tied_embeddings: bool = True
     """The output projection is the token embedding transposed (Press and Wolf 2017)."""
+    scaled_embeddings: bool = False
+    """Token embeddings times √width before positions are added, as in 2017."""
+    initial_std: float = 0.02
+    """Standard deviation of the initial weights; of those that write to the residual stream, divided by √(sublayers)."""
     dropout: float = 0.0
     """Of embeddings and sublayer outputs, in training."""
 

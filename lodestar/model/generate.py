@@ -1,0 +1,128 @@
+"""Decoding with the cache, and the one sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import Tensor
+
+from .cache import KVCache
+from .transformer import Transformer
+
+
+def sample(
+    logits_BV: Tensor,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Choose the next token of each row, (B,).
+
+    Args:
+        temperature: 0 takes the likeliest token; otherwise logits are divided by it.
+        top_k: only the k likeliest tokens can be drawn.
+        top_p: only the likeliest tokens that together reach this probability (Holtzman et al. 2020), always at least one.
+        generator: the source of the draw.
+    """
+    if temperature == 0.0:
+        return logits_BV.argmax(-1)
+    logits_BV = logits_BV.float() / temperature
+    if top_k is not None and top_k < logits_BV.shape[-1]:
+        smallest = logits_BV.topk(top_k, dim=-1).values[:, -1:]
+        logits_BV = logits_BV.masked_fill(logits_BV < smallest, -torch.inf)
+    if top_p is not None and top_p < 1.0:
+        ordered, order = logits_BV.sort(dim=-1, descending=True)
+        probabilities = ordered.softmax(-1)
+        before = probabilities.cumsum(-1) - probabilities  # what the likelier tokens already reach
+        logits_BV = logits_BV.masked_fill((before >= top_p).scatter(-1, order, before >= top_p), -torch.inf)
+    return torch.multinomial(logits_BV.softmax(-1), 1, generator=generator).squeeze(-1)
+
+
+@torch.inference_mode()
+def stream(
+    model: Transformer,
+    tokens: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+    stop_ids: Collection[int] = (),
+    attention_mask: Tensor | None = None,
+    source_tokens: Tensor | None = None,
+    source_mask: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """The next token of each row, (B,), one step at a time; ends once every row has drawn one of `stop_ids`.
+
+    A row that has stopped repeats its stop token until the others have, too. What does not fit the context is not asked for: the
+    caller sees the limit as a ValueError before the first step.
+
+    Args:
+        model: a decoder or an encoder-decoder, in eval mode.
+        tokens: the prompt, (B, T), T ≥ 1; shorter rows are padded on the left.
+        attention_mask: (B, T), False on the padding; None where there is none.
+        source_tokens, source_mask: what an encoder-decoder reads, (B, S).
+        seed: of the draws; None draws afresh.
+    """
+    batch, length = tokens.shape
+    if length + max_new_tokens > model.config.context:
+        raise ValueError(
+            f"a prompt of {length} tokens and {max_new_tokens} new ones exceed the context of {model.config.context}; shorten one of them"
+        )
+    device, dtype = tokens.device, model.embedding.weight.dtype
+    generator = None
+    if temperature > 0.0:
+        generator = torch.Generator(device)
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+    memory = None if source_tokens is None else model.encode(source_tokens, source_mask)
+    cache = KVCache(model.config, batch, length + max_new_tokens, dtype=dtype, device=device)
+    positions = None
+    if attention_mask is not None:
+        positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+    stops = torch.tensor(sorted(stop_ids), device=device)
+    stopped = torch.zeros(batch, dtype=torch.bool, device=device)
+    for _ in range(max_new_tokens):
+        hidden = model.hidden(
+            tokens, positions=positions, attention_mask=attention_mask, memory=memory, source_mask=source_mask, cache=cache
+        )
+        drawn = sample(model.logits(hidden[:, -1]), temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        if len(stops):
+            drawn = torch.where(stopped, tokens[:, -1], drawn)
+            stopped = stopped | torch.isin(drawn, stops)
+        yield drawn
+        if len(stops) and bool(stopped.all()):
+            return
+        tokens = drawn[:, None]
+        if attention_mask is not None and positions is not None:
+            attention_mask = torch.cat((attention_mask, torch.ones_like(attention_mask[:, :1])), dim=1)
+            positions = positions[:, -1:] + 1
+
+
+def generate(
+    model: Transformer,
+    tokens: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+    stop_ids: Collection[int] = (),
+    attention_mask: Tensor | None = None,
+    source_tokens: Tensor | None = None,
+    source_mask: Tensor | None = None,
+) -> Tensor:
+    """The new tokens, (B, at most max_new_tokens); greedy unless told. The arguments are those of `stream`."""
+    steps = stream(
+        model, tokens, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop_ids=stop_ids,
+        attention_mask=attention_mask, source_tokens=source_tokens, source_mask=source_mask,
+    )  # fmt: skip
+    drawn = list(steps)
+    return torch.stack(drawn, dim=1) if drawn else tokens[:, :0]
