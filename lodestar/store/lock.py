@@ -1,0 +1,80 @@
+"""One writer at a time: a lock on a folder that names its holder, and that a dead holder cannot keep."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..contracts.clock import timestamp
+from ..contracts.errors import UserError
+from .files import writing
+
+LOCK_FILE = "lock"
+
+_held: set[int] = set()
+"""The descriptors of this process's locks, and of those it is asking for."""
+
+
+@contextmanager
+def hold(folder: Path | str, purpose: str) -> Iterator[None]:
+    """Hold `folder` alone; the kernel lets go when the process ends, however it ends.
+
+    Args:
+        folder: made where missing. The lock is the file `lock` in it, which stays.
+        purpose: what for, in a few words ("train"); told to whoever comes second.
+
+    Raises:
+        UserError: another process holds it; the sentence names its command, process, machine and since when.
+    """
+    path = Path(folder) / LOCK_FILE
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    _held.add(handle)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"in use by {_holder(handle)}", where=folder, fix="wait for it to finish, or stop it") from None
+        with writing(path):
+            _describe(handle, purpose)
+        try:
+            yield
+        finally:
+            if handle in _held:
+                os.ftruncate(handle, 0)
+    finally:
+        if handle in _held:  # not in a forked child, which has let go already
+            _held.remove(handle)
+            os.close(handle)
+
+
+def _describe(handle: int, purpose: str) -> None:
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    holder = {"purpose": purpose, "command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": timestamp()}
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(holder, ensure_ascii=False).encode(), 0)
+
+
+def _holder(handle: int) -> str:
+    try:
+        holder = json.loads(os.pread(handle, 65536, 0))
+        return f"{holder['purpose']!r} (`{holder['command']}`, process {holder['pid']} on {holder['host']}, since {holder['since']})"
+    except (ValueError, KeyError):
+        return "another process, which is just starting or ending"
+
+
+def _release_in_child() -> None:
+    """A forked worker shares the lock; it lets go at once, so that a killed parent's workers do not keep it."""
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_release_in_child)
