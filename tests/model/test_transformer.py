@@ -1,0 +1,389 @@
+"""The Transformer against its formulas, written out plainly in float64."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lodestar.model.attention import Mask, attend, make_mask
+from lodestar.model.cache import KVCache
+from lodestar.model.config import ModelConfig
+from lodestar.model.positions import rotary_tables, rotate, sinusoids
+from lodestar.model.transformer import Transformer, meta_transformer
+
+# --- the reference: one head, one query at a time, float64 ------------------------------------------------------------------------
+
+
+def reference_attention(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, allowed_BTS: Tensor) -> Tensor:
+    """softmax(QKᵀ/√d_k)·V with loops over rows, heads and queries; `allowed_BTS` True where the query sees the key."""
+    batch, heads, queries, width = q_BHTD.shape
+    group = heads // k_BGSD.shape[1]
+    out = torch.zeros_like(q_BHTD, dtype=torch.float64)
+    for b in range(batch):
+        for h in range(heads):
+            keys, values = k_BGSD[b, h // group].double(), v_BGSD[b, h // group].double()
+            for t in range(queries):
+                seen = allowed_BTS[b, t].nonzero().flatten()
+                weights = torch.exp(keys[seen] @ q_BHTD[b, h, t].double() / math.sqrt(width))
+                out[b, h, t] = (weights / weights.sum()) @ values[seen]
+    return out
+
+
+def reference_allowed(batch: int, queries: int, keys: int, causal: bool, window: int | None, documents: Any, real: Any) -> Tensor:
+    allowed = torch.zeros(batch, queries, keys, dtype=torch.bool)
+    for b in range(batch):
+        for t in range(queries):
+            at = keys - queries + t
+            for s in range(keys):
+                seen = (not causal or s <= at) and (window is None or abs(at - s) < window)
+                seen = seen and (documents is None or bool(documents[b, t] == documents[b, s]))
+                seen = seen and (real is None or bool(real[b, s]))
+                allowed[b, t, s] = seen or s == at
+    return allowed
+
+
+class Reference:
+    """The forward pass of a Transformer from its state dict, in float64, nothing fused, nothing shared with the model's code."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.c = model.config
+        self.w = {name: value.detach().double() for name, value in model.state_dict().items()}
+
+    def linear(self, x: Tensor, name: str) -> Tensor:
+        y = x @ self.w[f"{name}.weight"].T
+        return y + self.w[f"{name}.bias"] if f"{name}.bias" in self.w else y
+
+    def norm(self, x: Tensor, name: str) -> Tensor:
+        if self.c.norm == "layer":
+            x = x - x.mean(-1, keepdim=True)
+        return self.rms(x, name) + self.w.get(f"{name}.bias", 0.0)
+
+    def rms(self, x: Tensor, name: str) -> Tensor:
+        return x / (x.pow(2).mean(-1, keepdim=True) + self.c.norm_epsilon).sqrt() * self.w[f"{name}.weight"]
+
+    def rotary(self, x: Tensor, positions: Tensor) -> Tensor:
+        half = x.shape[-1] // 2
+        out = x.clone()
+        for i in range(half):
+            angle = positions.double()[:, None, :] * self.c.rotary_base ** (-2 * i / x.shape[-1])
+            out[..., i] = x[..., i] * angle.cos() - x[..., i + half] * angle.sin()
+            out[..., i + half] = x[..., i + half] * angle.cos() + x[..., i] * angle.sin()
+        return out
+
+    def attention(self, x: Tensor, source: Tensor, name: str, allowed: Tensor, positions: Tensor | None) -> Tensor:
+        def split(y: Tensor) -> Tensor:
+            return y.unflatten(-1, (-1, self.c.head_size)).transpose(1, 2)
+
+        q, k, v = (
+            split(self.linear(x, f"{name}.query")),
+            split(self.linear(source, f"{name}.key")),
+            split(self.linear(source, f"{name}.value")),
+        )
+        if self.c.qk_norm:
+            q, k = self.rms(q, f"{name}.query_norm"), self.rms(k, f"{name}.key_norm")
+        if positions is not None and self.c.position == "rotary":
+            q, k = self.rotary(q, positions), self.rotary(k, positions)
+        return self.linear(reference_attention(q, k, v, allowed).transpose(1, 2).flatten(2), f"{name}.output")
+
+    def feed_forward(self, x: Tensor, name: str) -> Tensor:
+        up = self.linear(x, f"{name}.up")
+        if self.c.feed_forward == "swiglu":
+            gate = self.linear(x, f"{name}.gate")
+            return self.linear(gate / (1 + torch.exp(-gate)) * up, f"{name}.down")
+        if self.c.feed_forward == "gelu":
+            return self.linear(up * 0.5 * (1 + torch.erf(up / math.sqrt(2))), f"{name}.down")
+        return self.linear(up.clamp(min=0) ** 2, f"{name}.down")
+
+    def stack(
+        self, name: str, tokens: Tensor, allowed: Tensor, positions: Tensor, memory: Any = None, source_allowed: Any = None
+    ) -> Tensor:
+        x = self.w["embedding.weight"][tokens]
+        if self.c.scaled_embeddings:
+            x = x * math.sqrt(self.c.width)
+        if self.c.position == "learned":
+            x = x + self.w[f"{name}.learned.weight"][positions]
+        if self.c.position == "sinusoidal":
+            columns = torch.arange(self.c.width, dtype=torch.float64)
+            angle = positions.double()[..., None] / 10_000 ** (2 * (columns // 2) / self.c.width)
+            x = x + torch.where(columns % 2 == 0, angle.sin(), angle.cos())
+        depth = self.c.decoder_layers if name == "decoder" else self.c.encoder_layers
+        for i in range(depth):
+            block = f"{name}.blocks.{i}"
+            x = self.residual(x, f"{block}.attention_norm", lambda y, b=block: self.attention(y, y, f"{b}.attention", allowed, positions))
+            if memory is not None:
+                x = self.residual(
+                    x, f"{block}.cross_norm", lambda y, b=block: self.attention(y, memory, f"{b}.cross_attention", source_allowed, None)
+                )
+            x = self.residual(x, f"{block}.feed_forward_norm", lambda y, b=block: self.feed_forward(y, f"{b}.feed_forward"))
+        return self.norm(x, f"{name}.norm") if self.c.norm_place == "pre" else x
+
+    def residual(self, x: Tensor, norm: str, f: Any) -> Tensor:
+        return x + f(self.norm(x, norm)) if self.c.norm_place == "pre" else self.norm(x + f(x), norm)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.w["embedding.weight" if self.c.tied_embeddings else "output.weight"].T
+
+
+# --- strategies -------------------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def configs(draw: st.DrawFn, architecture: str | None = None) -> ModelConfig:
+    kv_heads, group = draw(st.sampled_from([1, 2, 3])), draw(st.sampled_from([1, 2]))
+    heads = kv_heads * group
+    head_width = draw(st.sampled_from([2, 4, 6]))
+    own_width = draw(st.booleans())
+    architecture = architecture or draw(st.sampled_from(["decoder", "encoder", "encoder-decoder"]))
+    return ModelConfig(
+        vocabulary_size=draw(st.sampled_from([5, 17])),
+        width=draw(st.sampled_from([6, 10, 16])) if own_width else heads * head_width,
+        depth=draw(st.sampled_from([1, 2])),
+        decoder_depth=draw(st.sampled_from([None, 1, 3])) if architecture == "encoder-decoder" else None,
+        heads=heads,
+        key_value_heads=kv_heads,
+        head_width=head_width if own_width else None,
+        context=draw(st.sampled_from([9, 12])),
+        architecture=architecture,  # type: ignore[arg-type]
+        position=draw(st.sampled_from(["rotary", "learned", "sinusoidal", "none"])),
+        rotary_base=draw(st.sampled_from([100.0, 10_000.0])),
+        norm=draw(st.sampled_from(["rms", "layer"])),
+        norm_place=draw(st.sampled_from(["pre", "post"])),
+        feed_forward=draw(st.sampled_from(["gelu", "swiglu", "relu2"])),
+        feed_forward_width=draw(st.sampled_from([None, 7])),
+        qk_norm=draw(st.booleans()),
+        window=draw(st.sampled_from([None, 1, 3, 50])),
+        bias=draw(st.booleans()),
+        tied_embeddings=draw(st.booleans()),
+        scaled_embeddings=draw(st.booleans()),
+        initial_std=0.5,  # large, so that every part matters to the output
+    )
+
+
+def random_model(config: ModelConfig, seed: int) -> Transformer:
+    """Every parameter random, norms and biases, too, so that none can be forgotten."""
+    torch.manual_seed(seed)
+    model = Transformer(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.4)
+            if parameter.ndim == 1:
+                parameter.add_(1.0)
+    return model.eval().double()
+
+
+# --- attention --------------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_attention_is_the_formula(data: st.DataObject) -> None:
+    integers = st.integers(1, 7)
+    batch, groups, group, width = (
+        data.draw(st.integers(1, 2)),
+        data.draw(st.integers(1, 2)),
+        data.draw(st.integers(1, 3)),
+        data.draw(integers),
+    )
+    keys = data.draw(integers)
+    queries = data.draw(st.integers(1, keys))
+    causal, window = data.draw(st.booleans()), data.draw(st.sampled_from([None, 1, 2, 4]))
+    real = data.draw(st.booleans())
+    documents = queries == keys and data.draw(st.booleans())
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    q = torch.randn(batch, groups * group, queries, width, dtype=torch.float64)
+    k, v = torch.randn(2, batch, groups, keys, width, dtype=torch.float64)
+    document_ids = torch.randint(0, 3, (batch, queries)).sort(-1).values if documents else None
+    real_BS = torch.rand(batch, keys) < 0.7 if real else None
+    mask = make_mask(queries, keys, causal=causal, window=window, document_ids_BT=document_ids, attention_mask_BS=real_BS)
+    allowed = reference_allowed(batch, queries, keys, causal, window, document_ids, real_BS)
+    torch.testing.assert_close(attend(q, k, v, mask), reference_attention(q, k, v, allowed), rtol=1e-10, atol=1e-12)
+
+
+def test_attention_of_two_tokens_by_hand() -> None:
+    # d_k = 1; the second query sees scores 0 and ln 3, so weights 1/4 and 3/4.
+    q, k = torch.tensor([[[[0.0], [1.0]]]]), torch.tensor([[[[0.0], [math.log(3.0)]]]])
+    v = torch.tensor([[[[4.0], [8.0]]]])
+    torch.testing.assert_close(attend(q, k, v, Mask(causal=True)).flatten(), torch.tensor([4.0, 7.0]))
+
+
+def test_attention_gradient_is_the_formulas() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    allowed = reference_allowed(1, 5, 5, True, None, None, None)
+    direction = torch.randn(1, 2, 5, 4, dtype=torch.float64)
+    ours = torch.autograd.grad((attend(q, k, v, Mask(causal=True)) * direction).sum(), (q, k, v))
+    scores = (q @ k.transpose(-1, -2) / 2.0).masked_fill(~allowed[:, None], -torch.inf)
+    theirs = torch.autograd.grad((scores.softmax(-1) @ v * direction).sum(), (q, k, v))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+# --- positions --------------------------------------------------------------------------------------------------------------------
+
+
+def test_rotary_scores_depend_on_distance_alone() -> None:
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
+    cos, sin = (table.double() for table in rotary_tables(64, 8, 10_000.0))
+
+    def score(at: int, to: int) -> float:
+        return float((rotate(q, cos[at : at + 1], sin[at : at + 1]) * rotate(k, cos[to : to + 1], sin[to : to + 1])).sum())
+
+    assert score(5, 2) == pytest.approx(score(40, 37), rel=1e-4)  # the tables are float32
+    assert score(5, 2) != pytest.approx(score(5, 3), rel=1e-2)
+
+
+def test_sinusoids_by_hand() -> None:
+    table = sinusoids(3, 4)
+    torch.testing.assert_close(table[0], torch.tensor([0.0, 1.0, 0.0, 1.0]))
+    torch.testing.assert_close(table[2], torch.tensor([math.sin(2), math.cos(2), math.sin(0.02), math.cos(0.02)]))
+
+
+# --- the whole model --------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(configs(), st.integers(0, 10_000), st.booleans(), st.booleans())
+def test_forward_is_the_formula(config: ModelConfig, seed: int, with_documents: bool, with_padding: bool) -> None:
+    model, reference = random_model(config, seed), Reference(random_model(config, seed))
+    batch, length, source_length = 2, 7, 5
+    tokens = torch.randint(0, config.vocabulary_size, (batch, length))
+    document_ids = torch.tensor([[0, 0, 1, 1, 1, 2, 2], [0] * 7]) if with_documents else None
+    positions = torch.tensor([[0, 1, 0, 1, 2, 0, 1], list(range(7))]) if with_documents else None
+    real = torch.tensor([[True] * 7, [True] * 4 + [False] * 3]) if with_padding else None
+    at = positions if positions is not None else torch.arange(length).expand(batch, -1)
+    allowed = reference_allowed(batch, length, length, config.architecture != "encoder", config.window, document_ids, real)
+    common: dict[str, Any] = {"positions": positions, "document_ids": document_ids, "attention_mask": real}
+    if config.architecture == "encoder":
+        ours, theirs = model(tokens, **common), reference.stack("encoder", tokens, allowed, at)
+    elif config.architecture == "decoder":
+        ours, theirs = model(tokens, **common), reference.logits(reference.stack("decoder", tokens, allowed, at))
+    else:
+        source = torch.randint(0, config.vocabulary_size, (batch, source_length))
+        source_real = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+        seen = reference_allowed(batch, source_length, source_length, False, config.window, None, source_real)
+        memory = reference.stack("encoder", source, seen, torch.arange(source_length).expand(batch, -1))
+        cross = source_real[:, None, :].expand(-1, length, -1)
+        ours = model(tokens, source_tokens=source, source_mask=source_real, **common)
+        theirs = reference.logits(reference.stack("decoder", tokens, allowed, at, memory, cross))
+    # Rotary tables and sinusoids are float32, hence not 1e-12.
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    configs().filter(lambda config: config.architecture != "encoder"),
+    st.integers(0, 10_000),
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+)
+def test_incremental_decoding_equals_the_full_forward(config: ModelConfig, seed: int, chunks: list[int]) -> None:
+    model = random_model(config, seed)
+    length = min(sum(chunks), config.context)
+    tokens = torch.randint(0, config.vocabulary_size, (2, length))
+    given_source: dict[str, Any] = {}
+    if config.architecture == "encoder-decoder":
+        source = torch.randint(0, config.vocabulary_size, (2, 4))
+        source_mask = torch.tensor([[True] * 4, [True, True, False, False]])
+        given_source = {"memory": model.encode(source, source_mask), "source_mask": source_mask}
+    cache = KVCache(config, 2, length, dtype=torch.float64)
+    parts, start = [], 0
+    for size in chunks:
+        if start < length:
+            parts.append(model(tokens[:, start : start + size], cache=cache, **given_source))
+            start += size
+    torch.testing.assert_close(torch.cat(parts, 1), model(tokens, **given_source), rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(configs())
+def test_parameter_count_is_the_closed_form(config: ModelConfig) -> None:
+    assert meta_transformer(config).parameter_count() == config.parameter_count()
+
+
+def test_parameter_count_of_gpt2_is_the_published_one() -> None:
+    gpt2 = ModelConfig(50257, width=768, depth=12, heads=12, context=1024, position="learned", norm="layer", feed_forward="gelu", bias=True)
+    assert gpt2.parameter_count() == 124_439_808  # Radford et al. 2019, as counted for the released weights
+
+
+def test_packed_documents_are_computed_as_if_alone() -> None:
+    model = random_model(ModelConfig(17, width=12, depth=2, heads=3, context=16, qk_norm=True), seed=1)
+    first, second = torch.randint(0, 17, (1, 5)), torch.randint(0, 17, (1, 4))
+    packed = model(
+        torch.cat((first, second), 1),
+        document_ids=torch.tensor([[0] * 5 + [1] * 4]),
+        positions=torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3]]),
+    )
+    torch.testing.assert_close(packed, torch.cat((model(first), model(second)), 1))
+
+
+def test_padding_on_either_side_changes_no_real_token() -> None:
+    config = ModelConfig(17, width=12, depth=2, heads=3, context=16)
+    decoder, tokens = random_model(config, seed=2), torch.randint(0, 17, (1, 5))
+    padded, real = torch.cat((torch.zeros(1, 3, dtype=torch.long), tokens), 1), torch.tensor([[False] * 3 + [True] * 5])
+    left = decoder(padded, attention_mask=real, positions=torch.tensor([[0, 0, 0, 0, 1, 2, 3, 4]]))
+    assert torch.isfinite(left).all()
+    torch.testing.assert_close(left[:, 3:], decoder(tokens))
+
+
+def test_initial_variance_of_the_residual_stream_does_not_grow_with_depth() -> None:
+    def spread(depth: int) -> float:
+        torch.manual_seed(0)
+        model = Transformer(ModelConfig(64, width=64, depth=depth, heads=4, context=32, position="none", feed_forward="gelu"))
+        seen = []
+        assert model.decoder is not None
+        model.decoder.norm.register_forward_pre_hook(lambda _module, arguments: seen.append(arguments[0]))
+        model(torch.randint(0, 64, (4, 32)))
+        return float(seen[0].detach().std())
+
+    assert spread(32) < 1.3 * spread(2)
+
+
+def test_same_seed_same_model_and_dropout_only_in_training() -> None:
+    config = ModelConfig(17, width=12, depth=2, heads=3, context=16, dropout=0.5)
+    torch.manual_seed(3)
+    first = Transformer(config)
+    torch.manual_seed(3)
+    second = Transformer(config)
+    tokens = torch.randint(0, 17, (1, 5))
+    torch.testing.assert_close(first.eval()(tokens), second.eval()(tokens), rtol=0, atol=0)
+    assert not torch.equal(first.train()(tokens), second.train()(tokens))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"heads": 5}, "heads (5) does not divide width (12); the nearest number of heads that does is"),
+        ({"key_value_heads": 2}, "key_value_heads (2) does not divide heads (3)"),
+        ({"heads": 4}, "rotary positions need an even head width"),
+        ({"position": "rotray"}, "use one of rotary, learned"),
+        ({"depth": 0}, "depth is 0"),
+        ({"window": 0}, "window is 0"),
+        ({"decoder_depth": 2}, "decoder_depth is for the encoder-decoder"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"width": 15, "position": "sinusoidal"}, "even width"),
+    ],
+)
+def test_a_config_that_does_not_fit_says_why(fields: dict[str, Any], sentence: str) -> None:
+    good: dict[str, Any] = {"vocabulary_size": 17, "width": 12, "depth": 2, "heads": 3, "context": 16}
+    with pytest.raises(ValueError) as caught:
+        ModelConfig(**good | fields)
+    assert sentence in str(caught.value)
+
+
+def test_config_survives_json_and_refuses_unknown_fields() -> None:
+    config = ModelConfig(17, width=12, depth=2, heads=3, context=16, window=4)
+    assert ModelConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ValueError, match="unknown field of ModelConfig: widht"):
+        ModelConfig.from_dict(config.to_dict() | {"widht": 1})
+
+
+def test_too_many_tokens_are_refused() -> None:
+    model = random_model(ModelConfig(17, width=12, depth=1, heads=3, context=8), seed=0)
+    with pytest.raises(ValueError, match="9 tokens exceed the context of 8"):
+        model(torch.zeros(1, 9, dtype=torch.long))
