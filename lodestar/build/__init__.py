@@ -1,0 +1,1 @@
+"""Step 2: a size or a saved bundle → a module."""

@@ -1,0 +1,86 @@
+"""Continuing a prompt: what a request means, the same offline and served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from ..contracts.config import Config
+from ..contracts.errors import UserError
+from ..contracts.task import device_of
+from ..contracts.tokenizer import Tokenizer
+from ..model.generate import stream
+from ..model.transformer import Transformer
+
+
+class CompletionRequest(Config):
+    """A request for a continuation; the names are those of OpenAI's completions."""
+
+    prompt: str = ""
+    """The text to continue. Where it is longer than the model's context leaves room for, its end is what counts."""
+    max_tokens: int = Field(16, ge=1)
+    """At most so many new tokens; less than the context."""
+    temperature: float = Field(0.0, ge=0, le=2)
+    """0 takes the likeliest token each time; higher draws more freely."""
+    top_k: int | None = Field(None, ge=1)
+    """Draw from the k likeliest tokens alone."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Draw from the likeliest tokens that together have this probability."""
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    """Equal seeds draw equally; none draws afresh."""
+    stop: list[Annotated[str, Field(min_length=1)]] = []
+    """The completion ends before the first of these strings."""
+
+
+def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest) -> list[int]:
+    """What the model reads: the mark that begins a document and the prompt, or as much of its end as fits beside the new tokens.
+
+    Raises:
+        UserError: when `max_tokens` leaves no room for a prompt.
+    """
+    room = model.config.context - request.max_tokens
+    if room < 1:
+        fix = f"ask for at most {model.config.context - 1}"
+        raise UserError(f"max_tokens is {request.max_tokens}, and the model's context has {model.config.context} tokens", fix=fix)
+    return [tokenizer.end_of_text, *tokenizer.encode(request.prompt)][-room:]
+
+
+def completion_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest) -> Iterator[int]:
+    """The new tokens one by one; ends before the mark that ends a document, or after `max_tokens`. Stop strings are the caller's."""
+    prompt = torch.tensor([prompt_tokens(model, tokenizer, request)], device=device_of(model))
+    steps = stream(
+        model, prompt, request.max_tokens, temperature=request.temperature, top_k=request.top_k, top_p=request.top_p, seed=request.seed
+    )
+    for drawn in steps:
+        token = int(drawn)
+        if token == tokenizer.end_of_text:
+            return
+        yield token
+
+
+def complete(model: nn.Module, tokenizer: Tokenizer, request: CompletionRequest) -> dict[str, Any]:
+    """`text`, `finish_reason` (`stop` where the model or a stop string ended it, else `length`) and `usage` in tokens."""
+    assert isinstance(model, Transformer)
+    tokens: list[int] = []
+    text, stopped = "", False
+    for token in completion_tokens(model, tokenizer, request):
+        tokens.append(token)
+        if request.stop:
+            text = tokenizer.decode(tokens)
+            places = [place for place in map(text.find, request.stop) if place >= 0]
+            if places:
+                text, stopped = text[: min(places)], True
+                break
+    if not stopped:
+        text = tokenizer.decode(tokens)
+    ended = stopped or len(tokens) < request.max_tokens
+    read = len(prompt_tokens(model, tokenizer, request))
+    return {
+        "text": text,
+        "finish_reason": "stop" if ended else "length",
+        "usage": {"prompt_tokens": read, "completion_tokens": len(tokens), "total_tokens": read + len(tokens)},
+    }

@@ -1,0 +1,128 @@
+"""What every task that models language token by token shares: documents as tokens, their loss, their cross-entropy.
+
+Axes: B rows, T tokens, W model width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..contracts.progress import track
+from ..contracts.task import IGNORE, Batch, device_of
+from ..contracts.tokenizer import Tokenizer
+from ..model.transformer import Transformer
+
+BATCH_TOKENS = 16_384
+"""Tokens in one forward pass of a measurement."""
+LOGIT_ROWS = 2_048
+"""Positions whose logits are held at once: a vocabulary of 50,000 takes 400 MB."""
+
+
+def document_tokens(text: str, tokenizer: Tokenizer) -> list[int]:
+    """The text between two end marks: the first is what its first token is predicted from, the second is learnt as its end."""
+    return [tokenizer.end_of_text, *tokenizer.encode(text), tokenizer.end_of_text]
+
+
+def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The summed cross-entropy in nats of a packed batch's targets, and how many there are."""
+    logits_BTV = model(batch["tokens"], positions=batch.get("positions"), document_ids=batch.get("document_ids"))
+    targets_BT = batch["targets"]
+    loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum")
+    return loss, (targets_BT != IGNORE).sum()
+
+
+def document_columns(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """`nats`, `bytes` and `tokens` of each text; its end is predicted, too, and counts as a token but not as a byte."""
+    assert isinstance(model, Transformer)
+    documents = [[tokenizer.end_of_text, *ids, tokenizer.end_of_text] for ids in tokenizer.encode_batch(texts)]
+    return {
+        "nats": document_nats(model, documents),
+        "bytes": np.array([len(text.encode()) for text in texts], dtype=np.int64),
+        "tokens": np.array([len(document) - 1 for document in documents], dtype=np.int64),
+    }
+
+
+def document_nats(model: Transformer, documents: Sequence[Sequence[int]]) -> np.ndarray:
+    """The summed cross-entropy, in nats, of each document's tokens after its first (float64).
+
+    A document longer than the context is read in windows that overlap by half, so that no token past the first window is predicted
+    from less than half a context. Windows of like length share a batch.
+    """
+    nats = np.zeros(len(documents))
+    windows = [window for number, tokens in enumerate(documents) for window in _windows(number, len(tokens) - 1, model.config.context)]
+    windows.sort(key=lambda window: window.end - window.start)
+    with evaluating(model):
+        for batch in track(_batches(windows), "cross-entropy", "batch"):
+            nats += np.bincount(*_batch_nats(model, documents, batch), minlength=len(documents))
+    return nats
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Predictions `start` to `end` of a document are made in one row, and those from `scored` on are counted."""
+
+    document: int
+    start: int
+    scored: int
+    end: int
+
+
+def _windows(document: int, predictions: int, context: int) -> Iterator[_Window]:
+    end = min(predictions, context)
+    yield _Window(document, 0, 0, end)
+    while end < predictions:
+        scored, end = end, min(end + max(context // 2, 1), predictions)
+        yield _Window(document, end - context, scored, end)
+
+
+def _batches(windows: Sequence[_Window]) -> list[list[_Window]]:
+    """Consecutive windows (which are sorted by length) whose padded rows make at most BATCH_TOKENS."""
+    batches: list[list[_Window]] = []
+    for window in windows:
+        if not batches or (len(batches[-1]) + 1) * (window.end - window.start) > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(window)
+    return batches
+
+
+def _batch_nats(model: Transformer, documents: Sequence[Sequence[int]], windows: Sequence[_Window]) -> tuple[np.ndarray, np.ndarray]:
+    """The document of each scored prediction, and its nats."""
+    longest = windows[-1].end - windows[-1].start
+    # Right padding needs no mask in a decoder: no token sees what comes after it.
+    tokens_BT = torch.zeros(len(windows), longest, dtype=torch.long)
+    targets_BT = torch.full_like(tokens_BT, IGNORE)
+    for row, window in enumerate(windows):
+        document = documents[window.document]
+        tokens_BT[row, : window.end - window.start] = torch.tensor(document[window.start : window.end])
+        targets_BT[row, window.scored - window.start : window.end - window.start] = torch.tensor(
+            document[window.scored + 1 : window.end + 1]
+        )
+    device = device_of(model)
+    rows, columns = (targets_BT != IGNORE).nonzero(as_tuple=True)
+    targets_N = targets_BT[rows, columns].to(device)
+    hidden_NW = model.hidden(tokens_BT.to(device))[rows.to(device), columns.to(device)]
+    nats = [
+        F.cross_entropy(model.logits(hidden).float(), target, reduction="none").double().cpu()
+        for hidden, target in zip(hidden_NW.split(LOGIT_ROWS), targets_N.split(LOGIT_ROWS), strict=True)
+    ]
+    owners = np.array([window.document for window in windows])
+    return owners[rows.numpy()], torch.cat(nats).numpy()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; on leaving, the model is in the mode that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
