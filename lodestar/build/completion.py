@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -49,9 +49,16 @@ def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionR
     return [tokenizer.end_of_text, *tokenizer.encode(request.prompt)][-room:]
 
 
-def completion_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest) -> Iterator[int]:
-    """The new tokens one by one; ends before the mark that ends a document, or after `max_tokens`. Stop strings are the caller's."""
-    prompt = torch.tensor([prompt_tokens(model, tokenizer, request)], device=device_of(model))
+def completion_tokens(
+    model: Transformer, tokenizer: Tokenizer, request: CompletionRequest, prompt_ids: Sequence[int] | None = None
+) -> Iterator[int]:
+    """The new tokens one by one; ends before the mark that ends a document, or after `max_tokens`. Stop strings are the caller's.
+
+    Args:
+        prompt_ids: what the model reads, exactly, in place of `request.prompt`.
+    """
+    read = prompt_tokens(model, tokenizer, request) if prompt_ids is None else prompt_ids
+    prompt = torch.tensor([list(read)], device=device_of(model))
     steps = stream(
         model, prompt, request.max_tokens, temperature=request.temperature, top_k=request.top_k, top_p=request.top_p, seed=request.seed
     )
