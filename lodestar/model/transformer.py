@@ -29,16 +29,19 @@ class Stack(nn.Module):
         super().__init__()
         self.config, self.causal = config, causal
         self.learned = nn.Embedding(config.context, config.width) if config.position == "learned" else None
-        # The tables follow from the config, so they are not part of the state.
-        if config.position == "rotary":
-            cos, sin = rotary_tables(config.context, config.head_size, config.rotary_base)
-            self.register_buffer("cos", cos, persistent=False)
-            self.register_buffer("sin", sin, persistent=False)
-        if config.position == "sinusoidal":
-            self.register_buffer("sinusoids", sinusoids(config.context, config.width), persistent=False)
+        self.make_buffers()
         self.blocks = nn.ModuleList(Block(config, cross=cross) for _ in range(depth))
         self.norm = make_norm(config) if config.norm_place == "pre" else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
+
+    def make_buffers(self, device: torch.device | str | None = None) -> None:
+        """(Re)compute the position tables, which follow from the config and so are not part of the state."""
+        if self.config.position == "rotary":
+            cos, sin = rotary_tables(self.config.context, self.config.head_size, self.config.rotary_base)
+            self.register_buffer("cos", cos.to(device), persistent=False)
+            self.register_buffer("sin", sin.to(device), persistent=False)
+        if self.config.position == "sinusoidal":
+            self.register_buffer("sinusoids", sinusoids(self.config.context, self.config.width).to(device), persistent=False)
 
     def forward(
         self,

@@ -1,0 +1,100 @@
+"""A model as a folder: model.safetensors, config.json, tokenizer.json and task.json, from which it is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from ..contracts.errors import UserError
+from ..contracts.tokenizer import Tokenizer
+from ..model.config import ModelConfig
+from ..model.transformer import Stack
+from ..store.files import atomic_folder, read_json, write_atomic, write_json
+
+WEIGHTS, CONFIG, TOKENIZER, TASK = "model.safetensors", "config.json", "tokenizer.json", "task.json"
+_AGAIN = "restore the folder, or train again"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model and what it needs to be used."""
+
+    model: nn.Module
+    config: ModelConfig
+    tokenizer: Tokenizer
+    task: Mapping[str, Any]
+    """`Task.describe()` of the task that it was trained for."""
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle as a new folder, whole or not at all; a folder that stands there gives way."""
+    with atomic_folder(folder, replace=True) as partial:
+        # Tied weights are one parameter, so state_dict holds them once; buffers follow from the config.
+        state = {name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()}
+        write_atomic(partial / WEIGHTS, save_tensors(state, metadata={"format": "pt"}))
+        write_json(partial / CONFIG, bundle.config.to_dict())
+        write_atomic(partial / TOKENIZER, bundle.tokenizer.to_json())
+        write_json(partial / TASK, dict(bundle.task))
+
+
+def load_bundle(
+    folder: Path,
+    build: Callable[[Mapping[str, Any], ModelConfig], nn.Module],
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> Bundle:
+    """Read a bundle; the model is in eval mode.
+
+    Args:
+        folder: what `save_bundle` wrote.
+        build: task description and config → the module that the weights belong to.
+        dtype: convert the weights; kept as written where None.
+
+    Raises:
+        UserError: the folder is missing or damaged; the sentence names the file.
+    """
+    if not folder.is_dir():
+        raise UserError("no such folder", where=folder, fix="check the path, or train a model first")
+    task = read_json(folder / TASK)
+    fields = read_json(folder / CONFIG)
+    try:
+        config = ModelConfig.from_dict(fields)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the file is damaged: {error}", where=folder / CONFIG, fix=_AGAIN) from None
+    tokenizer = Tokenizer.load(folder / TOKENIZER)
+    with torch.device("meta"):
+        model = build(task, config)
+    fill(model, folder / WEIGHTS, dtype=dtype, device=device)
+    return Bundle(model.eval(), config, tokenizer, task)
+
+
+def fill(model: nn.Module, weights: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> None:
+    """Give a module on the meta device its weights, memory-mapped, and its buffers, computed anew.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another model.
+    """
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    try:
+        with safe_open(weights, framework="pt", device=str(device)) as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            if found != expected:
+                differing = sorted(set(found.items()) ^ set(expected.items()))[0][0]
+                raise UserError(f"the weights are of another model: {differing!r} differs", where=weights, fix=_AGAIN)
+            state = {name: file.get_tensor(name).to(dtype) if dtype else file.get_tensor(name) for name in found}
+    except FileNotFoundError:
+        raise UserError("no such file", where=weights, fix=_AGAIN) from None
+    except SafetensorError as error:
+        raise UserError(f"the file is damaged ({error})", where=weights, fix=_AGAIN) from None
+    model.load_state_dict(state, assign=True)
+    for module in model.modules():
+        if isinstance(module, Stack):
+            module.make_buffers(device)
