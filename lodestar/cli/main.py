@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from ..contracts.errors import UserError, unknown
+from ..contracts.errors import Interrupted, UserError, unknown
 from ..contracts.language import Words, say
 from ._command import LocalizedHelp, docstring_words, json_option
 
@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error, arguments)
     except click.ClickException as error:
         return _refuse(_as_user_error(error), arguments)
+    except Interrupted as stop:
+        click.echo(f"lodestar: {stop}", err=True)
+        return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo(say("lodestar: interrupted.", "lodestar：已中断。"), err=True)
         return 130

@@ -26,6 +26,19 @@ class UserError(LodestarError):
         super().__init__(f"{sentence}; {fix}." if fix else f"{sentence}.")
 
 
+class Interrupted(LodestarError):
+    """The user or the system asked to stop, and the work so far is kept. The command line prints it and exits with `exit_code`.
+
+    Args:
+        sentence: where the work stands and how to go on.
+        signal_number: what asked: SIGINT (Ctrl-C) or SIGTERM.
+    """
+
+    def __init__(self, sentence: str, *, signal_number: int) -> None:
+        self.exit_code = 128 + signal_number
+        super().__init__(sentence)
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, or None when none is close enough to be meant."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

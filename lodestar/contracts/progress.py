@@ -39,3 +39,10 @@ def track(items: Iterable[T], label: str, unit: str, *, total: int | None = None
         for item in items:
             yield item
             shown.update()
+
+
+def note(sentence: str) -> None:
+    """A line on standard error for the person who waits, above any bar."""
+    from tqdm import tqdm
+
+    tqdm.write(sentence, file=sys.stderr)

@@ -56,6 +56,8 @@ class TrainSettings(Config):
     """Tokens in one forward pass; the rest of the step is accumulated."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """`muon` orthogonalises the updates of the matrices (AdamW for the rest); `adamw` for everything."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    """AdamW's decay of its averages of the gradient and of its square."""
     learning_rate: float | None = Field(None, gt=0)
     """The peak learning rate; derived from the size and the optimiser where absent."""
     schedule: Literal["cosine", "wsd", "constant"] = "wsd"
@@ -64,6 +66,8 @@ class TrainSettings(Config):
     """The share of the steps in which the learning rate rises."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.4
     """The share of the steps in which it falls (wsd)."""
+    floor: Fraction = 0.0
+    """The share of the peak learning rate that the schedule ends at."""
     weight_decay: float = Field(0.1, ge=0)
     """Decoupled weight decay, on matrices only."""
     clip: float = Field(1.0, ge=0)
