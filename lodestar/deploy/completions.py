@@ -1,0 +1,110 @@
+"""The work behind POST /v1/completions: each prompt's answers, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..build.completion import CompletionRequest, completion_tokens
+from ..contracts.randomness import derive_seed
+from ..contracts.tokenizer import Tokenizer
+from ..model.transformer import Transformer
+from .errors import ApiError
+from .incremental import StopStrings, TextStream
+from .protocol import CompletionBody
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What one turn added to one answer."""
+
+    index: int
+    text: str
+    tokens: int
+    """New tokens in this step, 0 or 1; a token may add no text yet."""
+    finish_reason: str | None = None
+    """`stop` or `length` in the answer's last delta."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt, as the model reads it."""
+
+    text: str
+    ids: Sequence[int]
+
+
+def read_prompts(model: Transformer, tokenizer: Tokenizer, body: CompletionBody) -> list[Prompt]:
+    """The prompts as tokens, all checked before any work is queued.
+
+    Raises:
+        ApiError: when a prompt is empty where it must not be, holds an id the vocabulary lacks or half a character, or does not fit the
+            context beside `max_tokens`: nothing is ever cut off silently.
+    """
+    if not body.prompts:
+        raise ApiError(400, "The list of prompts is empty. Send at least one.", param="prompt", code="invalid_value")
+    prompts = [_read(tokenizer, prompt) for prompt in body.prompts]
+    for prompt in prompts:
+        needed, context = len(prompt.ids) + body.max_tokens, model.config.context
+        if needed > context:
+            raise ApiError(
+                400,
+                f"This model's context is {context} tokens, and {needed} were asked for ({len(prompt.ids)} in the prompt, "
+                f"{body.max_tokens} in the completion). Shorten the prompt or lower max_tokens.",
+                param="prompt" if len(prompt.ids) >= context else "max_tokens",
+                code="context_length_exceeded",
+            )
+    return prompts
+
+
+def _read(tokenizer: Tokenizer, prompt: str | list[int]) -> Prompt:
+    if isinstance(prompt, str):
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise ApiError(
+                400, f"The prompt holds half of a surrogate pair (character {error.start}), which is no text. Remove it.", param="prompt"
+            ) from None
+        return Prompt(prompt, [tokenizer.end_of_text, *tokenizer.encode(prompt)])
+    if not prompt:
+        raise ApiError(400, "A prompt of token ids needs at least one. Send some, or the empty string.", param="prompt")
+    for token in prompt:
+        if not 0 <= token < tokenizer.vocabulary_size:
+            message = f"There is no token {token}: the vocabulary has {tokenizer.vocabulary_size}. Send ids of this model's tokenizer."
+            raise ApiError(400, message, param="prompt", code="invalid_value")
+    return Prompt(tokenizer.decode(prompt), prompt)
+
+
+def completion_work(
+    model: Transformer, tokenizer: Tokenizer, body: CompletionBody, prompts: Sequence[Prompt], seed: int
+) -> Callable[[], Iterator[Delta]]:
+    """The deltas of all answers, one answer after the other; answer `i` of a prompt `p` has the index `p · n + i`.
+
+    The first answer draws with `seed`, so that it equals the task's offline answer.
+    """
+
+    def work() -> Iterator[Delta]:
+        for number, prompt in enumerate(prompts):
+            for choice in range(body.n):
+                index = number * body.n + choice
+                request = body.for_choice(seed if index == 0 else derive_seed(seed, "choice", index))
+                if body.echo:
+                    yield Delta(index, prompt.text, 0)
+                yield from _answer(model, tokenizer, request, prompt.ids, index)
+
+    return work
+
+
+def _answer(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest, prompt_ids: Sequence[int], index: int) -> Iterator[Delta]:
+    text, stops = TextStream(tokenizer), StopStrings(request.stop)
+    count = 0
+    for token in completion_tokens(model, tokenizer, request, prompt_ids):
+        count += 1
+        certain = stops.push(text.push(token))
+        if stops.found:
+            yield Delta(index, certain, 1, "stop")
+            return
+        yield Delta(index, certain, 1)
+    # The last bytes may be no character; they are shown as what they are, and may still complete a stop string.
+    rest = stops.push(text.flush())
+    yield Delta(index, rest + stops.flush(), 0, "stop" if stops.found or count < request.max_tokens else "length")

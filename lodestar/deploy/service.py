@@ -1,0 +1,87 @@
+"""What is served: a release's model with its task, and what its card says, for people and for the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..build.bundle import load_bundle
+from ..contracts.record import Scorecard
+from ..contracts.score import Score
+from ..contracts.task import Task
+from ..contracts.tokenizer import Tokenizer
+from ..model.config import ModelConfig
+
+SCORECARD = "scorecard.json"
+EXAMPLES = 6
+"""Samples of the task that the page offers to try."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A model in memory, ready to answer."""
+
+    name: str
+    """What the API calls it."""
+    task: Task
+    model: nn.Module
+    tokenizer: Tokenizer
+    config: ModelConfig
+    created: int = 0
+    """Seconds since 1970, of the release's weights."""
+    scores: Sequence[Score] = field(default=())
+    """What the release's card promises."""
+
+    @classmethod
+    def load(cls, release: Path, task: Task, *, name: str | None = None) -> Service:
+        """Read a release's folder.
+
+        Raises:
+            UserError: when the folder is missing or damaged; the sentence names the file.
+        """
+        bundle = load_bundle(release, lambda _, config: task.build(config))
+        scorecard = release / SCORECARD
+        scores = Scorecard.parse(json.loads(scorecard.read_text("utf-8")), where=scorecard).scores if scorecard.is_file() else []
+        created = int((release / "model.safetensors").stat().st_mtime)
+        return cls(name or release.resolve().name, task, bundle.model, bundle.tokenizer, bundle.config, created, scores)
+
+    @property
+    def route(self) -> str:
+        return f"/v1/{self.task.endpoint}"
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON behind the page: what the model is for, how good it is, and what one may try."""
+        return {
+            "name": self.name,
+            "task": self.task.name,
+            "endpoint": self.task.endpoint,
+            "words": self.task.words._asdict(),
+            "created": self.created,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "context": self.config.context,
+            "vocabulary": self.tokenizer.vocabulary_size,
+            "scores": [self._score(score) for score in self.scores],
+            "examples": self._examples(),
+        }
+
+    def _score(self, score: Score) -> dict[str, Any]:
+        words = next((metric.words._asdict() for metric in self.task.metrics if metric.name == score.metric), None)
+        return {**score.model_dump(), "words": words}
+
+    def _examples(self) -> list[dict[str, Any]]:
+        """A few requests from the task's own sample, spread over it, so that both languages are among them."""
+        sample = self.task.sample()
+        step = max(1, len(sample) // EXAMPLES)
+        return [self.task.request(example) for example in list(sample)[::step][:EXAMPLES]]
+
+    def curl(self, url: str) -> str:
+        """A command that asks the model once."""
+        examples = self._examples()
+        body: Mapping[str, Any] = examples[0] if examples else {}
+        text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
+        return f"curl {url}{self.route} -H 'Content-Type: application/json' -d '{text}'"

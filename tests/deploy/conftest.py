@@ -1,0 +1,152 @@
+"""A tiny poet and a tiny judge with random weights, in memory: what the server does does not depend on how well they write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+
+from lodestar.build.completion import CompletionRequest, complete
+from lodestar.build.heads import SequenceClassifier
+from lodestar.contracts.language import Words
+from lodestar.contracts.score import Score
+from lodestar.contracts.task import Batch, Example, Task
+from lodestar.contracts.tokenizer import SPECIAL_TOKENS, Tokenizer
+from lodestar.deploy.serve import serving
+from lodestar.deploy.service import Service
+from lodestar.model.config import ModelConfig
+from lodestar.model.transformer import Transformer
+
+TEXTS = [
+    "The star that does not set is the one we steer by, said the captain, and the crew slept well.",
+    "床前明月光，疑是地上霜。举头望明月，低头思故乡。",
+    "Every harbour keeps a light for the ships that are late. 每个港口都为晚归的船留一盏灯。",
+    "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。",
+]
+
+
+class Text(Example):
+    text: str
+
+
+class _ToyTask(Task):
+    example = Text
+    metrics = ()
+    template: Mapping[str, Any] = {}
+
+    @classmethod
+    def sample(cls) -> Sequence[Text]:
+        return [Text(text=text) for text in TEXTS]
+
+    def texts(self, example: Text) -> Iterator[str]:
+        yield example.text
+
+    def encode(self, example: Text, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
+        return {"tokens": tokenizer.encode(example.text)}
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        raise AssertionError("a server never trains")
+
+    def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> dict[str, np.ndarray]:
+        raise AssertionError("a server never measures")
+
+    def baseline(self, train: Sequence[Any], examples: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:
+        raise AssertionError("a server never measures")
+
+
+class Poet(_ToyTask):
+    name = "poet"
+    words = Words("Continue a poem.", "续写诗句。")
+    batching = "packed"
+    endpoint = "completions"
+
+    def architecture(self) -> Mapping[str, Any]:
+        return {"architecture": "decoder"}
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        return Transformer(config)
+
+    def request(self, example: Text) -> dict[str, Any]:
+        return {"prompt": example.text[: len(example.text) // 2], "max_tokens": 32}
+
+    def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
+        return complete(model, tokenizer, CompletionRequest.parse(request, where="request"))
+
+
+class Judge(_ToyTask):
+    name = "judge"
+    words = Words("Tell praise from complaint.", "区分好评与差评。")
+    batching = "padded"
+    endpoint = "classify"
+    labels = ("praise", "complaint", "question")
+
+    def architecture(self) -> Mapping[str, Any]:
+        return {"architecture": "encoder"}
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        return SequenceClassifier(config, len(self.labels))
+
+    def request(self, example: Text) -> dict[str, Any]:
+        return {"text": example.text}
+
+    def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
+        text = Text.parse(request, where="request").text
+        tokens = torch.tensor([[tokenizer.end_of_text, *tokenizer.encode(text)]])
+        probabilities = model(tokens, torch.ones_like(tokens, dtype=torch.bool))[0].softmax(-1).tolist()
+        best = max(range(len(self.labels)), key=lambda label: probabilities[label])
+        return {"label": self.labels[best], "probabilities": dict(zip(self.labels, probabilities, strict=True))}
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """Byte-level, and with so few merges that a Chinese character takes two or three tokens."""
+    backend = Backend(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    backend.train_from_iterator(TEXTS, trainer)
+    return Tokenizer(backend)
+
+
+def _config(tokenizer: Tokenizer, architecture: Any, context: int = 256) -> ModelConfig:
+    return ModelConfig(
+        vocabulary_size=tokenizer.vocabulary_size, width=32, depth=2, heads=2, context=context, architecture=architecture, initial_std=0.5
+    )
+
+
+def _service(task: Task, tokenizer: Tokenizer, config: ModelConfig, scores: Sequence[Score] = ()) -> Service:
+    torch.manual_seed(0)
+    return Service(f"tiny-{task.name}", task, task.build(config).eval(), tokenizer, config, 1_700_000_000, scores)
+
+
+@pytest.fixture(scope="session")
+def poet(tokenizer: Tokenizer) -> Service:
+    score = Score(metric="bits_per_byte", value=2.1, low=2.0, high=2.2, confidence=0.95, count=100, unit="bits/byte", better="lower")
+    return _service(Poet(), tokenizer, _config(tokenizer, "decoder", context=2048), [score])
+
+
+@pytest.fixture(scope="session")
+def judge(tokenizer: Tokenizer) -> Service:
+    score = Score(metric="accuracy", value=0.91, low=0.89, high=0.93, confidence=0.95, count=400, unit="", better="higher")
+    return _service(Judge(), tokenizer, _config(tokenizer, "encoder"), [score])
+
+
+@pytest.fixture
+def facts() -> list[dict[str, Any]]:
+    """What the server told of each request."""
+    return []
+
+
+@pytest.fixture
+def start(facts: list[dict[str, Any]]) -> Callable[..., AbstractContextManager[str]]:
+    """Serve on a free port: `with start(service) as url`."""
+    return lambda service, **options: serving(service, on_request=facts.append, **options)
