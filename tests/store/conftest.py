@@ -1,0 +1,20 @@
+"""A real small disk, so that a full one is tested and not imitated."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> list[str]:
+    """A command prefix under which the folder `tmp_path / "disk"` is a disk of one megabyte; nobody else sees it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1M none "$0" && exec "$@"', str(disk)]
+    if not shutil.which("unshare") or subprocess.run([*mount, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    return mount
