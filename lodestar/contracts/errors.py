@@ -26,7 +26,7 @@ class UserError(LodestarError):
         super().__init__(f"{sentence}; {fix}." if fix else f"{sentence}.")
 
 
-class Interrupted(LodestarError):
+class Interrupted(LodestarError):  # noqa: N818 - a wish that was granted
     """The user or the system asked to stop, and the work so far is kept. The command line prints it and exits with `exit_code`.
 
     Args:

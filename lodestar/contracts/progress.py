@@ -13,6 +13,8 @@ T = TypeVar("T")
 class Bar(Protocol):
     """What a step may do with its bar."""
 
+    total: float | None
+
     def update(self, n: float = 1) -> object: ...
     def set_postfix_str(self, s: str = "", refresh: bool = True) -> None: ...
 
