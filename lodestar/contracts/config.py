@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import UserError, nearest
+
+LineOf = Callable[[tuple[int | str, ...]], int | None]
 
 
 class Config(BaseModel):
@@ -17,14 +19,18 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
     @classmethod
-    def parse(cls, data: Any, *, where: str | Path) -> Self:
-        """Validate `data` read from `where`; the first mistake becomes one `UserError` naming the field."""
+    def parse(cls, data: Any, *, where: str | Path, line_of: LineOf | None = None) -> Self:
+        """Validate `data` read from `where`; the first mistake becomes one `UserError` naming the field.
+
+        Where `line_of` knows the line that a path of fields stands on, the error names it, too.
+        """
         if not isinstance(data, Mapping):
             raise UserError(f"expected a mapping of fields, found {type(data).__name__}", where=where, fix="write `field: value` lines")
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise _as_user_error(error, cls, where) from None
+            line = line_of(error.errors()[0]["loc"]) if line_of else None
+            raise _as_user_error(error, cls, f"{where}:{line}" if line else where) from None
 
 
 def _as_user_error(error: ValidationError, root: type[BaseModel], where: str | Path) -> UserError:
