@@ -1,0 +1,176 @@
+"""The vision: venture.yaml says for whom, what, and with which measurable targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from ..contracts.clock import now
+from ..contracts.config import Config
+from ..contracts.errors import UserError, nearest
+from ..contracts.language import Words
+from ..contracts.score import Metric, Target
+from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, TrainSettings
+from .yaml_file import read_yaml
+
+VENTURE_FILE = "venture.yaml"
+SCHEMA_FILE = "venture.schema.json"
+
+
+class Member(Config):
+    """One of the team."""
+
+    name: str
+    """How the team calls them."""
+    role: str = ""
+    """What they answer for."""
+
+
+class Budget(Config):
+    """What the venture may spend until it is released."""
+
+    amount: float = Field(ge=0)
+    """How much."""
+    currency: str = Field(min_length=1)
+    """Of what: USD, CNY, EUR, …"""
+
+
+class VentureFile(Config):
+    """venture.yaml: the vision of a venture, and how its model is made."""
+
+    name: str = Field(min_length=1, max_length=80)
+    """The product's name."""
+    statement: str = Field(min_length=1)
+    """The promise in one sentence: what will be true for the audience."""
+    audience: str = Field(min_length=1)
+    """Whom it is for."""
+    north_star: str
+    """The one metric, among the targets, that the venture steers by."""
+    values: list[str] = []
+    """What the team holds to when a decision is close."""
+    red_lines: list[str] = []
+    """What the product must never do or be used for; part of its model card."""
+    task: str
+    """The task that the model learns; `lodestar tasks` lists them."""
+    options: dict[str, Any] = {}
+    """The task's own options."""
+    data: DataSettings
+    """Where the records come from and how they are split."""
+    model: ModelSettings = ModelSettings()
+    """The model's size."""
+    train: TrainSettings = TrainSettings()
+    """How to train."""
+    evaluate: EvaluateSettings = EvaluateSettings()
+    """How to measure."""
+    targets: list[Target] = Field(min_length=1)
+    """The measurable promises; a release is held to each of them."""
+    team: list[Member] = []
+    """Who builds it."""
+    budget: Budget | None = None
+    """What it may cost."""
+    licence: str | None = None
+    """The licence that the model is released under, as an SPDX name where there is one."""
+
+
+def load_venture_file(path: Path) -> VentureFile:
+    """Read and validate venture.yaml.
+
+    Raises:
+        UserError: it is missing, empty, not YAML, or a field is unknown, missing or of the wrong type; the sentence names the line.
+    """
+    if not path.exists():
+        raise UserError(
+            "no venture.yaml here", where=path.parent, fix="run `lodestar new NAME --template TASK`, or name the folder with --venture"
+        )
+    value, line_of = read_yaml(path)
+    return VentureFile.parse(value, where=path, line_of=line_of)
+
+
+def check(file: VentureFile, metrics: Mapping[str, Metric], *, where: str | Path = VENTURE_FILE) -> list[Words]:
+    """Hold the targets against what can be measured, before anything is spent on them.
+
+    Args:
+        metrics: every metric that the task and the system measure, by name.
+
+    Returns:
+        Warnings: what is likely a slip, and stops nobody.
+
+    Raises:
+        UserError: a target that no release could ever be held to: the first one found.
+    """
+    warnings: list[Words] = []
+    seen: set[str] = set()
+    for number, target in enumerate(file.targets):
+        field = f"targets.{number}"
+        metric = metrics.get(target.metric)
+        if metric is None:
+            raise _unknown_metric(field, target.metric, file.task, metrics, where)
+        if target.metric in seen:
+            raise UserError(f"{field}: a second target on {target.metric!r}", where=where, fix="keep one of them")
+        seen.add(target.metric)
+        _check_target(field, target, metric, file.evaluate, where)
+        warnings += _check_date(field, target)
+    if file.north_star not in seen:
+        guess = nearest(file.north_star, seen)
+        fix = f"did you mean {guess!r}" if guess else f"name one of {', '.join(sorted(seen))}, or add a target on it"
+        raise UserError(f"the north star {file.north_star!r} is not among the targets", where=where, fix=fix)
+    return warnings
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of venture.yaml, with which editors complete and check it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "venture.yaml",
+        **VentureFile.model_json_schema(),
+    }
+
+
+def _unknown_metric(field: str, name: str, task: str, metrics: Mapping[str, Metric], where: str | Path) -> UserError:
+    guess = nearest(name, metrics)
+    known = f"it has {', '.join(metrics)}"
+    return UserError(
+        f"{field}: the task {task!r} has no metric {name!r}; {known}",
+        where=where,
+        fix=f"did you mean {guess!r}" if guess else "name one of them",
+    )
+
+
+def _check_target(field: str, target: Target, metric: Metric, evaluate: EvaluateSettings, where: str | Path) -> None:
+    given, meant = ("at_least", "at_most") if metric.better == "lower" else ("at_most", "at_least")
+    if getattr(target, given) is not None:
+        raise UserError(
+            f"{field}: {given} on {metric.name!r}, for which {metric.better} is better", where=where, fix=f"write {meant} instead"
+        )
+    if target.unit and target.unit != metric.unit:
+        measured = f"in {metric.unit}" if metric.unit else "without a unit"
+        raise UserError(
+            f"{field}: the unit is {target.unit!r}, and {metric.name!r} is measured {measured}",
+            where=where, fix=f"convert the threshold, and write unit: {metric.unit or chr(34) * 2}",
+        )  # fmt: skip
+    if target.data != evaluate.split:
+        raise UserError(
+            f"{field}: it is to hold on the {target.data!r} split, and evaluate.split is {evaluate.split!r}",
+            where=where, fix="make them the same",
+        )  # fmt: skip
+
+
+def _check_date(field: str, target: Target) -> list[Words]:
+    if target.by is None:
+        return []
+    try:
+        due = date.fromisoformat(target.by)
+    except ValueError:
+        return [
+            Words(
+                f"{field}: {target.by!r} is no date; write it as YYYY-MM-DD.",
+                f"{field}：{target.by!r} 不是日期，请写成 YYYY-MM-DD。",
+            )
+        ]
+    if due >= now().date():
+        return []
+    return [Words(f"{field}: its date, {target.by}, has passed.", f"{field}：期限 {target.by} 已过。")]
