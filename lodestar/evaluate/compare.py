@@ -1,0 +1,97 @@
+"""Which of two evaluations is better? Told by a paired test on the examples that both measured, or not told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..contracts.errors import UserError
+from ..contracts.language import Words
+from ..contracts.record import RECORD_FILE, RunRecord
+from ..contracts.score import Metric
+from ..store.files import read_json
+from .bootstrap import Difference, paired_difference
+from .scorecard import read_measurements
+
+Verdict = Literal["a", "b", "unknown"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of two models on the same examples."""
+
+    metric: Metric
+    a: float
+    b: float
+    difference: Difference
+    """Of b less a."""
+    examples: int
+
+    @property
+    def verdict(self) -> Verdict:
+        """Which one is better, where the interval of the difference leaves zero out."""
+        if not self.difference.certain:
+            return "unknown"
+        return "b" if (self.difference.value > 0) == (self.metric.better == "higher") else "a"
+
+    def words(self, a: str, b: str) -> Words:
+        """One sentence, with the names that the reader gave the two."""
+        name, found = self.metric.name, self.difference
+        unit = f" {self.metric.unit}" if self.metric.unit else ""
+        if self.verdict == "unknown":
+            return Words(
+                f"{name}: cannot tell {a} and {b} apart below {found.detectable:.2g}{unit} on these {self.examples} examples "
+                f"({self.a:.4g} and {self.b:.4g}, difference {found.value:+.2g}, between {found.low:+.2g} and {found.high:+.2g})",
+                f"{name}：在这 {self.examples} 个样本上，小于 {found.detectable:.2g}{unit} 的差异无法分辨；{a} 与 {b} 不分高下"
+                f"（{self.a:.4g} 与 {self.b:.4g}，差 {found.value:+.2g}，介于 {found.low:+.2g} 与 {found.high:+.2g}）",
+            )
+        better = a if self.verdict == "a" else b
+        return Words(
+            f"{name}: {better} is better ({a} {self.a:.4g}, {b} {self.b:.4g}{unit}; difference {found.value:+.2g}, "
+            f"between {found.low:+.2g} and {found.high:+.2g})",
+            f"{name}：{better} 更好（{a} 为 {self.a:.4g}，{b} 为 {self.b:.4g}{unit}；差 {found.value:+.2g}，"
+            f"介于 {found.low:+.2g} 与 {found.high:+.2g}）",
+        )
+
+
+def compare(
+    a: Path, b: Path, metrics: Sequence[Metric], *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> list[Comparison]:
+    """Compare two folders that `evaluate` wrote, on the same examples.
+
+    Args:
+        metrics: the task's; those that one of the two could not measure are left out.
+
+    Raises:
+        UserError: a folder holds no evaluation, or the two are of different tasks or of no common example.
+    """
+    first, second = _task_of(a), _task_of(b)
+    if first != second:
+        raise UserError(f"{a} measured {first} and {b} measured {second}", where="compare", fix="compare two evaluations of one task")
+    (a_ids, a_tables), (b_ids, b_tables) = read_measurements(a), read_measurements(b)
+    if set(a_ids) != set(b_ids):
+        common = len(set(a_ids) & set(b_ids))
+        raise UserError(
+            f"the two were measured on different examples ({common} in common of {len(a_ids)} and {len(b_ids)})",
+            where="compare", fix="evaluate both on the same split of the same data, with the same evaluate.examples and evaluate.seed",
+        )  # fmt: skip
+    # Both in the order of the ids, so that a row is the same example in each.
+    a_columns = {name: column[np.argsort(a_ids, kind="stable")] for name, column in a_tables["model"].items()}
+    b_columns = {name: column[np.argsort(b_ids, kind="stable")] for name, column in b_tables["model"].items()}
+    found = []
+    for metric in metrics:
+        difference = paired_difference(metric, a_columns, b_columns, resamples=resamples, confidence=confidence, seed=seed)
+        if not np.isnan(difference.value):
+            found.append(Comparison(metric, metric.compute(a_columns), metric.compute(b_columns), difference, len(a_ids)))
+    return found
+
+
+def _task_of(folder: Path) -> str:
+    path = folder / RECORD_FILE
+    if not path.exists():
+        raise UserError("no finished evaluation here", where=folder, fix="run `lodestar evaluate` first, or name the folder that it wrote")
+    return str(RunRecord.parse(read_json(path), where=path).config["task"]["task"])

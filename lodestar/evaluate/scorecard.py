@@ -1,0 +1,150 @@
+"""One evaluation: measure a model and its baseline on the same examples, and keep both the scores and what they were computed from."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..contracts.clock import timestamp
+from ..contracts.errors import UserError
+from ..contracts.meter import Meter, versions
+from ..contracts.randomness import generator
+from ..contracts.record import RECORD_FILE, RunRecord, Scorecard, fingerprint
+from ..contracts.score import Metric, Score
+from ..contracts.settings import EvaluateSettings
+from ..contracts.task import Example, Task
+from ..store.files import atomic_folder, read_json, sha256_file, write_atomic, write_json
+from .bootstrap import scores
+from .picture import draw_scorecard
+from .system import SYSTEM_METRICS, measure_system
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..contracts.tokenizer import Tokenizer
+
+SCORECARD, MEASUREMENTS, PICTURE = "scorecard.json", "measurements.npz", "scorecard.png"
+
+
+def evaluate(
+    task: Task,
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    train_examples: Sequence[Example],
+    settings: EvaluateSettings,
+    out: Path,
+    *,
+    inputs: Mapping[str, str] | None = None,
+) -> Scorecard:
+    """Measure, and write the folder `out` whole or not at all: scorecard.json, measurements.npz, scorecard.png, record.json.
+
+    Where `out` holds this very evaluation already, it is only read; where it holds another, that one gives way.
+
+    Args:
+        examples: of the split that the settings name.
+        train_examples: what the baseline learns from.
+        inputs: what the model was made from, name → hash. Without it no earlier result is known to be of the same model.
+
+    Raises:
+        UserError: there is nothing to measure on; the disk is full.
+    """
+    if not examples:
+        raise UserError(
+            f"the {settings.split} split holds no examples", where="evaluate", fix="give it records, or measure on another split"
+        )
+    meter, started = Meter(), timestamp()
+    chosen = choose(examples, settings)
+    ids = np.array([example_id(example) for example in chosen])
+    data = fingerprint(ids.tolist())
+    described = {"task": task.describe(), "evaluate": settings.model_dump(mode="json")}
+    run = fingerprint({**described, "inputs": dict(inputs or {}), "data": data})
+    if inputs:
+        finished = _finished(out, run)
+        if finished is not None:
+            return finished
+    tables = {
+        # First of all, and in its own process: nothing else runs beside it.
+        "system": measure_system(task, model, tokenizer, chosen),
+        "model": task.measure(model, tokenizer, chosen),
+    }
+    baseline_name, tables["baseline"] = task.baseline(train_examples, chosen)
+    card = _score(task, settings, tables, data, baseline_name)
+    with atomic_folder(out, replace=True) as folder:
+        write_json(folder / SCORECARD, card.model_dump(mode="json"))
+        _write_measurements(folder / MEASUREMENTS, ids, tables)
+        draw_scorecard(folder / PICTURE, card)
+        record = RunRecord(
+            step="evaluate", id=run, started=started, finished=timestamp(), config=described, inputs={**(inputs or {}), "examples": data},
+            outputs={name: sha256_file(folder / name) for name in (SCORECARD, MEASUREMENTS, PICTURE)}, scores=card.scores,
+            facts={"examples": len(chosen), "available": len(examples), "baseline": baseline_name},
+            cost=meter.cost(), versions=versions("torch", "numpy", "scikit-learn", "scipy"), seed=settings.seed,
+        )  # fmt: skip
+        write_json(folder / RECORD_FILE, record.model_dump(mode="json"))
+    return card
+
+
+def choose(examples: Sequence[Example], settings: EvaluateSettings) -> list[Example]:
+    """All examples, or as many as the settings ask for, drawn by the seed and in their own order."""
+    if settings.examples is None or settings.examples >= len(examples):
+        return list(examples)
+    drawn = generator(settings.seed, "examples").choice(len(examples), settings.examples, replace=False)
+    return [examples[index] for index in np.sort(drawn)]
+
+
+def example_id(example: Example) -> str:
+    """A name for a record that follows from its content, so that two evaluations know that they measured the same one."""
+    return fingerprint(example.model_dump(mode="json"))
+
+
+def read_measurements(folder: Path) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+    """The ids of the examples, and the columns of each table (model, baseline, system), that `evaluate` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = folder / MEASUREMENTS
+    tables: dict[str, dict[str, np.ndarray]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for key in file.files:
+                table, _, column = key.partition("/")
+                tables.setdefault(table, {})[column] = file[key]
+    except FileNotFoundError:
+        raise UserError(
+            "no measurements here", where=folder, fix="run `lodestar evaluate` first, or name the folder that it wrote"
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"the file is damaged ({error})", where=path, fix="run `lodestar evaluate` again") from None
+    return tables.pop("examples")["id"], tables
+
+
+def _write_measurements(path: Path, ids: np.ndarray, tables: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    arrays = {"examples/id": ids} | {f"{table}/{name}": column for table, columns in tables.items() for name, column in columns.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomic(path, buffer.getvalue())
+
+
+def _score(
+    task: Task, settings: EvaluateSettings, tables: Mapping[str, Mapping[str, np.ndarray]], data: str, baseline_name: str
+) -> Scorecard:
+    def of(table: str, metrics: Sequence[Metric]) -> list[Score]:
+        return scores(metrics, tables[table], resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
+
+    return Scorecard(
+        task=task.name, split=settings.split, data=data, baseline_name=baseline_name,
+        scores=of("model", task.metrics) + of("system", SYSTEM_METRICS), baseline=of("baseline", task.metrics),
+    )  # fmt: skip
+
+
+def _finished(out: Path, run: str) -> Scorecard | None:
+    path = out / RECORD_FILE
+    if not path.exists() or RunRecord.parse(read_json(path), where=path).id != run:
+        return None
+    return Scorecard.parse(read_json(out / SCORECARD), where=out / SCORECARD)

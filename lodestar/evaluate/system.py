@@ -1,0 +1,176 @@
+"""What an answer costs: latency, memory and speed, measured in a process of its own that does nothing but answer.
+
+A fresh process, because the memory of the one that trained and read the data would say little about serving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import pickle
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contracts.clock import seconds
+from ..contracts.language import Words
+from ..contracts.meter import peak_memory_bytes
+from ..contracts.score import Columns, Metric
+from ..contracts.task import Example, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..contracts.tokenizer import Tokenizer
+
+WARM_UP = 3
+"""Requests answered before the clock counts."""
+REQUESTS = 100
+"""At most so many requests are timed;"""
+SECONDS = 20.0
+"""fewer where they take longer than this together,"""
+REQUESTS_AT_LEAST = 20
+"""but never fewer than these."""
+RESET_PEAK, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+"""Linux: writing 5 to the first makes VmHWM, in the second, count anew; see proc(5)."""
+
+
+def measure_system(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    """Answer `task.request` of the examples one after the other; the columns of `SYSTEM_METRICS`, one row a request.
+
+    Raises:
+        RuntimeError: the measuring process failed; its own words are on standard error.
+    """
+    import torch
+
+    with tempfile.TemporaryFile() as job, tempfile.TemporaryFile() as result:
+        pickle.dump(sys.path, job)
+        pickle.dump((torch.get_num_threads(), task, model, tokenizer.to_json(), list(examples[: REQUESTS + WARM_UP])), job)
+        job.seek(0)
+        # The path comes first: what follows in the file can only be read once its modules can be found.
+        code = (
+            "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from lodestar.evaluate.system import serve_job; serve_job()"
+        )
+        finished = subprocess.run([sys.executable, "-c", code], stdin=job, stdout=result, check=False)
+        result.seek(0)
+        answer = result.read().decode()
+    if finished.returncode:
+        raise RuntimeError(f"the process that measures latency and memory ended with {finished.returncode}")
+    rows = json.loads(answer.splitlines()[-1])
+    return {name: np.array(values) for name, values in rows.items()}
+
+
+def serve_job() -> None:
+    """In the measuring process: read the job from standard input, answer, and write the rows as the last line of standard output."""
+    import tokenizers
+    import torch
+
+    from ..contracts.tokenizer import Tokenizer
+
+    # Written a moment ago by the process that started this one, into a file that has no name.
+    threads, task, model, tokenizer, examples = pickle.load(sys.stdin.buffer)
+    torch.set_num_threads(threads)
+    rows = answer_all(task, model.eval(), Tokenizer(tokenizers.Tokenizer.from_str(tokenizer)), examples)
+    sys.stdout.write("\n" + json.dumps(rows) + "\n")
+
+
+def answer_all(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Example]) -> dict[str, list[float]]:
+    """Time each answer; memory is the peak of the process so far, from the first answer on (and of the GPU, on one)."""
+    with contextlib.suppress(OSError):
+        RESET_PEAK.write_text("5")
+    requests = [task.request(example) for example in examples]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    rows: dict[str, list[float]] = {"latency_ms": [], "tokens": [], "memory_bytes": [], "model_bytes": []}
+    for request in requests[:WARM_UP]:
+        task.answer(model, tokenizer, request)
+    begin = seconds()
+    timed = requests[WARM_UP:] or requests
+    for number in range(max(len(timed), REQUESTS_AT_LEAST)):
+        if number >= REQUESTS_AT_LEAST and seconds() - begin > SECONDS:
+            break
+        start = seconds()
+        answer = task.answer(model, tokenizer, timed[number % len(timed)])
+        rows["latency_ms"].append(1000 * (seconds() - start))
+        rows["tokens"].append(_new_tokens(answer))
+        rows["memory_bytes"].append(_peak_memory_bytes() + _gpu_memory_bytes(model))
+        rows["model_bytes"].append(size)
+    return rows
+
+
+def _new_tokens(answer: Mapping[str, Any]) -> float:
+    """The tokens that an answer wrote; NaN for answers that are not written token by token."""
+    return float(answer.get("usage", {}).get("completion_tokens", math.nan))
+
+
+def _peak_memory_bytes() -> int:
+    """The peak since it was reset; where the system cannot tell, the process's own, which includes loading the model."""
+    try:
+        peak = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
+    except OSError:
+        peak = None
+    return int(peak[1]) * 1024 if peak else peak_memory_bytes()
+
+
+def _gpu_memory_bytes(model: nn.Module) -> int:
+    import torch
+
+    device = next(model.parameters()).device
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0
+
+
+def _percentile(percent: float) -> Any:
+    def compute(columns: Columns) -> float:
+        return float(np.percentile(columns["latency_ms"], percent))
+
+    return compute
+
+
+def _tokens_per_second(columns: Columns) -> float:
+    time_ms = columns["latency_ms"].sum()
+    return float(1000 * columns["tokens"].sum() / time_ms) if time_ms else math.nan
+
+
+SYSTEM_METRICS = (
+    Metric(
+        "latency_ms_p50",
+        Words("Half of the answers take no longer than this.", "一半的回答用时不超过此值。"),
+        "ms",
+        "lower",
+        _percentile(50),
+    ),
+    Metric(
+        "latency_ms_p95",
+        Words("All but one answer in twenty take no longer than this.", "95% 的回答用时不超过此值。"),
+        "ms",
+        "lower",
+        _percentile(95),
+    ),
+    Metric(
+        "tokens_per_second",
+        Words("How fast an answer is written, one request at a time.", "逐个请求时的生成速度。"),
+        "tokens/s",
+        "higher",
+        _tokens_per_second,
+    ),
+    Metric(
+        "memory_bytes",
+        Words("The most memory that a process which only answers ever holds.", "仅用于回答的进程占用的内存峰值。"),
+        "bytes",
+        "lower",
+        lambda columns: float(columns["memory_bytes"].max()),
+    ),
+    Metric(
+        "model_bytes",
+        Words("The size of the weights.", "权重的大小。"),
+        "bytes",
+        "lower",
+        lambda columns: float(columns["model_bytes"].max()),
+    ),
+)
