@@ -28,8 +28,14 @@ class DataSettings(Config):
     """The share of records held out to judge the release."""
     deduplicate: Literal["exact", "near", "no"] = "exact"
     """`exact` drops records that are equal; `near` also those that share most of their word sequences (MinHash)."""
-    vocabulary: int = Field(8192, ge=257)
-    """The tokenizer's size: 256 bytes, the special tokens, and merges."""
+    vocabulary: int = Field(8192, ge=258)
+    """The tokenizer's size at most: 256 bytes, the two special tokens, and merges."""
+
+    @model_validator(mode="after")
+    def _shares_leave_train(self) -> DataSettings:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation ({self.validation}) and test ({self.test}) leave nothing to train on; lower one")
+        return self
 
 
 class ModelSettings(Config):

@@ -42,7 +42,7 @@ class Tokenizer:
             raise UserError("no tokenizer here", where=file, fix="run `lodestar prepare` first") from None
         except UnicodeDecodeError:
             raise UserError("the tokenizer is damaged", where=file, fix="run `lodestar prepare` again") from None
-        except Exception as error:  # the library raises bare Exception for anything it cannot read
+        except Exception as error:  # noqa: BLE001 - the library raises bare Exception for anything it cannot read
             raise UserError(f"the tokenizer is damaged ({error})", where=file, fix="run `lodestar prepare` again") from None
 
     def to_json(self) -> str:

@@ -1,0 +1,126 @@
+"""The data card: what the data is, for people (English and Chinese) and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..contracts.language import Words
+from .sources import SAMPLE, STANDARD_LIBRARY
+
+LICENCES = {STANDARD_LIBRARY: "PSF-2.0", SAMPLE: "Apache-2.0"}
+"""The licences of the sources that come with Lodestar; for others, the card says that none is stated."""
+
+
+@dataclass
+class TextStatistics:
+    """Bytes, characters and scripts of texts, told from their UTF-8."""
+
+    utf8_bytes: int = 0
+    characters: int = 0
+    east_asian: int = 0
+    """Chinese, Japanese and Korean characters."""
+    _held: list[bytes] = field(default_factory=list)
+    _held_bytes: int = 0
+
+    def add(self, text: str) -> None:
+        """Count a text; they are looked at a megabyte at a time."""
+        self._held.append(text.encode())
+        self._held_bytes += len(self._held[-1])
+        if self._held_bytes >= 1 << 20:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count what is held back."""
+        data = np.frombuffer(b"".join(self._held), np.uint8)
+        self.utf8_bytes += len(data)
+        self.characters += int(((data & 0xC0) != 0x80).sum())
+        # First bytes E3–E9 are U+3000–U+9FFF (kana, Han and their punctuation), EA–ED nearly all Hangul.
+        self.east_asian += int(((data >= 0xE3) & (data <= 0xED)).sum())
+        self._held, self._held_bytes = [], 0
+
+
+def split_card(lengths: np.ndarray, text: TextStatistics, context: int | None, *, padded: bool) -> dict[str, Any]:
+    """What the card says of one split.
+
+    Args:
+        lengths: tokens in each record (n,).
+        context: the model's, where known; only padded records are cut at it.
+    """
+    tokens = int(lengths.sum())
+    quantiles = np.quantile(lengths, [0, 0.5, 0.95, 1]).astype(int).tolist() if len(lengths) else [0] * 4
+    return {
+        "records": len(lengths),
+        "tokens": tokens,
+        "bytes": text.utf8_bytes,
+        "characters": text.characters,
+        "east_asian_share": round(text.east_asian / max(text.characters, 1), 4),
+        "bytes_per_token": round(text.utf8_bytes / max(tokens, 1), 3),
+        "length": dict(zip(("shortest", "median", "p95", "longest"), quantiles, strict=True)),
+        "truncated": int((lengths > context).sum()) if padded and context else 0,
+    }
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """The card for a person: English first, then Chinese."""
+    return "\n".join([*_page(card, "en"), "", *_page(card, "zh"), ""])
+
+
+def _page(card: Mapping[str, Any], language: Any) -> list[str]:
+    def say(en: str, zh: str) -> str:
+        return Words(en, zh).in_language(language)
+
+    out = [say("# Data card", "# 数据卡"), ""]
+    out += [say(f"Task: {card['task']}.", f"任务：{card['task']}。"), ""]
+    out += [say("| source | records | licence |", "| 来源 | 记录数 | 许可 |"), "|---|---:|---|"]
+    for source in card["sources"]:
+        licence = source["licence"] or say("not stated", "未说明")
+        out.append(f"| `{source['source']}` | {source['records']:,} | {licence} |")
+    out += ["", say(
+        "| split | records | tokens | bytes | bytes per token | tokens a record: shortest, median, 95%, longest | East Asian characters |",
+        "| 划分 | 记录数 | 词元数 | 字节数 | 每词元字节 | 每条记录词元数：最短、中位、95%、最长 | 中日韩字符占比 |",
+    ), "|---|---:|---:|---:|---:|---|---:|"]  # fmt: skip
+    for name, split in card["splits"].items():
+        length = ", ".join(f"{value:,}" for value in split["length"].values())
+        out.append(
+            f"| {name} | {split['records']:,} | {split['tokens']:,} | {split['bytes']:,} | {split['bytes_per_token']:.2f} "
+            f"| {length} | {split['east_asian_share']:.1%} |"
+        )
+    notes = [words.in_language(language) for words in _notes(card)]
+    if notes:
+        out += ["", *(f"- {note}" for note in notes)]
+    return out
+
+
+def _notes(card: Mapping[str, Any]) -> list[Words]:
+    """What was left out or done to the data, said where it happened."""
+    dropped, tokenizer = card["dropped"], card["tokenizer"]
+    notes: list[Words] = []
+    for key, en, zh in (
+        ("duplicates", "equal to another record", "与另一条记录相同"),
+        ("near_duplicates", "nearly equal to another record", "与另一条记录近似"),
+        ("leaked", "an evaluation split holds the same record", "评估划分中有相同记录"),
+        ("blank", "no text in them", "没有文本"),
+    ):
+        if dropped[key]:
+            notes.append(Words(f"{dropped[key]:,} dropped: {en}", f"删除 {dropped[key]:,} 条：{zh}"))
+    for name, split in card["splits"].items():
+        if split["truncated"]:
+            notes.append(Words(
+                f"{split['truncated']:,} records of {name} are longer than the context of {card['context']} and lose their end",
+                f"{name} 中有 {split['truncated']:,} 条记录超过上下文长度 {card['context']}，末尾将被截断",
+            ))  # fmt: skip
+    for column, count in card["ignored_columns"].items():
+        notes.append(Words(f"column `{column}` ignored ({count:,} records)", f"忽略了列 `{column}`（{count:,} 条记录）"))
+    for suffix, count in card["skipped_files"].items():
+        notes.append(Words(f"{count:,} files `{suffix}` skipped: no records in them", f"跳过了 {count:,} 个 `{suffix}` 文件：其中没有记录"))
+    sampled, total = tokenizer["sample_bytes"], card["splits"]["train"]["bytes"]
+    part = Words("", "") if sampled >= total else Words(f" (an even sample of {total:,})", f"（在 {total:,} 字节中均匀抽样）")
+    notes.append(Words(
+        f"tokenizer: {tokenizer['vocabulary']:,} tokens, learnt from {sampled:,} bytes of train{part.en}",
+        f"分词器：{tokenizer['vocabulary']:,} 个词元，学自训练划分的 {sampled:,} 字节{part.zh}",
+    ))  # fmt: skip
+    return notes

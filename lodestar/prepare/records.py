@@ -1,0 +1,130 @@
+"""Raw records to validated examples, every fault with its file and line; and what makes two records the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..contracts.errors import UserError, nearest, unknown
+from ..contracts.task import Example
+from .readers import PLAIN, Raw
+
+PATH = "path"
+"""The field, where an example has it, that says where a document stood: it is filled from plain files, records with equal paths
+share a split, and it makes no difference between two records."""
+
+
+class Validator:
+    """Turns raw records into examples of one class.
+
+    A record's fields are found by name, or by the column that `columns` gives for them. Columns that no field asks for are ignored
+    and counted in `ignored`. A plain file fills the only text field that the example requires. A list of strings in a text field
+    (verses, paragraphs) is joined with line ends.
+    """
+
+    def __init__(self, example: type[Example], columns: Mapping[str, str]) -> None:
+        fields = example.model_fields
+        for name in columns:
+            if name not in fields:
+                raise unknown("field", name, fields, where="data.columns")
+        self._example = example
+        self._columns = {name: columns.get(name, name) for name in fields}
+        self._required = [name for name, field in fields.items() if field.is_required()]
+        self._texts = [name for name, field in fields.items() if field.annotation in (str, str | None)]
+        self._known = set(self._columns.values())
+        self.ignored: Counter[str] = Counter()
+
+    def example(self, raw: Raw) -> Example:
+        """The example of a raw record.
+
+        Raises:
+            UserError: a column is missing, a value has the wrong type or breaks the example's own rule, or is no valid text.
+        """
+        data = self._plain(raw) if raw.path is not None else self._named(raw)
+        try:
+            return self._example.model_validate(data)
+        except ValidationError as error:
+            raise self._wrong(error, raw.where) from None
+
+    def _plain(self, raw: Raw) -> dict[str, Any]:
+        if len(self._required) != 1 or self._required[0] not in self._texts:
+            lacking = next(name for name in self._required if name not in self._texts or name != PLAIN)
+            raise UserError(
+                f"a plain file has no field {lacking!r}", where=raw.where, fix=f"give JSON lines, CSV or Parquet with {self._wanted()}"
+            )
+        data: dict[str, Any] = {self._required[0]: raw.fields[PLAIN]}
+        if PATH in self._columns:
+            data[PATH] = raw.path
+        return data
+
+    def _named(self, raw: Raw) -> dict[str, Any]:
+        fields = raw.fields
+        data = {name: fields[column] for name, column in self._columns.items() if column in fields}
+        if len(data) < len(self._columns):
+            for name in self._required:
+                if name not in data:
+                    raise self._missing(name, raw)
+        if len(data) < len(fields):
+            self.ignored.update(str(column) for column in fields if column not in self._known)
+        for name in self._texts:
+            value = data.get(name)
+            if isinstance(value, list) and all(isinstance(part, str) for part in value):
+                data[name] = "\n".join(value)
+        return data
+
+    def _missing(self, name: str, raw: Raw) -> UserError:
+        found = [str(column) for column in raw.fields]
+        column = self._columns[name]
+        listed = ", ".join(found[:20]) or "none"
+        guess = nearest(column, [other for other in found if other not in self._known])
+        fix = f"set data.columns: {{{name}: {guess or 'COLUMN'}}}"
+        wanted = f"no column {column!r}" if column == name else f"no column {column!r} for the field {name!r}"
+        return UserError(f"{wanted}; the columns found are {listed}", where=raw.where, fix=fix)
+
+    def _wanted(self) -> str:
+        return " and ".join(repr(self._columns[name]) for name in self._required)
+
+    def _wrong(self, error: ValidationError, where: str) -> UserError:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        shown = repr(first["input"])
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        if first["type"] == "value_error":
+            return UserError(str(first["ctx"]["error"]), where=where)
+        message = first["msg"][0].lower() + first["msg"][1:]
+        return UserError(f"the field {field!r} is {shown}: {message}", where=where, fix="correct the record, or map another column")
+
+
+def canonical_json(example: Example) -> bytes:
+    """What makes two records the same: sorted keys, no spaces, and strings in NFC with \\n line ends and no blanks around them.
+
+    Where a record came from (`path`) makes no difference.
+
+    Raises:
+        ValueError: a string holds half a surrogate pair, which is no character.
+    """
+    value = _canonical(example.model_dump(mode="json", exclude={PATH}))
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def digest(data: bytes) -> bytes:
+    """16 bytes of BLAKE2b: two different records meet with a chance below 10⁻²⁰ among a billion."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, str):
+        if value.isascii():
+            return (value.replace("\r\n", "\n") if "\r" in value else value).strip()
+        return unicodedata.normalize("NFC", value.replace("\r\n", "\n")).strip()
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return value

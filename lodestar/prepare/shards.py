@@ -1,0 +1,203 @@
+"""A prepared split on disk: token ids and records, memory-mapped, so that opening it costs nothing and any part is one read away.
+
+examples.jsonl      the validated records, one a line
+lines.npy           where each line begins (n + 1,), int64
+tokens.bin          the token ids of all records, end to end; uint16 where the vocabulary allows, else uint32
+<field>.bin         another sequence of the same length, int32
+offsets.npy         where each record begins in the sequences (n + 1,), int64
+<field>.npy         a number a record (n,), int64
+index.json          what there is, written last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from ..contracts.errors import UserError
+from ..contracts.progress import bar
+from ..contracts.task import Task
+from ..store.files import read_json, write_json
+
+FORMAT = 1
+TOKENS = "tokens"
+_BATCH_CHARACTERS = 1 << 20
+
+
+def write_examples(folder: Path, lines: Iterable[bytes], count: int) -> None:
+    """Set down `count` JSON lines in the new `folder`."""
+    folder.mkdir()
+    starts = np.lib.format.open_memmap(folder / "lines.npy", "w+", np.int64, (count + 1,))
+    starts[0] = 0
+    position = 0
+    with (folder / "examples.jsonl").open("wb") as file:
+        number = 0
+        for number, line in enumerate(lines, 1):
+            position += file.write(line)
+            starts[number] = position
+    assert number == count
+    starts.flush()
+
+
+def write_tokens(
+    folder: Path, examples: Examples, encode: Callable[[Any], Mapping[str, Sequence[int] | int]], vocabulary: int,
+    ahead: Callable[[Sequence[Any]], None], label: str,
+) -> None:  # fmt: skip
+    """Encode every example of a split beside its records.
+
+    Args:
+        encode: an example → `tokens`, other sequences of the same length, and numbers.
+        vocabulary: token ids are below it.
+        ahead: told a batch of examples before they are encoded.
+        label: what the progress bar says.
+    """
+    count = len(examples)
+    offsets = np.lib.format.open_memmap(folder / "offsets.npy", "w+", np.int64, (count + 1,))
+    offsets[0] = 0
+    types = {TOKENS: np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)}
+    sequences: dict[str, Any] = {}
+    numbers: dict[str, np.ndarray] = {}
+    done = 0
+    try:
+        with bar(label, count, "record") as shown:
+            for batch in _batches(examples):
+                ahead(batch)
+                encoded = [encode(example) for example in batch]
+                if not done:
+                    names = [name for name, value in encoded[0].items() if not isinstance(value, int)]
+                    types |= {name: np.dtype(np.int32) for name in names if name != TOKENS}
+                    sequences = {name: (folder / f"{name}.bin").open("wb") for name in names}
+                    numbers = {
+                        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.int64, (count,))
+                        for name in encoded[0] if name not in names
+                    }  # fmt: skip
+                lengths = [len(fields[TOKENS]) for fields in encoded]  # type: ignore[arg-type]
+                offsets[done + 1 : done + 1 + len(batch)] = offsets[done] + np.cumsum(lengths)
+                for name, file in sequences.items():
+                    parts = [np.asarray(fields[name], types[name]) for fields in encoded]
+                    assert [len(part) for part in parts] == lengths, f"{name} is not as long as the tokens"
+                    file.write(np.concatenate(parts).tobytes())
+                for name, column in numbers.items():
+                    column[done : done + len(batch)] = [fields[name] for fields in encoded]
+                done += len(batch)
+                shown.update(len(batch))
+    finally:
+        for file in sequences.values():
+            file.close()
+    for column in (offsets, *numbers.values()):
+        column.flush()  # type: ignore[attr-defined]
+    write_json(folder / "index.json", {
+        "format": FORMAT, "records": count, "tokens": int(offsets[count]),
+        "sequences": {name: types[name].name for name in sequences}, "numbers": sorted(numbers),
+    })  # fmt: skip
+
+
+def _batches(examples: Iterable[Any]) -> Iterator[list[Any]]:
+    """Examples in batches of about a million characters: enough to fill the cores, little enough to hold as token objects."""
+    batch: list[Any] = []
+    size = 0
+    for example in examples:
+        batch.append(example)
+        size += sum(len(value) for _, value in example if isinstance(value, str)) + 64
+        if size >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+class Examples(Sequence[Any]):
+    """The records of a split as the task's examples, parsed when they are asked for; indexing is one read."""
+
+    def __init__(self, folder: Path, task: Task) -> None:
+        self._folder, self._task = folder, task
+        self._starts: np.ndarray = np.load(folder / "lines.npy", mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Any]: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        index = range(len(self))[place]
+        start, end = int(self._starts[index]), int(self._starts[index + 1])
+        self._file.seek(start)
+        return self._task.example.model_validate_json(self._file.read(end - start))
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._path.open("rb") as file:
+            for line in file:
+                yield self._task.example.model_validate_json(line)
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / "examples.jsonl"
+
+    @cached_property
+    def _file(self) -> Any:
+        return self._path.open("rb")
+
+    def __del__(self) -> None:
+        if "_file" in self.__dict__:
+            self._file.close()
+
+
+class Split:
+    """A prepared split, opened. Arrays are memory-mapped: only what is touched is read."""
+
+    def __init__(self, folder: Path) -> None:
+        index = read_json(folder / "index.json")
+        if index.get("format") != FORMAT:
+            raise UserError(f"prepared by another version (format {index.get('format')})", where=folder, fix="prepare the data again")
+        self.folder = folder
+        self.name = folder.name
+        self.records = int(index["records"])
+        self.token_count = int(index["tokens"])
+        self.offsets: np.ndarray = np.load(folder / "offsets.npy", mmap_mode="r")
+        """Where each record begins (n + 1,)."""
+        self.sequences = {name: self._map(name, dtype) for name, dtype in index["sequences"].items()}
+        """`tokens` and what is aligned with them, each (tokens,)."""
+        self.numbers: dict[str, np.ndarray] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["numbers"]}
+        """A number a record, each (n,)."""
+
+    def _map(self, name: str, dtype: str) -> np.ndarray:
+        path = self.folder / f"{name}.bin"
+        found = path.stat().st_size if path.exists() else 0
+        if found != self.token_count * np.dtype(dtype).itemsize:
+            raise UserError("the prepared data is damaged: the file has the wrong size", where=path, fix="prepare the data again")
+        return np.memmap(path, dtype, "r") if found else np.empty(0, dtype)
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """All token ids, end to end (tokens,)."""
+        return self.sequences[TOKENS]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens in each record (n,)."""
+        return np.diff(self.offsets)
+
+    def examples(self, task: Task) -> Examples:
+        """The records, as the task's examples."""
+        return Examples(self.folder, task)
+
+
+def open_split(folder: Path, split: str) -> Split:
+    """Open one split of a prepared folder.
+
+    Raises:
+        UserError: the folder is not prepared, the split is empty or it is damaged.
+    """
+    place = folder / split
+    if not (place / "index.json").is_file():
+        fix = "give it a share with data.validation or data.test" if (folder / "record.json").is_file() else "run `lodestar prepare` first"
+        raise UserError(f"no {split} split here", where=folder, fix=fix)
+    return Split(place)

@@ -1,0 +1,206 @@
+"""Where records come from: files, folders, globs and built-in sources, resolved into a sorted list of files.
+
+Sources keep the order they are given in; the files of one source are sorted by path, so the same sources always give the same
+records in the same order. Hidden files and `__pycache__` are left out of folders and globs.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+from ..contracts.errors import UserError, nearest, unknown
+from ..contracts.settings import DataSettings
+
+Kind = Literal["text", "code", "json", "jsonl", "csv", "tsv", "parquet"]
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+BUILTIN = "builtin:"
+SAMPLE = "builtin:sample"
+"""The task's own sample; it has no files."""
+STANDARD_LIBRARY = "builtin:python-stdlib"
+
+_KINDS: dict[str, Kind] = {
+    ".txt": "text", ".text": "text", ".md": "text", ".rst": "text",
+    ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
+    **dict.fromkeys(
+        (".py", ".pyi", ".js", ".ts", ".jsx", ".tsx", ".c", ".h", ".cc", ".cpp", ".hpp", ".java", ".kt", ".go", ".rs", ".rb", ".php",
+         ".cs", ".swift", ".scala", ".lua", ".sh", ".sql", ".html", ".css", ".r", ".jl"), "code"),
+}  # fmt: skip
+_COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
+
+_NOT_THE_LIBRARY = frozenset({
+    "test", "tests", "idle_test",  # tests
+    "site-packages", "dist-packages", "_bundled", "pip", "lib2to3",  # other people's, or frozen copies
+    "encodings", "pydoc_data",  # generated tables
+    "lib-dynload", "__pycache__", "__phello__",
+})  # fmt: skip
+"""Folders of Python's library folder that are not the standard library as its authors write it."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file to read records from."""
+
+    path: Path
+    name: str
+    """Its path relative to the venture, or else to the source that it was found in; goes into records, so it is never absolute."""
+    kind: Kind
+    compression: Literal["", "gz", "bz2", "xz", "zst"]
+    source: str
+    """The source, as the user wrote it."""
+    split: SplitName | None
+    """The split that the user put it in."""
+    named: bool
+    """Whether the user named this very file, rather than a folder or a glob that holds it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk; UserError where the file cannot be looked at."""
+        try:
+            return self.path.stat().st_size
+        except OSError as error:
+            raise unreadable(self.path, error) from None
+
+
+@dataclass
+class Sources:
+    """The files of all sources, and what was passed over."""
+
+    files: list[SourceFile] = field(default_factory=list)
+    sample: bool = False
+    """Whether the task's own sample is one of the sources."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Suffix → files in folders and globs that hold no records."""
+    lone: bool = False
+    """Whether one plain file is all there is."""
+
+
+def unreadable(path: Path | str, error: OSError) -> UserError:
+    """The error for a file that the system will not read."""
+    return UserError(f"cannot be read ({error.strerror or error})", where=path, fix="check the file and its permissions")
+
+
+def find_sources(settings: DataSettings, root: Path) -> Sources:
+    """Every file of `settings.sources` and `settings.splits`, each once; a file of an explicit split belongs to that split alone.
+
+    Raises:
+        UserError: a source is missing, unknown or holds no file that records can be read from; a file stands in two splits.
+    """
+    found = Sources()
+    taken: dict[Path, SourceFile] = {}
+    explicit: list[tuple[str, SplitName | None]] = [(spec, split) for split in SPLITS for spec in settings.splits.get(split, [])]
+    for spec, split in explicit + [(spec, None) for spec in settings.sources]:
+        if spec == SAMPLE:
+            found.sample = True
+            continue
+        for file in _files_of(spec, split, root, settings.exclude, found.skipped):
+            place = file.path.resolve()
+            earlier = taken.setdefault(place, file)
+            if earlier is not file and split and earlier.split != split:
+                raise UserError(
+                    f"the file stands in two splits, {earlier.split} and {split}", where=file.path, fix="take it out of one of them"
+                )
+    # In the order of `sources`, so that naming a split does not reorder the others.
+    found.files = [file for file in taken.values() if file.split is None] + [file for file in taken.values() if file.split]
+    found.lone = not found.sample and len(found.files) == 1 and found.files[0].kind == "text"
+    if not found.files and not found.sample:
+        raise UserError("no source holds a file to read", where="data.sources", fix="check the sources and data.exclude")
+    return found
+
+
+def _files_of(spec: str, split: SplitName | None, root: Path, exclude: list[str], skipped: Counter[str]) -> Iterator[SourceFile]:
+    if spec.startswith(BUILTIN):
+        if spec != STANDARD_LIBRARY:
+            names = [known.removeprefix(BUILTIN) for known in (SAMPLE, STANDARD_LIBRARY)]
+            raise unknown("builtin source", spec.removeprefix(BUILTIN), names, where="data.sources")
+        base = Path(sysconfig.get_path("stdlib"))
+        paths = [path for path in _walk(base, _NOT_THE_LIBRARY) if path.suffix == ".py"]
+        if not paths:
+            raise UserError("this Python carries no standard library as source files", where=spec, fix="name files of your own")
+        root = base
+    else:
+        base, paths = _expand(spec, root)
+    named = paths == [base]
+    count = 0
+    for path in paths:
+        name = _relative(path, root) or _relative(path, base if base.is_dir() else base.parent) or path.name
+        if not spec.startswith(BUILTIN) and _excluded(name, exclude):
+            continue
+        kind, compression = _kind(path)
+        if kind is None:
+            if named:
+                known = " ".join(sorted(suffix for suffix, kind in _KINDS.items() if kind != "code"))
+                raise UserError(
+                    f"no way to read records from a {path.suffix or 'file without a suffix'}", where=path,
+                    fix=f"use one of {known}, source code, or one of them compressed with {' '.join(_COMPRESSIONS)}",
+                )  # fmt: skip
+            skipped[path.suffix.lower() or path.name] += 1
+            continue
+        count += 1
+        yield SourceFile(path, name, kind, compression, spec, split, named)  # type: ignore[arg-type]
+    if not count:
+        raise UserError("no file here holds records", where=base, fix="check the source and data.exclude")
+
+
+def _expand(spec: str, root: Path) -> tuple[Path, list[Path]]:
+    """The base that names are relative to, and the sorted files, of one source."""
+    place = root / Path(spec).expanduser()
+    if place.is_dir():
+        return place, _walk(place, frozenset({"__pycache__"}))
+    if place.exists() or place.is_symlink():
+        return place, [place]
+    if glob.has_magic(spec):
+        matches = [Path(match) for match in glob.glob(str(place), recursive=True)]  # noqa: PTH207 - Path.glob crosses hidden folders
+        files = sorted((match for match in matches if match.is_file() and "__pycache__" not in match.parts), key=Path.as_posix)
+        if not files:
+            raise UserError("no file matches", where=place, fix="check the pattern (`**` crosses folders, hidden files need a dot)")
+        first_magic = next(index for index, part in enumerate(place.parts) if glob.has_magic(part))
+        return Path(*place.parts[:first_magic]), files
+    beside = [entry.name for entry in place.parent.iterdir()] if place.parent.is_dir() else []
+    guess = nearest(place.name, beside)
+    raise UserError("no such file or folder", where=place, fix=f"did you mean {guess}" if guess else "check data.sources")
+
+
+def _walk(folder: Path, leave_out: frozenset[str]) -> list[Path]:
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise unreadable(error.filename, error)
+
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=False):
+        folders[:] = [name for name in folders if name not in leave_out and not name.startswith((".", "config-"))]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(found, key=Path.as_posix)
+
+
+def _relative(path: Path, base: Path) -> str | None:
+    try:
+        return path.absolute().relative_to(base.absolute()).as_posix()
+    except ValueError:
+        return None
+
+
+def _excluded(name: str, patterns: list[str]) -> bool:
+    """Whether a pattern matches the path, one of the folders it is in, or the bare name of either."""
+    parts = name.split("/")
+    candidates = parts + ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    return any(fnmatch(candidate, pattern.removeprefix("**/").rstrip("/")) for pattern in patterns for candidate in candidates)
+
+
+def _kind(path: Path) -> tuple[Kind | None, str]:
+    """What a file holds and how it is compressed, by its suffixes."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    compression = _COMPRESSIONS.get(suffixes[-1], "") if suffixes else ""
+    if compression:
+        suffixes.pop()
+    kind = _KINDS.get(suffixes[-1]) if suffixes else None
+    return (None if compression and kind == "parquet" else kind), compression

@@ -1,0 +1,123 @@
+"""The first pass: every source is read once, validated, and set down as JSON lines with a fixed-width key for each record.
+
+What follows (duplicates, splits) works on the keys alone, so memory grows by bytes a record, not by records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..contracts.errors import UserError
+from ..contracts.progress import bar
+from ..contracts.task import Example, Task
+from .readers import Raw, read
+from .records import PATH, Validator, canonical_json, digest
+from .sources import SAMPLE, SPLITS, Sources
+
+KEY = np.dtype([("high", "<u8"), ("low", "<u8"), ("unit", "<u8"), ("start", "<i8"), ("size", "<i8"), ("split", "i1")])
+"""A record's digest, the number that its split is drawn from, its place in the staging file, and the explicit split (-1: none)."""
+
+
+@dataclass
+class Staging:
+    """All valid records, on disk."""
+
+    folder: Path
+    records: int = 0
+    blank: int = 0
+    """Records dropped because there is no text in them."""
+    by_source: Counter[str] = field(default_factory=Counter)
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Columns that no field asks for, and in how many records."""
+
+    @property
+    def keys(self) -> np.ndarray:
+        """The keys (n,), memory-mapped."""
+        return np.memmap(self._keys_file, KEY, "r") if self.records else np.empty(0, KEY)
+
+    def lines(self, chosen: np.ndarray) -> Iterator[bytes]:
+        """The JSON lines of the records whose indices are given, in that order."""
+        keys = self.keys
+        with self._records_file.open("rb") as file:
+            for start in range(0, len(chosen), _CHUNK):
+                part = keys[chosen[start : start + _CHUNK]]
+                for place, size in zip(part["start"].tolist(), part["size"].tolist(), strict=True):
+                    file.seek(place)
+                    yield file.read(size)
+
+    def remove(self) -> None:
+        """Free the disk."""
+        self._keys_file.unlink()
+        self._records_file.unlink()
+        self.folder.rmdir()
+
+    @property
+    def _keys_file(self) -> Path:
+        return self.folder / "keys.bin"
+
+    @property
+    def _records_file(self) -> Path:
+        return self.folder / "records.jsonl"
+
+
+_CHUNK = 1 << 16
+
+
+def stage(task: Task, sources: Sources, columns: Mapping[str, str], folder: Path) -> Staging:
+    """Read, validate and set down every record of `sources` in the new `folder`.
+
+    Raises:
+        UserError: a source is at fault (see `read` and `Validator`), or not one record can be used.
+    """
+    folder.mkdir()
+    staging = Staging(folder)
+    validator = Validator(task.example, columns)
+    keys: list[bytes] = []
+    with staging._records_file.open("wb") as records, staging._keys_file.open("wb") as key_file:
+        for example, where, source, split in _examples(task, sources, columns, validator):
+            if not any(not text.isspace() for text in task.texts(example) if text):
+                staging.blank += 1
+                continue
+            start = records.tell()
+            try:
+                content = digest(canonical_json(example))
+                size = records.write(example.model_dump_json().encode() + b"\n")
+            except (UnicodeEncodeError, ValueError):
+                # pydantic says ValueError for what json says UnicodeEncodeError, its subclass, for: half a surrogate pair.
+                raise UserError("half a surrogate pair, which is no character", where=where, fix="correct the escape \\ud…") from None
+            place = getattr(example, PATH, None)
+            unit = content if place is None else digest(str(place).encode())
+            high, low = int.from_bytes(content[:8], "big"), int.from_bytes(content[8:], "big")
+            key = np.array((high, low, int.from_bytes(unit[:8], "big"), start, size, -1 if split is None else SPLITS.index(split)), KEY)
+            keys.append(key.tobytes())
+            if len(keys) == _CHUNK:
+                key_file.write(b"".join(keys))
+                keys.clear()
+            staging.records += 1
+            staging.by_source[source] += 1
+        key_file.write(b"".join(keys))
+    staging.ignored = dict(validator.ignored)
+    if not staging.records:
+        what = f"all {staging.blank} records are blank" if staging.blank else "the sources hold no records"
+        raise UserError(what, where="data.sources", fix="give records with text in them")
+    return staging
+
+
+def _examples(
+    task: Task, sources: Sources, columns: Mapping[str, str], validator: Validator
+) -> Iterator[tuple[Example, str, str, str | None]]:
+    """Every example, with its place, its source and its explicit split."""
+    with bar("read", sum(file.size for file in sources.files), "B") as shown:
+        advance: Callable[[float], object] = shown.update
+        for file in sources.files:
+            raw: Raw
+            for raw in read(file, columns, lone=sources.lone, advance=advance):
+                yield validator.example(raw), raw.where, file.source, file.split
+    if sources.sample:
+        for number, example in enumerate(task.sample(), 1):
+            yield example, f"{SAMPLE}: record {number}", SAMPLE, None

@@ -1,0 +1,135 @@
+"""Training a tokenizer: byte-level BPE, whose round trip is the identity on any string, and single characters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ..contracts.progress import track
+from ..contracts.randomness import generator
+from ..contracts.task import Task
+from ..contracts.tokenizer import SPECIAL_TOKENS, Tokenizer
+
+BYTES = 256
+SMALLEST_VOCABULARY = BYTES + len(SPECIAL_TOKENS)
+
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
+SPLIT_PATTERN = "|".join((
+    r"'(?i:[sdmt]|ll|ve|re)",  # English contractions
+    rf"[{_UNSPACED}]+",  # a run of Chinese or Japanese, apart from the punctuation around it
+    rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}&&[^{_UNSPACED}]]+",  # a word, with the space (or one sign) before it
+    r"\p{N}{1,2}",  # digits by twos: few tokens for all numbers
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*",  # signs
+    r"\s*[\r\n]+",  # line ends, with the blanks before them
+    r"\s+(?!\S)",  # indentation, less the last blank, which goes with the word
+    r"\s+",
+))  # fmt: skip
+"""Where merges may not cross: after GPT-4's pattern (tiktoken, cl100k_base), with Chinese and Japanese runs kept apart from other
+letters, and numbers in twos rather than threes, which suits vocabularies of some ten thousand."""
+
+SAMPLE_BYTES = 100_000_000
+"""Text that the merges are learnt from, at most."""
+SAMPLE_DISTINCT_BYTES = 4_000_000
+"""Bytes of distinct words in it, at most: the trainer holds some 100 bytes for each. # measured: 2.6 MB of Chinese, 250 MB"""
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Learn a byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2, Radford et al. 2019) from `texts`.
+
+    The same texts give the same tokenizer, byte for byte. It has fewer tokens than `vocabulary` where the texts hold no more pairs.
+
+    Args:
+        vocabulary: tokens at most, the special ones (ids 0 and 1) and the 256 bytes included; at least 258.
+    """
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    if vocabulary < SMALLEST_VOCABULARY:
+        raise ValueError(f"a byte-level vocabulary has at least {SMALLEST_VOCABULARY} tokens, not {vocabulary}")
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(tokenizers.Regex(SPLIT_PATTERN), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])  # fmt: skip
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )  # fmt: skip
+    backend.train_from_iterator(texts, trainer)
+    return Tokenizer(backend)
+
+
+UNKNOWN = "<|unknown|>"
+"""Stands for a character that a character tokenizer has never seen; its id is 2."""
+
+
+def train_character_tokenizer(texts: Iterable[str]) -> Tokenizer:
+    """One token a character of `texts`, in code point order from id 3 on. Any other character is lost as `UNKNOWN`.
+
+    For benchmarks and lessons on a small alphabet; it is not the identity on every string, as the byte-level one is.
+    """
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    seen: set[str] = set()
+    for text in texts:
+        seen.update(text)
+    names = [*SPECIAL_TOKENS, UNKNOWN, *sorted(seen)]
+    backend = tokenizers.Tokenizer(models.WordLevel({name: index for index, name in enumerate(names)}, unk_token=UNKNOWN))
+    backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(r"(?m:.)"), "isolated")
+    backend.decoder = decoders.Fuse()
+    backend.add_special_tokens([*SPECIAL_TOKENS, UNKNOWN])
+    return Tokenizer(backend)
+
+
+_WORD = re.compile(r"\w+")
+
+
+class TokenizerSample:
+    """Texts for the trainer: the examples in a random order drawn from the seed, until either of two bounds is reached.
+
+    The order makes every beginning of it an even sample of the whole; the bound on distinct words bounds the trainer's memory.
+    """
+
+    def __init__(self, task: Task, examples: Sequence[Any], seed: int) -> None:
+        self._task, self._examples, self._seed = task, examples, seed
+        self.bytes = 0
+        """Bytes of text that were given out."""
+        self.records = 0
+        """Examples that were given out."""
+
+    def __iter__(self) -> Iterator[str]:
+        order = generator(self._seed, "tokenizer").permutation(len(self._examples)).tolist()
+        words: set[str] = set()
+        distinct = 0
+        for place in track(order, "tokenizer", "record"):
+            for text in self._task.texts(self._examples[place]):
+                new = set(_WORD.findall(text)) - words
+                words |= new
+                distinct += sum(len(word.encode()) for word in new)
+                self.bytes += len(text.encode())
+                yield text
+            self.records += 1
+            if self.bytes >= SAMPLE_BYTES or distinct >= SAMPLE_DISTINCT_BYTES:
+                return
+
+
+class AheadTokenizer(Tokenizer):
+    """A tokenizer that has encoded some texts ahead, in one batch on all cores, and answers for them from memory.
+
+    A task encodes one example at a time; this makes that as fast as the batch, with the same ids.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer.backend)
+        self._ahead: dict[str, list[int]] = {}
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Encode `texts` now, and forget the ones before."""
+        self._ahead = dict(zip(texts, self.encode_batch(texts), strict=True))
+
+    def encode(self, text: str) -> list[int]:
+        found = self._ahead.get(text)
+        return super().encode(text) if found is None else list(found)
