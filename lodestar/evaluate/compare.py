@@ -42,6 +42,11 @@ class Comparison:
         """One sentence, with the names that the reader gave the two."""
         name, found = self.metric.name, self.difference
         unit = f" {self.metric.unit}" if self.metric.unit else ""
+        if found.standard_error == 0 and found.value == 0:
+            return Words(
+                f"{name}: {a} and {b} are alike on every one of these {self.examples} examples ({self.a:.4g})",
+                f"{name}：{a} 与 {b} 在这 {self.examples} 个样本上结果全同（{self.a:.4g}）",
+            )
         if self.verdict == "unknown":
             return Words(
                 f"{name}: cannot tell {a} and {b} apart below {found.detectable:.2g}{unit} on these {self.examples} examples "
@@ -73,7 +78,7 @@ def compare(
     if first != second:
         raise UserError(f"{a} measured {first} and {b} measured {second}", where="compare", fix="compare two evaluations of one task")
     (a_ids, a_tables), (b_ids, b_tables) = read_measurements(a), read_measurements(b)
-    if set(a_ids) != set(b_ids):
+    if not np.array_equal(np.sort(a_ids), np.sort(b_ids)):
         common = len(set(a_ids) & set(b_ids))
         raise UserError(
             f"the two were measured on different examples ({common} in common of {len(a_ids)} and {len(b_ids)})",

@@ -42,6 +42,15 @@ RESET_PEAK, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 """Linux: writing 5 to the first makes VmHWM, in the second, count anew; see proc(5)."""
 
 
+# The path comes first: what follows in the file can only be read once its modules can be found.
+PROGRAM = """
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+from lodestar.evaluate.system import serve_job
+serve_job()
+"""
+
+
 def measure_system(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Example]) -> dict[str, np.ndarray]:
     """Answer `task.request` of the examples one after the other; the columns of `SYSTEM_METRICS`, one row a request.
 
@@ -54,11 +63,7 @@ def measure_system(task: Task, model: nn.Module, tokenizer: Tokenizer, examples:
         pickle.dump(sys.path, job)
         pickle.dump((torch.get_num_threads(), task, model, tokenizer.to_json(), list(examples[: REQUESTS + WARM_UP])), job)
         job.seek(0)
-        # The path comes first: what follows in the file can only be read once its modules can be found.
-        code = (
-            "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from lodestar.evaluate.system import serve_job; serve_job()"
-        )
-        finished = subprocess.run([sys.executable, "-c", code], stdin=job, stdout=result, check=False)
+        finished = subprocess.run([sys.executable, "-P", "-c", PROGRAM], stdin=job, stdout=result, check=False)
         result.seek(0)
         answer = result.read().decode()
     if finished.returncode:
