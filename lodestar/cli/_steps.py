@@ -1,0 +1,253 @@
+"""The lifecycle's steps on a venture: each finds its inputs, derives its settings, skips what is done, and says what it does.
+
+This is where a value's way through the house can be read from end to end: prepare → train → evaluate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts.errors import UserError
+from ..contracts.language import say
+from ..contracts.progress import note
+from ..contracts.record import RECORD_FILE, RunRecord, Scorecard, fingerprint
+from ..contracts.settings import TrainSettings
+from ..store.files import read_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..build.bundle import Bundle
+    from ..build.sizes import Derived
+    from ..contracts.task import Task
+    from ..contracts.tokenizer import Tokenizer
+    from ..venture.venture import Venture
+
+MICRO_BATCH_TOKENS = 8_192
+"""Tokens in one forward pass where the settings name none: enough for full speed, little enough for a laptop's memory."""
+VALIDATION_BATCHES = 16
+"""Batches that each evaluation during training reads."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finished step: its folder, its record, and whether it had been done before."""
+
+    folder: Path
+    record: RunRecord
+    skipped: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {"folder": str(self.folder), "skipped": self.skipped, "record": self.record.model_dump(mode="json")}
+
+
+def run_all(venture: Venture) -> dict[str, Step]:
+    """Every step in order; what is done already is skipped."""
+    return {"prepare": prepare(venture), "train": train(venture), "evaluate": evaluate(venture)}
+
+
+def prepare(venture: Venture) -> Step:
+    """Step 1: the venture's sources → runs/prepare-…"""
+    from ..prepare.step import prepare as run
+
+    task, folder = task_of(venture), _prepare_folder(venture)
+    before = finished_record(folder)
+
+    def work() -> RunRecord:
+        return run(task, venture.file.data, venture.folder, folder, seed=venture.file.train.seed, context=_context(venture, task))
+
+    # Whether the sources still hold what was prepared is only known by reading them.
+    record = _noted(venture, "prepare", folder, work)
+    return Step(folder, record, skipped=record == before)
+
+
+def train(venture: Venture) -> Step:
+    """Steps 2 and 3: the prepared data → runs/train-…/model."""
+    import torch
+
+    from ..build.bundle import Bundle, save_bundle
+    from ..contracts.randomness import derive_seed
+    from ..prepare.loader import Sequential, make_loader
+    from ..prepare.shards import open_split
+    from ..train.loop import train as run
+
+    plan = _plan_training(venture)
+    if (record := finished_record(plan.folder)) is not None:
+        return Step(plan.folder, record, skipped=True)
+    task, config, settings, tokenizer = plan.task, plan.derived.config, plan.settings, plan.tokenizer
+    _explain(plan.derived)
+    assert settings.micro_batch_tokens is not None
+    shape: dict[str, Any] = {
+        "rows": max(1, settings.micro_batch_tokens // config.context), "context": config.context, "pad": tokenizer.pad
+    }  # fmt: skip
+    loader = make_loader(open_split(plan.prepared, "train"), task.batching, seed=settings.seed, **shape)
+    validation: Sequential | tuple[()] = ()
+    if (plan.prepared / "validation").exists():
+        validation = Sequential(open_split(plan.prepared, "validation"), task.batching, limit=VALIDATION_BATCHES, **shape)
+    torch.manual_seed(derive_seed(settings.seed, "model"))
+    model = task.build(config).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def save(trained: nn.Module, place: Path) -> None:
+        save_bundle(place, Bundle(trained, config, tokenizer, task.describe()))
+
+    def work() -> RunRecord:
+        return run(task, model, loader, lambda: validation, settings, plan.folder, save=save, inputs=plan.inputs)
+
+    return Step(plan.folder, _noted(venture, "train", plan.folder, work), skipped=False)
+
+
+def evaluate(venture: Venture) -> Step:
+    """Step 4: the trained model → runs/evaluate-…/scorecard.json."""
+    from ..evaluate.scorecard import evaluate as run
+    from ..prepare.shards import open_split
+
+    plan = _plan_training(venture)
+    trained = _finished(plan.folder, "train")
+    settings = venture.file.evaluate
+    inputs = {"model": trained.id, **plan.inputs}
+    folder = venture.run_folder("evaluate", fingerprint({"evaluate": settings.model_dump(mode="json"), **inputs}))
+    if (record := finished_record(folder)) is not None:
+        return Step(folder, record, skipped=True)
+    bundle = load_model(plan.folder / "model")
+    task = load_task(bundle.task)
+    held_out, learnt_from = (open_split(plan.prepared, name).examples(task) for name in (settings.split, "train"))
+
+    def work() -> RunRecord:
+        run(task, bundle.model, bundle.tokenizer, held_out, learnt_from, settings, folder, inputs=inputs)
+        return _finished(folder, "evaluate")
+
+    return Step(folder, _noted(venture, "evaluate", folder, work), skipped=False)
+
+
+def _noted(venture: Venture, step: str, folder: Path, work: Callable[[], RunRecord]) -> RunRecord:
+    """Do the work of a step with the ledger told when it begins and how it ends."""
+    attempt = venture.ledger.start_run(step, folder.name.removeprefix(f"{step}-"))
+    try:
+        record = work()
+    except BaseException as error:
+        venture.ledger.fail_run(attempt, str(error) or type(error).__name__)
+        raise
+    venture.ledger.finish_run(attempt, record)
+    return record
+
+
+@dataclass(frozen=True)
+class _TrainingPlan:
+    """What a training run is made from; its folder follows from all of it, so another setting is another run."""
+
+    prepared: Path
+    task: Task
+    tokenizer: Tokenizer
+    derived: Derived
+    settings: TrainSettings
+    inputs: dict[str, str]
+    folder: Path
+
+
+def _plan_training(venture: Venture) -> _TrainingPlan:
+    from ..contracts.tokenizer import Tokenizer
+    from ..prepare.shards import open_split
+
+    prepared = _prepare_folder(venture)
+    inputs = {"data": _finished(prepared, "prepare").id}
+    task, tokenizer = load_task(read_json(prepared / "task.json")), Tokenizer.load(prepared)
+    derived = _derive(venture, task, tokenizer.vocabulary_size)
+    settings = train_settings(venture.file.train, derived, open_split(prepared, "train").token_count)
+    described = {"task": task.describe(), "model": derived.config.to_dict(), "train": settings.model_dump(mode="json"), **inputs}
+    return _TrainingPlan(prepared, task, tokenizer, derived, settings, inputs, venture.run_folder("train", fingerprint(described)))
+
+
+def _prepare_folder(venture: Venture) -> Path:
+    """Where the data for the venture's settings is; whether the sources still hold the same is checked by the step itself."""
+    task = task_of(venture)
+    described = {"task": task.describe(), "data": venture.file.data.model_dump(mode="json"), "context": _context(venture, task)}
+    return venture.run_folder("prepare", fingerprint(described))
+
+
+def task_of(venture: Venture) -> Task:
+    """The venture's task, with its options and no state yet."""
+    from .. import tasks
+
+    return tasks.find(venture.file.task)(venture.file.options)
+
+
+def load_task(description: Mapping[str, Any]) -> Task:
+    from .. import tasks
+
+    return tasks.load(description)
+
+
+def load_model(folder: Path) -> Bundle:
+    """A bundle, built by the task that it names."""
+    from ..build.bundle import load_bundle
+
+    return load_bundle(folder, lambda task, config: load_task(task).build(config))
+
+
+def _context(venture: Venture, task: Task) -> int:
+    """The model's context, which the size decides before there is a tokenizer."""
+    return _derive(venture, task, venture.file.data.vocabulary).config.context
+
+
+def _derive(venture: Venture, task: Task, vocabulary_size: int) -> Derived:
+    from ..build.sizes import derive
+
+    dropout = venture.file.train.dropout
+    decided = dict(task.architecture()) | ({} if dropout is None else {"dropout": dropout})
+    return derive(venture.file.model, decided, vocabulary_size)
+
+
+def train_settings(given: TrainSettings, derived: Derived, data_tokens: int) -> TrainSettings:
+    """The settings with what the size derives filled in where the user named nothing."""
+    from ..build.sizes import token_budget
+
+    batch = given.batch_tokens or derived.batch_tokens
+    values: dict[str, Any] = {
+        "batch_tokens": batch,
+        "micro_batch_tokens": given.micro_batch_tokens or micro_batch(batch, derived.config.context),
+        "learning_rate": given.learning_rate or derived.learning_rate,
+    }
+    if given.tokens is None and given.minutes is None:
+        values["tokens"] = token_budget(derived.config, data_tokens)[0]
+    return TrainSettings.model_validate(given.model_dump() | values)
+
+
+def micro_batch(batch_tokens: int, context: int) -> int:
+    """The largest equal part of a step that is at most MICRO_BATCH_TOKENS, and at least one row."""
+    parts = -(-batch_tokens // max(MICRO_BATCH_TOKENS, context))
+    return batch_tokens // parts
+
+
+def finished_record(folder: Path) -> RunRecord | None:
+    """The record of a finished step; None where there is none."""
+    path = folder / RECORD_FILE
+    return RunRecord.parse(read_json(path), where=path) if path.is_file() else None
+
+
+def _finished(folder: Path, step: str) -> RunRecord:
+    """The record of a step that must have been done.
+
+    Raises:
+        UserError: it has not, with the settings that venture.yaml has now.
+    """
+    record = finished_record(folder)
+    if record is None:
+        raise UserError(
+            f"the step {step!r} is not done with these settings", where="venture.yaml", fix=f"run `lodestar {step}`, or `lodestar run`"
+        )
+    return record
+
+
+def read_scorecard(folder: Path) -> Scorecard:
+    path = folder / "scorecard.json"
+    return Scorecard.parse(read_json(path), where=path)
+
+
+def _explain(derived: Derived) -> None:
+    """Say what the size was made into, before the expensive part."""
+    note(say("the model:", "模型："))
+    for line in derived.lines:
+        note(f"  {line}")
