@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..contracts.errors import UserError
-from .files import atomic_folder, ensure_space, hash_folder, list_files
+from .files import atomic_folder, ensure_space, hash_folder, link_or_copy, list_files
 
 
 class ArtefactStore:
@@ -63,12 +62,7 @@ class ArtefactStore:
         """
         source = self.path(name)
         for file in list_files(source):
-            target = destination / file.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(file, target)
-            except OSError:  # another disk, or a file system without links
-                shutil.copy(file, target)
+            link_or_copy(file, destination / file.relative_to(source))
 
     def __iter__(self) -> Iterator[str]:
         """The hashes of all artefacts, sorted."""

@@ -24,6 +24,7 @@ from ..contracts.errors import UserError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+_NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP})
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 _SUFFIX = ".partial"
 
@@ -100,6 +101,28 @@ def atomic_folder(path: Path | str, *, replace: bool = False) -> Iterator[Path]:
             else:
                 _rename_new(partial, path)
             _sync(path.parent)
+
+
+@contextmanager
+def scratch_folder(path: Path | str) -> Iterator[Path]:
+    """Give a new folder beside `path` that is removed on leaving; what a killed process left is removed by the next one."""
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+    with _partial_folder(path) as scratch, _when_full(path):
+        yield scratch
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a file at a second place, sharing its bytes where the file system can; missing parents are made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy(source, target)
 
 
 def sync_folder(folder: Path) -> None:

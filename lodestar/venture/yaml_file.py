@@ -76,7 +76,7 @@ def read_yaml(path: Path) -> tuple[Any, LineOf]:
         raise UserError(f"this is not YAML: {problem}", where=where, fix="check the indentation, colons and quotes there") from None
     finally:
         loader.dispose()
-    if value is None:
+    if root is None or value is None:
         raise UserError("the file is empty", where=path, fix="fill it in; `lodestar new` writes one to start from")
     return value, lambda path_of_fields: _line(root, path_of_fields)
 

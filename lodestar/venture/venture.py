@@ -1,0 +1,110 @@
+"""A venture: a folder with venture.yaml, opened.
+
+venture.yaml            the vision, and how the model is made
+brief.html report.html  for the team
+runs/STEP-ID/           one folder a run; its record.json is written last
+releases/vN/            immutable versions of the model
+.lodestar/              the ledger, the lock, the artefact store
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contracts.errors import UserError
+from ..contracts.record import RECORD_FILE, RunRecord
+from ..store.artefacts import ArtefactStore
+from ..store.files import read_json
+from ..store.lock import hold
+from .vision import VENTURE_FILE, VentureFile, load_venture_file
+
+if TYPE_CHECKING:
+    from ..store.ledger import Ledger
+
+STEPS = ("prepare", "train", "evaluate")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that came to its end."""
+
+    folder: Path
+    record: RunRecord
+
+
+@dataclass(frozen=True)
+class Venture:
+    """An opened venture."""
+
+    folder: Path
+    file: VentureFile
+
+    @classmethod
+    def open(cls, folder: Path) -> Venture:
+        """Read the venture in `folder`; raises `UserError` where there is none or its file is wrong."""
+        return cls(folder, load_venture_file(folder / VENTURE_FILE))
+
+    @property
+    def path(self) -> Path:
+        """venture.yaml."""
+        return self.folder / VENTURE_FILE
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def releases(self) -> Path:
+        return self.folder / "releases"
+
+    @property
+    def state(self) -> Path:
+        """What Lodestar keeps for itself."""
+        return self.folder / ".lodestar"
+
+    @property
+    def artefacts(self) -> ArtefactStore:
+        return ArtefactStore(self.state / "artefacts")
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.state / "ledger.sqlite"
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, made where there is none yet."""
+        from ..store.ledger import Ledger
+
+        return Ledger(f"sqlite:///{self.ledger_path}")
+
+    @contextmanager
+    def hold(self, purpose: str) -> Iterator[None]:
+        """Be the only one who changes this venture; a second one gets a `UserError` that says who holds it."""
+        with hold(self.state, purpose):
+            yield
+
+    def run_folder(self, step: str, id: str) -> Path:
+        """Where the run of a step with this fingerprint stands, or will."""
+        return self.runs / f"{step}-{id}"
+
+    def finished(self, step: str) -> list[FinishedRun]:
+        """The finished runs of a step, oldest first; a folder without a record is unfinished."""
+        records = sorted(self.runs.glob(f"{step}-*/{RECORD_FILE}"))
+        found = [FinishedRun(path.parent, RunRecord.parse(read_json(path), where=path)) for path in records]
+        return sorted(found, key=lambda run: run.record.finished)
+
+    def latest(self, step: str) -> FinishedRun | None:
+        """The run of a step that finished last."""
+        return next(reversed(self.finished(step)), None)
+
+    def finished_run(self, step: str, id: str) -> FinishedRun:
+        """The finished run of a step whose record has this id; raises `UserError` where it is gone."""
+        for run in self.finished(step):
+            if run.record.id == id:
+                return run
+        raise UserError(f"the run {id!r} of the step {step!r} is gone", where=self.runs, fix=f"run `lodestar {step}` again")
