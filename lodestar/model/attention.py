@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from .cache import KVCache
 from .config import ModelConfig
+from .linear import Linear
 from .positions import rotate
 
 
@@ -84,10 +85,10 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_size = config.heads, config.kv_heads, config.head_size
-        self.query = nn.Linear(config.width, config.heads * config.head_size, bias=config.bias)
-        self.key = nn.Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
-        self.value = nn.Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
-        self.output = nn.Linear(config.heads * config.head_size, config.width, bias=config.bias)
+        self.query = Linear(config.width, config.heads * config.head_size, bias=config.bias)
+        self.key = Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
+        self.value = Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
+        self.output = Linear(config.heads * config.head_size, config.width, bias=config.bias)
         self.query_norm = nn.RMSNorm(config.head_size, eps=config.norm_epsilon) if config.qk_norm else None
         self.key_norm = nn.RMSNorm(config.head_size, eps=config.norm_epsilon) if config.qk_norm else None
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from .attention import Attention, Mask
 from .cache import KVCache
 from .config import ModelConfig
+from .linear import Linear
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
@@ -27,9 +28,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.width, config.hidden_width, bias=config.bias)
-        self.up = nn.Linear(config.width, config.hidden_width, bias=config.bias)
-        self.down = nn.Linear(config.hidden_width, config.width, bias=config.bias)
+        self.gate = Linear(config.width, config.hidden_width, bias=config.bias)
+        self.up = Linear(config.width, config.hidden_width, bias=config.bias)
+        self.down = Linear(config.hidden_width, config.width, bias=config.bias)
 
     def forward(self, x_BTW: Tensor) -> Tensor:
         return self.down(F.silu(self.gate(x_BTW)) * self.up(x_BTW))
@@ -40,8 +41,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.up = nn.Linear(config.width, config.hidden_width, bias=config.bias)
-        self.down = nn.Linear(config.hidden_width, config.width, bias=config.bias)
+        self.up = Linear(config.width, config.hidden_width, bias=config.bias)
+        self.down = Linear(config.hidden_width, config.width, bias=config.bias)
         self.activation = activation
 
     def forward(self, x_BTW: Tensor) -> Tensor:

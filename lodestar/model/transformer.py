@@ -9,12 +9,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .attention import Attention, Mask, make_mask
 from .blocks import Block, make_norm
 from .cache import KVCache
 from .config import ModelConfig
+from .linear import Linear, linear
 from .positions import rotary_tables, sinusoids
 
 
@@ -101,7 +101,7 @@ class Transformer(nn.Module):
         cross = config.architecture == "encoder-decoder"
         self.decoder = Stack(config, config.decoder_layers, causal=True, cross=cross) if config.decoder_layers else None
         untied = not config.tied_embeddings and config.architecture != "encoder"
-        self.output = nn.Linear(config.width, config.vocabulary_size, bias=False) if untied else None
+        self.output = Linear(config.width, config.vocabulary_size, bias=False) if untied else None
         self._initialise()
 
     def forward(
@@ -181,7 +181,7 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (…, W) → logits (…, V)."""
-        return F.linear(hidden, self.embedding.weight if self.output is None else self.output.weight)
+        return linear(hidden, self.embedding.weight if self.output is None else self.output.weight)
 
     def parameter_count(self) -> int:
         """Parameters held, shared ones once."""
