@@ -11,10 +11,12 @@ from torch import nn
 
 from ..contracts.config import Config
 from ..contracts.errors import UserError
+from ..contracts.progress import track
 from ..contracts.task import device_of
 from ..contracts.tokenizer import Tokenizer
-from ..model.generate import stream
+from ..model.generate import generate, stream
 from ..model.transformer import Transformer
+from .measuring import batches_by_length, evaluating
 
 
 class CompletionRequest(Config):
@@ -91,3 +93,23 @@ def complete(model: nn.Module, tokenizer: Tokenizer, request: CompletionRequest)
         "finish_reason": "stop" if ended else "length",
         "usage": {"prompt_tokens": read, "completion_tokens": len(tokens), "total_tokens": read + len(tokens)},
     }
+
+
+def complete_all(model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int) -> list[str]:
+    """The greedy completion of each prompt, as `complete` gives it, many at once; `max_tokens` is at most half of the context."""
+    assert isinstance(model, Transformer)
+    max_tokens = min(max_tokens, model.config.context // 2)
+    rows = [prompt_tokens(model, tokenizer, CompletionRequest(prompt=prompt, max_tokens=max_tokens)) for prompt in prompts]
+    texts = [""] * len(rows)
+    device, end = device_of(model), tokenizer.end_of_text
+    with evaluating(model):
+        for batch in track(batches_by_length([len(row) + max_tokens for row in rows]), "completions", "batch"):
+            longest = len(rows[batch[-1]])
+            tokens_BT = torch.tensor([[tokenizer.pad] * (longest - len(rows[row])) + rows[row] for row in batch], device=device)
+            lengths_B = torch.tensor([len(rows[row]) for row in batch], device=device)
+            # True on the real tokens, which stand on the right; rows of one length need no mask.
+            mask_BT = torch.arange(longest, device=device) >= longest - lengths_B[:, None]
+            new_BT = generate(model, tokens_BT, max_tokens, stop_ids=[end], attention_mask=None if bool(mask_BT.all()) else mask_BT)
+            for row, ids in zip(batch, new_BT.tolist(), strict=True):
+                texts[row] = tokenizer.decode(ids[: ids.index(end)] if end in ids else ids)
+    return texts

@@ -6,7 +6,6 @@ Axes: B rows, T tokens, W model width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +17,8 @@ from ..contracts.progress import track
 from ..contracts.task import IGNORE, Batch, device_of
 from ..contracts.tokenizer import Tokenizer
 from ..model.transformer import Transformer
+from .measuring import batches_by_length, evaluating
 
-BATCH_TOKENS = 16_384
-"""Tokens in one forward pass of a measurement."""
 LOGIT_ROWS = 2_048
 """Positions whose logits are held at once: a vocabulary of 50,000 takes 400 MB."""
 
@@ -57,10 +55,10 @@ def document_nats(model: Transformer, documents: Sequence[Sequence[int]]) -> np.
     """
     nats = np.zeros(len(documents))
     windows = [window for number, tokens in enumerate(documents) for window in _windows(number, len(tokens) - 1, model.config.context)]
-    windows.sort(key=lambda window: window.end - window.start)
+    batches = batches_by_length([window.end - window.start for window in windows])
     with evaluating(model):
-        for batch in track(_batches(windows), "cross-entropy", "batch"):
-            nats += np.bincount(*_batch_nats(model, documents, batch), minlength=len(documents))
+        for batch in track(batches, "cross-entropy", "batch"):
+            nats += np.bincount(*_batch_nats(model, documents, [windows[number] for number in batch]), minlength=len(documents))
     return nats
 
 
@@ -80,16 +78,6 @@ def _windows(document: int, predictions: int, context: int) -> Iterator[_Window]
     while end < predictions:
         scored, end = end, min(end + max(context // 2, 1), predictions)
         yield _Window(document, end - context, scored, end)
-
-
-def _batches(windows: Sequence[_Window]) -> list[list[_Window]]:
-    """Consecutive windows (which are sorted by length) whose padded rows make at most BATCH_TOKENS."""
-    batches: list[list[_Window]] = []
-    for window in windows:
-        if not batches or (len(batches[-1]) + 1) * (window.end - window.start) > BATCH_TOKENS:
-            batches.append([])
-        batches[-1].append(window)
-    return batches
 
 
 def _batch_nats(model: Transformer, documents: Sequence[Sequence[int]], windows: Sequence[_Window]) -> tuple[np.ndarray, np.ndarray]:
@@ -114,15 +102,3 @@ def _batch_nats(model: Transformer, documents: Sequence[Sequence[int]], windows:
     ]
     owners = np.array([window.document for window in windows])
     return owners[rows.numpy()], torch.cat(nats).numpy()
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; on leaving, the model is in the mode that it was in."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        model.train(training)

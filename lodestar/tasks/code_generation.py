@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import ast
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.language import Words
+from ..contracts.randomness import generator
 from ..contracts.task import Batch, Example, Task
 from ..evaluate.metrics import BITS_PER_BYTE, PERPLEXITY, SYNTAX_VALID
 
@@ -15,6 +21,9 @@ if TYPE_CHECKING:
 
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
+
+COMPLETION_TOKENS = 96
+"""Tokens in which a function must be completed to be judged; half of the context where that is less."""
 
 
 class Module(Example):
@@ -52,7 +61,7 @@ class CodeGeneration(Task):
 
     @classmethod
     def sample(cls) -> Sequence[Module]:
-        return [Module(text=text) for text in SAMPLE]
+        return [Module(text=text.strip() + "\n") for text in SAMPLE.split("# ---\n")]
 
     def texts(self, example: Module) -> Iterator[str]:
         yield example.text
@@ -76,18 +85,31 @@ class CodeGeneration(Task):
         return next_token_loss(model, batch)
 
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Module]) -> dict[str, np.ndarray]:
+        from ..build.completion import complete_all
         from ..build.language import document_columns
 
-        return document_columns(model, tokenizer, [example.text for example in examples])
+        def write(prompts: Sequence[str]) -> list[str]:
+            return complete_all(model, tokenizer, prompts, COMPLETION_TOKENS)
+
+        columns = document_columns(model, tokenizer, [example.text for example in examples])
+        return columns | {"syntax_valid": _syntax_valid(examples, write)}
 
     def baseline(self, train: Sequence[Module], examples: Sequence[Module]) -> tuple[str, dict[str, np.ndarray]]:
+        """Byte n-grams: as strong as lzma primed with 4 MB of the training modules.  # measured on the standard library"""
         from ..evaluate.ngram import ByteNGram
 
         counted = ByteNGram([module.text for module in train])
-        return counted.name, counted.document_columns([module.text for module in examples])
+
+        def write(prompts: Sequence[str]) -> list[str]:
+            return [counted.most_likely(prompt.encode(), 3 * COMPLETION_TOKENS).decode(errors="replace") for prompt in prompts]
+
+        columns = counted.document_columns([module.text for module in examples])
+        return counted.name, columns | {"syntax_valid": _syntax_valid(examples, write)}
 
     def request(self, example: Module) -> dict[str, Any]:
-        return {"prompt": example.text[: len(example.text) // 2], "max_tokens": 32}
+        """The end of the module's first half, to be continued: few enough characters that any context has room for them."""
+        lines = _lines(example.text)
+        return {"prompt": "".join(lines[: (len(lines) + 1) // 2])[-160:], "max_tokens": 32}
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..build.completion import CompletionRequest, complete
@@ -95,4 +117,226 @@ class CodeGeneration(Task):
         return complete(model, tokenizer, CompletionRequest.parse(request, where="request"))
 
 
-SAMPLE = ()
+@dataclass(frozen=True)
+class _Cut:
+    """A module cut off at the start of a line within a function."""
+
+    prompt: str
+    """The module up to the cut."""
+    begun: str
+    """The function up to the cut, as it stands in the module."""
+    indent: int
+    """The columns before its `def`."""
+
+
+def _syntax_valid(examples: Sequence[Module], write: Callable[[Sequence[str]], Sequence[str]]) -> np.ndarray:
+    """Whether the completed function parses, 1 or 0; -1 for a module without a function of two statements."""
+    import numpy as np
+
+    cuts = [_cut(example.text) for example in examples]
+    completions = iter(write([cut.prompt for cut in cuts if cut is not None]))
+    return np.array([-1 if cut is None else int(_parses(cut, next(completions))) for cut in cuts])
+
+
+def _cut(text: str) -> _Cut | None:
+    """Cut at the start of a random line after a function's first statement; the draw follows from the text alone."""
+    tree = _parse(text)
+    functions = [] if tree is None else [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lines = _lines(text)
+    places = []
+    for function in functions:
+        first_end, end = function.body[0].end_lineno or 0, function.end_lineno or 0
+        # Line numbers count from one: index `first_end` is the line after the first statement.
+        places += [(function.lineno - 1, line) for line in range(first_end, end) if lines[line].strip()]
+    if not places:
+        return None
+    start, line = places[int(generator(0, "cut", text).integers(len(places)))]
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    return _Cut("".join(lines[:line]), "".join(lines[start:line]), indent)
+
+
+def _parses(cut: _Cut, completion: str) -> bool:
+    """Whether the function with its completed block is Python.
+
+    The block ends before the first line that is indented no deeper than the `def`; where the completion was cut off before such a line,
+    with its last whole line. An empty block is no completion.
+    """
+    lines = _lines(completion)
+    inside = takewhile(lambda line: not line.strip() or len(line) - len(line.lstrip()) > cut.indent, lines)
+    block = "".join(line for line in inside if line.endswith("\n"))
+    header = "if True:\n" if cut.indent else ""
+    return bool(block.strip()) and _parse(header + cut.begun + block) is not None
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as Python counts them, which a form feed does not end, each with its end."""
+    return list(io.StringIO(text, newline=None))
+
+
+def _parse(source: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape in a string is no error
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what CPython's parser says to source that it cannot take
+        return None
+
+
+# Written for this project; in the public domain (CC0).
+SAMPLE = '''
+def clamp(value, low, high):
+    """Return value, moved into the range from low to high."""
+    if value < low:
+        return low
+    if value > high:
+        return high
+    return value
+# ---
+def mean(numbers):
+    """Return the arithmetic mean of a list that is not empty."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total / len(numbers)
+# ---
+class Stack:
+    """A last in, first out container."""
+
+    def __init__(self):
+        self.items = []
+
+    def push(self, item):
+        self.items.append(item)
+        return self
+
+    def pop(self):
+        if not self.items:
+            raise IndexError("the stack is empty")
+        return self.items.pop()
+# ---
+def count_words(text):
+    """Return how often each word of a text occurs."""
+    counts = {}
+    for word in text.lower().split():
+        counts[word] = counts.get(word, 0) + 1
+    return counts
+# ---
+def greatest_common_divisor(a, b):
+    """Euclid's algorithm."""
+    while b:
+        a, b = b, a % b
+    return abs(a)
+# ---
+def flatten(nested):
+    """Yield the leaves of nested lists, from left to right."""
+    for item in nested:
+        if isinstance(item, list):
+            yield from flatten(item)
+        else:
+            yield item
+# ---
+def read_settings(path):
+    """Read `key = value` lines; blank lines and lines that begin with # are skipped."""
+    settings = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            line = line.strip()
+            if not line or line.startswith("#"):
+                continue
+            key, _, value = line.partition("=")
+            settings[key.strip()] = value.strip()
+    return settings
+# ---
+def binary_search(items, wanted):
+    """Return the index of wanted in a sorted list, or -1."""
+    low, high = 0, len(items)
+    while low < high:
+        middle = (low + high) // 2
+        if items[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    if low < len(items) and items[low] == wanted:
+        return low
+    return -1
+# ---
+class Temperature:
+    """A temperature that reads in either scale."""
+
+    def __init__(self, celsius):
+        self.celsius = celsius
+
+    @property
+    def fahrenheit(self):
+        return self.celsius * 9 / 5 + 32
+
+    def __repr__(self):
+        return f"Temperature({self.celsius})"
+# ---
+def primes(limit):
+    """Return all primes below limit, by the sieve of Eratosthenes."""
+    marks = [True] * limit
+    found = []
+    for number in range(2, limit):
+        if marks[number]:
+            found.append(number)
+            for multiple in range(number * number, limit, number):
+                marks[multiple] = False
+    return found
+# ---
+def is_palindrome(text):
+    """判断一段文字正着读和倒着读是否相同。"""
+    letters = [letter for letter in text if letter.isalnum()]
+    return letters == letters[::-1]
+# ---
+def chunks(items, size):
+    """把列表切成若干段，每段最多 size 个元素。"""
+    if size < 1:
+        raise ValueError("size must be at least 1")
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+# ---
+class Timer:
+    """计时器：记录每一段用了多少秒。"""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.laps = []
+        self.begin = clock()
+
+    def lap(self):
+        now = self.clock()
+        self.laps.append(now - self.begin)
+        self.begin = now
+        return self.laps[-1]
+# ---
+def merge(left, right):
+    """合并两个有序列表，结果仍然有序。"""
+    merged = []
+    i = j = 0
+    while i < len(left) and j < len(right):
+        if left[i] <= right[j]:
+            merged.append(left[i])
+            i += 1
+        else:
+            merged.append(right[j])
+            j += 1
+    return merged + left[i:] + right[j:]
+# ---
+def retry(action, attempts):
+    """Call action until it succeeds; the last failure is raised."""
+    for attempt in range(attempts):
+        try:
+            return action()
+        except OSError:
+            if attempt == attempts - 1:
+                raise
+# ---
+def transpose(matrix):
+    """交换矩阵的行与列。"""
+    rows, columns = len(matrix), len(matrix[0])
+    result = []
+    for column in range(columns):
+        result.append([matrix[row][column] for row in range(rows)])
+    return result
+'''

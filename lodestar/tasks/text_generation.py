@@ -50,7 +50,7 @@ class TextGeneration(Task):
 
     @classmethod
     def sample(cls) -> Sequence[Document]:
-        return [Document(text=text) for text in SAMPLE]
+        return [Document(text=text.strip()) for text in SAMPLE.split("---")]
 
     def texts(self, example: Document) -> Iterator[str]:
         yield example.text
@@ -85,8 +85,8 @@ class TextGeneration(Task):
         return counted.name, counted.document_columns([document.text for document in examples])
 
     def request(self, example: Document) -> dict[str, Any]:
-        """The first half of the text, to be continued."""
-        return {"prompt": example.text[: len(example.text) // 2], "max_tokens": 32}
+        """The end of the text's first half, to be continued: few enough characters that any context has room for them."""
+        return {"prompt": example.text[: len(example.text) // 2][-64:], "max_tokens": 32}
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..build.completion import CompletionRequest, complete
@@ -95,9 +95,7 @@ class TextGeneration(Task):
 
 
 # Written for this project; in the public domain (CC0).
-SAMPLE = tuple(
-    text.strip()
-    for text in """
+SAMPLE = """
 The lamp at the end of the pier
 burns for the boats that are not yet here;
 it does not ask how far they have gone,
@@ -257,5 +255,4 @@ good night to the last lit window in town.
 推窗忽听读书声。
 邻家稚子不知倦，
 一盏寒灯共到明。
-""".split("---")
-)
+"""
