@@ -10,12 +10,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 
 from ..contracts.clock import timestamp
 from ..contracts.errors import UserError
 from .files import writing
 
 LOCK_FILE = "lock"
+PATIENCE = 5
+"""Attempts, 20 ms apart: `holder`, which looks at a lock, has it for an instant."""
 
 _held: set[int] = set()
 """The descriptors of this process's locks, and of those it is asking for."""
@@ -38,10 +41,8 @@ def hold(folder: Path | str, purpose: str) -> Iterator[None]:
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
     _held.add(handle)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"in use by {_holder(handle)}", where=folder, fix="wait for it to finish, or stop it") from None
+        if not _acquire(handle):
+            raise UserError(f"in use by {_described(handle)}", where=folder, fix="wait for it to finish, or stop it")
         with writing(path):
             _describe(handle, purpose)
         try:
@@ -55,6 +56,32 @@ def hold(folder: Path | str, purpose: str) -> Iterator[None]:
             os.close(handle)
 
 
+def holder(folder: Path | str) -> str | None:
+    """Who holds `folder` now, for a person to read; None where nobody does."""
+    try:
+        handle = os.open(Path(folder) / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _described(handle)
+    finally:
+        os.close(handle)
+    return None
+
+
+def _acquire(handle: int) -> bool:
+    for _ in range(PATIENCE):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sleep(0.02)
+        else:
+            return True
+    return False
+
+
 def _describe(handle: int, purpose: str) -> None:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     holder = {"purpose": purpose, "command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": timestamp()}
@@ -62,7 +89,7 @@ def _describe(handle: int, purpose: str) -> None:
     os.pwrite(handle, json.dumps(holder, ensure_ascii=False).encode(), 0)
 
 
-def _holder(handle: int) -> str:
+def _described(handle: int) -> str:
     try:
         holder = json.loads(os.pread(handle, 65536, 0))
         return f"{holder['purpose']!r} (`{holder['command']}`, process {holder['pid']} on {holder['host']}, since {holder['since']})"

@@ -101,9 +101,10 @@ def _scores(card: Scorecard) -> Iterable[str]:
     confidence = card.scores[0].confidence if card.scores else 0.95
     most = f"{counts[-1]:,}" if counts else "0"
     yield say(
-        f"On at most {most} examples of the {card.split} split, which training never saw; intervals are bootstrap intervals at {confidence:.0%}. "
-        f"Beside the model stands the simplest method worth beating: {card.baseline_name}.",
-        f"在训练未见过的 {card.split} 部分上评测，最多 {most} 个样本；区间为 {confidence:.0%} 自助法区间。对照的是值得超越的最简单方法：{card.baseline_name}。",
+        f"On at most {most} examples of the {card.split} split, which training never saw; intervals are bootstrap intervals at "
+        f"{confidence:.0%}. Beside the model stands the simplest method worth beating: {card.baseline_name}.",
+        f"在训练未见过的 {card.split} 部分上评测，最多 {most} 个样本；区间为 {confidence:.0%} 自助法区间。"
+        f"对照的是值得超越的最简单方法：{card.baseline_name}。",
     )
     yield ""
     baseline = {score.metric: score for score in card.baseline}
@@ -163,7 +164,8 @@ def _cost(records: Mapping[str, RunRecord]) -> Iterable[str]:
 
 def _limits(file: VentureFile, release: Release) -> Iterable[str]:
     yield say(
-        f"- What it knows comes from the data above; outside of it, its answers are guesses. The scores hold for records like those of the {release.scorecard.split} split.",
+        f"- What it knows comes from the data above; outside of it, its answers are guesses. "
+        f"The scores hold for records like those of the {release.scorecard.split} split.",
         f"- 模型所知仅来自上述数据，超出范围的回答只是猜测；得分只对与 {release.scorecard.split} 部分相似的记录成立。",
     )
     context = file.model.context

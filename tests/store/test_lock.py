@@ -14,6 +14,7 @@ import pytest
 
 from lodestar.contracts.errors import UserError
 from lodestar.store.lock import hold
+from lodestar.store.lock import holder as who_holds
 
 HOLDER = """
     import os, sys, time
@@ -51,6 +52,14 @@ def test_the_second_holder_is_told_who_holds_it(tmp_path, holder):
     assert "'train' (`-c " in sentence
     assert time.strftime("since %Y-", time.gmtime()) in sentence
     assert str(tmp_path) in sentence
+
+
+def test_anyone_may_look_who_holds_it(tmp_path, holder):
+    assert f"process {holder.pid}" in (who_holds(tmp_path) or "")
+    holder.kill()
+    holder.wait()
+    assert who_holds(tmp_path) is None
+    assert who_holds(tmp_path / "nowhere") is None
 
 
 def test_it_is_free_again_after_a_normal_end(tmp_path, holder):

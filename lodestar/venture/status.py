@@ -1,0 +1,167 @@
+"""The five stages at a glance, and what to do next. Reads files only, so that it answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from ..contracts.language import Words, say
+from ..store.lock import holder
+from .product import Release, gates, read_scorecard, releases
+from .venture import STEPS, Venture
+from .words import threshold
+
+State = Literal["done", "under way", "open"]
+BRIEF_FILE = "brief.html"
+
+_MARKS: dict[State, str] = {"done": "★", "under way": "◐", "open": "☆"}
+_TITLES = {
+    "vision": Words("vision", "愿景"),
+    "decision": Words("decision", "决策"),
+    "execution": Words("execution", "执行"),
+    "product": Words("product", "产品"),
+    "success": Words("success", "成效"),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the five: where it stands, in one line."""
+
+    name: str
+    state: State
+    words: Words
+
+
+@dataclass(frozen=True)
+class Next:
+    """The one thing to do now."""
+
+    command: str
+    why: Words
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a venture stands."""
+
+    name: str
+    stages: list[Stage]
+    running: str | None
+    """Who works on it at this moment."""
+    next: Next
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "venture": self.name,
+            "stages": [{"name": stage.name, "state": stage.state, "words": stage.words._asdict()} for stage in self.stages],
+            "running": self.running,
+            "next": {"command": self.next.command, "why": self.next.why._asdict()},
+        }
+
+    def text(self) -> str:
+        """For the terminal."""
+        lines = [self.name, ""]
+        for stage in self.stages:
+            title = str(_TITLES[stage.name])
+            width = 11 - sum(character > "\u2e80" for character in title)  # a Chinese character takes two columns
+            lines.append(f"  {_MARKS[stage.state]} {title:<{width}}{stage.words}")
+        lines.append("")
+        if self.running:
+            lines.append(say(f"At work: {self.running}", f"正在运行：{self.running}"))
+        lines.append(say(f"Next: {self.next.command} ({self.next.why})", f"下一步：{self.next.command}（{self.next.why}）"))
+        return "\n".join(lines)
+
+
+def status(venture: Venture) -> Status:
+    """Where `venture` stands, and what to do next."""
+    made = releases(venture)
+    served = _served(venture)
+    stages = [_vision(venture), _decision(venture), _execution(venture), _product(made), _success(served)]
+    return Status(venture.file.name, stages, holder(venture.state), next_step(venture, made, served))
+
+
+def next_step(venture: Venture, made: list[Release], served: int) -> Next:
+    """The one thing to do now."""
+    evaluated = venture.latest("evaluate")
+    if evaluated is None:
+        if not (venture.folder / BRIEF_FILE).exists() and not venture.finished("prepare"):
+            return Next("lodestar vision", Words("check venture.yaml and write the brief", "检查 venture.yaml，写出简报"))
+        return Next("lodestar run", Words("prepare, train and evaluate", "准备、训练、评测"))
+    if _changed_since(venture, evaluated.record.started):
+        return Next("lodestar run", Words("venture.yaml has changed since the last evaluation", "上次评测后 venture.yaml 有改动"))
+    if made and made[-1].runs["evaluate"] == evaluated.record.id:
+        if served:
+            return Next("lodestar report", Words("hold what was served against the vision", "用实际服务情况对照愿景"))
+        return Next("lodestar serve", Words(f"{made[-1].name} is ready and serves nobody yet", f"{made[-1].name} 已就绪，尚未对外服务"))
+    failed = [gate for gate in gates(venture.file.targets, read_scorecard(evaluated)) if not gate.kept]
+    if not failed:
+        return Next("lodestar release", Words("every target is kept", "所有目标均已达到"))
+    names = ", ".join(gate.target.metric for gate in failed)
+    return Next(
+        "lodestar run",
+        Words(
+            f"after a change to venture.yaml or the data: {names} is short of its target. {failed[0].fix().en}",
+            f"先改进 venture.yaml 或数据：{names} 未达目标。{failed[0].fix().zh}",
+        ),
+    )
+
+
+def _vision(venture: Venture) -> Stage:
+    file = venture.file
+    north = next((target for target in file.targets if target.metric == file.north_star), None)
+    if north is None:
+        return Stage("vision", "open", Words("the north star is not among the targets", "北极星指标不在目标之中"))
+    star = f"{file.north_star} {threshold(north)}"
+    count = len(file.targets)
+    written = (venture.folder / BRIEF_FILE).exists()
+    words = Words(f"{count} targets; north star {star}", f"{count} 个目标；北极星：{star}")
+    return Stage("vision", "done" if written else "under way", words)
+
+
+def _decision(venture: Venture) -> Stage:
+    file = venture.file
+    size = f"{file.model.size}{f', context {file.model.context}' if file.model.context else ''}"
+    return Stage("decision", "done", Words(f"{file.task}, trained from scratch, {size}", f"{file.task}，从零训练，{size}"))
+
+
+def _execution(venture: Venture) -> Stage:
+    done = [step for step in STEPS if venture.latest(step)]
+    english, chinese = ("prepare", "train", "evaluate"), ("准备", "训练", "评测")
+    state: State = "done" if len(done) == len(STEPS) else "under way" if done or any(venture.runs.glob("*-*")) else "open"
+    marks = ["✓" if step in done else "–" for step in STEPS]
+    return Stage(
+        "execution",
+        state,
+        Words(
+            "  ".join(f"{name} {mark}" for name, mark in zip(english, marks, strict=True)),
+            "  ".join(f"{name} {mark}" for name, mark in zip(chinese, marks, strict=True)),
+        ),
+    )
+
+
+def _product(made: list[Release]) -> Stage:
+    if not made:
+        return Stage("product", "open", Words("nothing released yet", "尚未发布"))
+    last = made[-1]
+    kept, count = sum(gate.kept for gate in last.gates), len(last.gates)
+    words = Words(f"{last.name}: {kept} of {count} gates kept", f"{last.name}：{count} 道门槛通过 {kept} 道")
+    if last.override:
+        words = Words(f"{words.en}, released by decision of {last.override.who}", f"{words.zh}，由 {last.override.who} 决定发布")
+    return Stage("product", "done", words)
+
+
+def _success(served: int) -> Stage:
+    if not served:
+        return Stage("success", "open", Words("nothing served yet", "尚无请求"))
+    return Stage("success", "done", Words(f"{served:,} requests served", f"已服务 {served:,} 次请求"))
+
+
+def _served(venture: Venture) -> int:
+    return venture.ledger.usage().requests if venture.ledger_path.exists() else 0
+
+
+def _changed_since(venture: Venture, time: str) -> bool:
+    started = datetime.fromisoformat(time)
+    return datetime.fromtimestamp(venture.path.stat().st_mtime, UTC) > started
