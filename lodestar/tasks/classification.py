@@ -46,10 +46,9 @@ class Classification(Task):
     endpoint = "classify"
     template = {
         "task": "classification",
-        "vision": {
-            "audience": "a support team that reads every review by hand",
-            "promise": "sorts reviews in English and Chinese into praise and complaint, on their own machine",
-        },
+        "statement": "Sorts reviews in English and Chinese into praise and complaint, on their own machine.",
+        "audience": "a support team that reads every review by hand",
+        "north_star": "accuracy",
         "data": {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 512},
         "model": {"size": "tiny", "context": 128},
         "train": {"minutes": 1.0},

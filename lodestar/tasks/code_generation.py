@@ -43,10 +43,9 @@ class CodeGeneration(Task):
     endpoint = "completions"
     template = {
         "task": "code-generation",
-        "vision": {
-            "audience": "Python programmers whose code may not leave their machine",
-            "promise": "continues a function in the style of the standard library, on two CPU cores, offline",
-        },
+        "statement": "Continues a function in the style of the standard library, on two CPU cores, offline.",
+        "audience": "Python programmers whose code may not leave their machine",
+        "north_star": "bits_per_byte",
         "data": {"sources": ["builtin:python-stdlib"], "deduplicate": "near", "vocabulary": 4096},
         "model": {"size": "small", "context": 256},
         "train": {"minutes": 6.0},

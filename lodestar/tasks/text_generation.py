@@ -34,10 +34,9 @@ class TextGeneration(Task):
     endpoint = "completions"
     template = {
         "task": "text-generation",
-        "vision": {
-            "audience": "people who write, and want a first draft of the next line",
-            "promise": "continues a poem or a story in its own style, on a laptop, with no text leaving it",
-        },
+        "statement": "Continues a poem or a story in its own style, on a laptop, with no text leaving it.",
+        "audience": "people who write, and want a first draft of the next line",
+        "north_star": "bits_per_byte",
         "data": {"sources": ["builtin:sample"], "deduplicate": "exact", "vocabulary": 512},
         "model": {"size": "tiny"},
         "train": {"minutes": 2.0},
