@@ -37,7 +37,7 @@ class TextGeneration(Task):
         "statement": "Continues a poem or a story in its own style, on a laptop, with no text leaving it.",
         "audience": "people who write, and want a first draft of the next line",
         "north_star": "bits_per_byte",
-        "data": {"sources": ["builtin:sample"], "deduplicate": "exact", "vocabulary": 512},
+        "data": {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 512},
         "model": {"size": "tiny"},
         "train": {"minutes": 2.0},
         "targets": [
