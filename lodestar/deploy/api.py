@@ -22,6 +22,8 @@ from .routes import ApiLimits, Routes, no_such_model
 from .service import Service
 
 PAGE = Path(__file__).parent / "page"
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""Stated here, since browsers are told not to guess, and a machine's own table may be wrong."""
 
 
 def create_app(
@@ -107,7 +109,7 @@ def _mount_common(app: FastAPI, service: Service, engine: Engine, exchanges: Exc
 def _mount_page(app: FastAPI) -> None:
     def mount(path: str, file: Path) -> None:
         async def page() -> FileResponse:
-            return FileResponse(file, headers={"Cache-Control": "no-cache"})
+            return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers={"Cache-Control": "no-cache"})
 
         app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
 

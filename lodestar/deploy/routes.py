@@ -39,6 +39,8 @@ class ApiLimits:
     choices: int = 16
     """Prompts times n."""
     max_tokens: int = 4096
+    inputs: int = 128
+    """Texts to classify in one request, which is one turn of the engine."""
 
 
 class Feed:
@@ -63,6 +65,8 @@ class Feed:
     async def __aiter__(self) -> AsyncIterator[Any]:
         while not isinstance(event := await self._events.get(), Done):
             yield event
+            # A queue that is never empty would never let the loop see that the client has gone.
+            await asyncio.sleep(0)
         if event.error is not None:
             raise event.error
 
@@ -92,7 +96,7 @@ class Routes:
         try:
             question = dict(body)
             self._check_model(question.pop("model", None))
-            _check_characters(question)
+            self._check_inputs(question)
             feed = Feed(self.engine, lambda: iter([self.service.task.answer(self.service.model, self.service.tokenizer, question)]))
         except (ApiError, BusyError) as error:
             raise self._refused(exchange, error) from None
@@ -137,6 +141,16 @@ class Routes:
     def _check_model(self, name: object) -> None:
         if name is not None and name != self.service.name:
             raise no_such_model(name, self.service)
+
+    def _check_inputs(self, question: dict[str, Any]) -> None:
+        for name, value in question.items():
+            if isinstance(value, list) and len(value) > self.limits.inputs:
+                message = f"{len(value)} inputs were sent, and at most {self.limits.inputs} are answered at once. Send fewer."
+                raise ApiError(400, message, param=name, code="invalid_value")
+        try:
+            json.dumps(question, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no tokenizer can read
+            raise ApiError(400, "The body holds half of a surrogate pair, which is no text. Remove it.") from None
 
     @staticmethod
     def _refused(exchange: Exchange, error: Exception) -> ApiError:
@@ -228,14 +242,6 @@ def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
 
 def _event(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
-
-
-def _check_characters(value: Any) -> None:
-    """JSON can spell half of a surrogate pair, which no tokenizer can read."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise ApiError(400, "The body holds half of a surrogate pair, which is no text. Remove it.") from None
 
 
 async def _while_connected(request: Request, answering: Coroutine[Any, Any, T]) -> T | None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ..build.bundle import load_bundle
+from ..build.bundle import WEIGHTS, load_bundle
+from ..contracts.errors import UserError
 from ..contracts.record import Scorecard
 from ..contracts.score import Score
 from ..contracts.task import Task
 from ..contracts.tokenizer import Tokenizer
 from ..model.config import ModelConfig
+from ..store.files import read_json
 
-SCORECARD = "scorecard.json"
+SCORECARD, RELEASE = "scorecard.json", "release.json"
 EXAMPLES = 6
 """Samples of the task that the page offers to try."""
 
@@ -33,22 +36,27 @@ class Service:
     tokenizer: Tokenizer
     config: ModelConfig
     created: int = 0
-    """Seconds since 1970, of the release's weights."""
+    """Seconds since 1970."""
     scores: Sequence[Score] = field(default=())
-    """What the release's card promises."""
+    """What the release was measured to do."""
+    gates: Sequence[bool] = field(default=())
+    """For each promise of the vision, whether the release keeps it."""
 
     @classmethod
     def load(cls, release: Path, task: Task, *, name: str | None = None) -> Service:
-        """Read a release's folder.
+        """Read a release's folder, or any folder that holds a model.
+
+        Args:
+            name: what the API calls it; where absent, the venture's name with the release's, or the folder's.
 
         Raises:
             UserError: when the folder is missing or damaged; the sentence names the file.
         """
         bundle = load_bundle(release, lambda _, config: task.build(config))
         scorecard = release / SCORECARD
-        scores = Scorecard.parse(json.loads(scorecard.read_text("utf-8")), where=scorecard).scores if scorecard.is_file() else []
-        created = int((release / "model.safetensors").stat().st_mtime)
-        return cls(name or release.resolve().name, task, bundle.model, bundle.tokenizer, bundle.config, created, scores)
+        scores = Scorecard.parse(read_json(scorecard), where=scorecard).scores if scorecard.is_file() else []
+        known, created, gates = _read_card(release)
+        return cls(name or known, task, bundle.model, bundle.tokenizer, bundle.config, created, scores, gates)
 
     @property
     def route(self) -> str:
@@ -66,6 +74,7 @@ class Service:
             "context": self.config.context,
             "vocabulary": self.tokenizer.vocabulary_size,
             "scores": [self._score(score) for score in self.scores],
+            "gates": list(self.gates),
             "examples": self._examples(),
         }
 
@@ -85,3 +94,16 @@ class Service:
         body: Mapping[str, Any] = examples[0] if examples else {}
         text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
         return f"curl {url}{self.route} -H 'Content-Type: application/json' -d '{text}'"
+
+
+def _read_card(release: Path) -> tuple[str, int, list[bool]]:
+    """The name, the time of its making, and which promises it keeps; of a folder without a card, what can be told."""
+    card = release / RELEASE
+    if not card.is_file():
+        return release.resolve().name, int((release / WEIGHTS).stat().st_mtime), []
+    told = read_json(card)
+    try:
+        created = int(datetime.fromisoformat(told["created"]).timestamp())
+        return f"{told['venture']}-{told['name']}", created, [bool(gate["kept"]) for gate in told["gates"]]
+    except (KeyError, TypeError, ValueError):
+        raise UserError("the release's card is damaged", where=card, fix="restore it from a backup, or release again") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from lodestar.build.completion import CompletionRequest, complete
 from lodestar.build.heads import SequenceClassifier
+from lodestar.contracts.config import Config
+from lodestar.contracts.errors import UserError
 from lodestar.contracts.language import Words
 from lodestar.contracts.score import Score
 from lodestar.contracts.task import Batch, Example, Task
@@ -36,10 +38,14 @@ class Text(Example):
     text: str
 
 
+class Question(Config):
+    input: str
+
+
 class _ToyTask(Task):
     example = Text
     metrics = ()
-    template: Mapping[str, Any] = {}
+    template: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def sample(cls) -> Sequence[Text]:
@@ -94,11 +100,14 @@ class Judge(_ToyTask):
         return SequenceClassifier(config, len(self.labels))
 
     def request(self, example: Text) -> dict[str, Any]:
-        return {"text": example.text}
+        return {"input": example.text}
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
-        text = Text.parse(request, where="request").text
+        assert isinstance(model, SequenceClassifier)
+        text = Question.parse(request, where="request").input
         tokens = torch.tensor([[tokenizer.end_of_text, *tokenizer.encode(text)]])
+        if tokens.shape[1] > model.config.context:
+            raise UserError(f"the text has {tokens.shape[1]} tokens, and the model reads {model.config.context}", fix="shorten it")
         probabilities = model(tokens, torch.ones_like(tokens, dtype=torch.bool))[0].softmax(-1).tolist()
         best = max(range(len(self.labels)), key=lambda label: probabilities[label])
         return {"label": self.labels[best], "probabilities": dict(zip(self.labels, probabilities, strict=True))}
@@ -131,7 +140,7 @@ def _service(task: Task, tokenizer: Tokenizer, config: ModelConfig, scores: Sequ
 @pytest.fixture(scope="session")
 def poet(tokenizer: Tokenizer) -> Service:
     score = Score(metric="bits_per_byte", value=2.1, low=2.0, high=2.2, confidence=0.95, count=100, unit="bits/byte", better="lower")
-    return _service(Poet(), tokenizer, _config(tokenizer, "decoder", context=2048), [score])
+    return _service(Poet(), tokenizer, _config(tokenizer, "decoder", context=1024), [score])
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,254 @@
+"""The page in a real browser: headless Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from lodestar.deploy.api import PAGE
+from lodestar.deploy.serve import serving
+from lodestar.deploy.service import Service
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-quic",
+]  # fmt: skip
+DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Its absence skips a test, but fails it in CI."""
+    if not CHROMIUM.exists():
+        message = f"no browser at {CHROMIUM}; install Debian's package chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def poet_url(poet: Service) -> Iterator[str]:
+    with serving(poet) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def judge_url(judge: Service) -> Iterator[str]:
+    with serving(judge) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page in a fresh profile; whatever the console complains of fails the test at its end."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_page(url: str, *, size: dict[str, int] = DESKTOP, ready: bool = True, **options: Any) -> Page:
+        context = browser.new_context(viewport=size, **{"locale": "en-US", **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(url) else None)
+        page.goto(url)
+        if ready:
+            expect(page.locator("#workshop")).to_be_visible()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def overflow(page: Page) -> int:
+    """Pixels by which the page is wider than the window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def offline(poet: Service, prompt: str) -> str:
+    return str(poet.task.answer(poet.model, poet.tokenizer, {"prompt": prompt, "max_tokens": 40})["text"])
+
+
+def test_a_prompt_is_continued_as_it_is_offline(visit: Callable[..., Page], poet_url: str, poet: Service) -> None:
+    page = visit(poet_url)
+    expect(page.get_by_role("heading", level=1)).to_have_text("tiny-poet")
+    expect(page.locator("#scores")).to_contain_text("Bits per byte")
+    page.get_by_label("Your beginning").fill("床前明月光，疑是")
+    page.get_by_label("Temperature").fill("0")
+    page.get_by_label("Max tokens").fill("40")
+    page.get_by_label("Your beginning").press("Control+Enter")
+    expect(page.locator("#stats")).to_contain_text("40 tokens")
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+    assert page.locator("#answer .made").text_content() == offline(poet, "床前明月光，疑是")
+    assert re.search(r"first token [\d.]+ m?s · [\d,]+ tokens/s · 40 tokens", str(page.locator("#stats").text_content()).replace("  ", " "))
+
+
+def test_text_appears_while_it_is_made_and_stop_ends_it(visit: Callable[..., Page], poet_url: str) -> None:
+    page = visit(poet_url)
+    page.get_by_label("Max tokens").fill("1000")
+    page.get_by_label("Seed").fill("1")
+    page.get_by_label("Your beginning").fill("The star")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.locator("#answer .made")).not_to_be_empty()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#stats")).to_contain_text("stopped")
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    expect(page.get_by_role("button", name="Continue")).to_be_enabled()
+    text = str(page.locator("#answer .made").text_content())
+    page.wait_for_timeout(100)
+    assert page.locator("#answer .made").text_content() == text
+    assert 0 < len(text) < 1000
+
+
+def test_a_refusal_is_shown_in_its_own_words(visit: Callable[..., Page], poet_url: str) -> None:
+    page = visit(poet_url, ready=True)
+    page.get_by_label("Your beginning").fill("月" * 1100)
+    # The browser itself reports a 400 on the console, so this one is answered on the page's behalf from the server's own words.
+    page.route("**/v1/completions", lambda route: route.fulfill(status=200, content_type="text/event-stream", body=_as_event(poet_url)))
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("alert")).to_contain_text("This model's context is 1024 tokens")
+
+
+def _as_event(url: str) -> str:
+    import httpx
+
+    return f"data: {httpx.post(f'{url}/v1/completions', json={'prompt': '月' * 1100}).text}\n\n"
+
+
+def test_the_language_switches_and_is_remembered(visit: Callable[..., Page], poet_url: str) -> None:
+    page = visit(poet_url)
+    assert page.locator("html").get_attribute("lang") == "en"
+    page.get_by_role("button", name="切换到中文").click()
+    expect(page.get_by_role("button", name="续写", exact=True)).to_be_visible()
+    expect(page.locator("#purpose")).to_have_text("续写诗句。")
+    expect(page.locator("#scores")).to_contain_text("每字节比特")
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    page.reload()
+    expect(page.get_by_label("你的开头")).to_be_visible()
+
+
+def test_the_browser_s_language_is_the_first_choice(visit: Callable[..., Page], judge_url: str) -> None:
+    page = visit(judge_url, locale="zh-CN")
+    expect(page.get_by_role("button", name="分类")).to_be_visible()
+    expect(page.get_by_text("在代码中调用")).to_be_visible()
+
+
+def test_every_word_is_there_in_both_languages(visit: Callable[..., Page], poet_url: str) -> None:
+    page = visit(poet_url)
+    words = page.evaluate(
+        "import('/words.js').then(({ WORDS }) => Object.values(WORDS).map((all) => [Object.keys(all), Object.keys(all.metrics)]))"
+    )
+    assert words[0] == words[1]
+    used = set(re.findall(r'data-say(?:-\w+)?="(\w+)"', (PAGE / "index.html").read_text("utf-8")))
+    used |= set(re.findall(r'say\("(\w+)"\)', (PAGE / "app.js").read_text("utf-8")))
+    assert used <= set(words[0][0])
+
+
+def test_a_text_is_classified_with_a_bar_for_each_label(visit: Callable[..., Page], judge_url: str, judge: Service) -> None:
+    page = visit(judge_url)
+    expect(page.locator("#scores")).to_contain_text("91.0%")
+    expect(page.locator("#settings")).to_be_hidden()
+    page.get_by_label("Your text").fill("春眠不觉晓")
+    page.get_by_role("button", name="Classify").click()
+    expect(page.locator(".bars li")).to_have_count(3)
+    expected = judge.task.answer(judge.model, judge.tokenizer, {"input": "春眠不觉晓"})
+    expect(page.locator(".verdict")).to_have_text(expected["label"])
+    widths = page.locator(".bars .fill").evaluate_all("(fills) => fills.map((fill) => parseFloat(fill.style.width))")
+    assert widths == pytest.approx(sorted((100 * share for share in expected["probabilities"].values()), reverse=True), abs=0.01)
+    page.get_by_role("button", name="Good answer").click()
+    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+
+
+def test_an_example_is_tried_with_one_click(visit: Callable[..., Page], judge_url: str) -> None:
+    page = visit(judge_url)
+    page.get_by_role("group", name="Examples to try").get_by_role("button").nth(1).click()
+    expect(page.locator(".verdict")).to_be_visible()
+    expect(page.get_by_label("Your text")).to_have_value("床前明月光，疑是地上霜。举头望明月，低头思故乡。")
+
+
+def test_the_code_shown_gives_the_page_s_answer(
+    visit: Callable[..., Page], poet_url: str, poet: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = visit(poet_url)
+    page.get_by_label("Your beginning").fill("it's 月\n")
+    page.get_by_label("Temperature").fill("0")
+    page.get_by_label("Max tokens").fill("40")
+    page.get_by_text("Use it from code").click()
+    expect(page.locator("#snippet")).to_contain_text(f"curl {poet_url}/v1/completions")
+    page.get_by_role("tab", name="Python").click()
+    exec(str(page.locator("#snippet").text_content()), {})
+    assert capsys.readouterr().out == offline(poet, "it's 月\n") + "\n"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_everything_without_scrolling_sideways(
+    visit: Callable[..., Page], poet_url: str, judge_url: str, scheme: str
+) -> None:
+    for url, label in ((poet_url, "你的开头"), (judge_url, "你的文本")):
+        page = visit(url, size=PHONE, locale="zh-CN", color_scheme=scheme)
+        assert overflow(page) <= 0
+        page.get_by_label(label).fill("long" * 40)
+        page.locator("#run").click()
+        expect(page.locator("#result")).to_be_visible()
+        expect(page.locator("#stop")).to_be_disabled()
+        page.locator("#code summary").click()
+        assert overflow(page) <= 0
+
+
+def test_the_theme_switches_and_is_remembered(visit: Callable[..., Page], judge_url: str) -> None:
+    page = visit(judge_url, color_scheme="light")
+
+    def ground() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    light = ground()
+    page.get_by_role("button", name="Light or dark").click()
+    dark = ground()
+    assert light != dark
+    page.reload()
+    expect(page.locator("#workshop")).to_be_visible()
+    assert ground() == dark
+
+
+def test_every_control_has_a_name_and_the_keyboard_reaches_it(visit: Callable[..., Page], poet_url: str) -> None:
+    page = visit(poet_url)
+    controls = page.locator("button:visible, input:visible, textarea:visible, summary:visible")
+    for control in controls.all():
+        named = control.evaluate("(e) => (e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || '').trim()")
+        assert named, control.evaluate("(e) => e.outerHTML")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id || location.hash") in ("input", "#input")
+
+
+def test_the_key_is_asked_for_where_the_server_has_one(
+    start: Callable[..., AbstractContextManager[str]], judge: Service, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LODESTAR_API_KEY", "polaris")
+    with start(judge) as url:
+        page = browser.new_page(locale="en-US")  # the browser reports the 401 on the console, so this page's is not watched
+        page.goto(url)
+        page.get_by_label("This server asks for an API key").fill("polaris")
+        page.get_by_role("button", name="Use key").click()
+        expect(page.get_by_role("button", name="Classify")).to_be_visible()
+        page.get_by_label("Your text").fill("a")
+        page.get_by_role("button", name="Classify").click()
+        expect(page.locator(".verdict")).to_be_visible()
+        page.get_by_text("Use it from code").click()
+        assert "polaris" not in str(page.locator("#snippet").text_content())
+        page.context.close()
