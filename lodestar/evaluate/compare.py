@@ -11,11 +11,11 @@ import numpy as np
 
 from ..contracts.errors import UserError
 from ..contracts.language import Words
-from ..contracts.record import RECORD_FILE, RunRecord
+from ..contracts.record import Scorecard
 from ..contracts.score import Metric
 from ..store.files import read_json
 from .bootstrap import Difference, paired_difference
-from .scorecard import read_measurements
+from .scorecard import SCORECARD, read_measurements
 
 Verdict = Literal["a", "b", "unknown"]
 
@@ -96,7 +96,7 @@ def compare(
 
 
 def _task_of(folder: Path) -> str:
-    path = folder / RECORD_FILE
+    path = folder / SCORECARD
     if not path.exists():
-        raise UserError("no finished evaluation here", where=folder, fix="run `lodestar evaluate` first, or name the folder that it wrote")
-    return str(RunRecord.parse(read_json(path), where=path).config["task"]["task"])
+        raise UserError("no evaluation here", where=folder, fix="name a release, or a folder that `lodestar evaluate` wrote")
+    return Scorecard.parse(read_json(path), where=path).task

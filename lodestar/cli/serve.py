@@ -1,0 +1,37 @@
+"""Serve a release: an HTTP API that OpenAI's clients speak, and a web page.
+
+提供服务：OpenAI 客户端可直接调用的 HTTP 接口，以及网页。
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..contracts.language import say
+from ._command import lodestar_command, venture_option
+
+
+@lodestar_command()
+@click.argument("release", required=False, metavar=say("[RELEASE]", "[版本]"))
+@venture_option
+@click.option("--host", default="127.0.0.1", show_default=True, help=say("The address to listen on.", "监听地址。"))
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help=say("The port; 0 takes a free one.", "端口；0 表示任选空闲端口。"),
+)
+def command(release: str | None, venture: Path, host: str, port: int) -> None:
+    from ..deploy.serve import serve
+    from ..venture.product import find_release, verify
+    from ..venture.venture import Venture
+    from . import _serving
+
+    opened = Venture.open(venture)
+    made = find_release(opened, release)
+    verify(opened, made)
+    folder = opened.releases / made.name
+    serve(folder, _serving.task_of(folder), host=host, port=port, on_request=_serving.note_in(opened, made.name))
