@@ -10,8 +10,8 @@ from typing import IO, Any, NamedTuple
 
 from ..contracts.errors import UserError
 from .passages import cut, passage_limit
-from .sources import SourceFile
-from .streams import RECORD_LIMIT, UTF8_MARK, lines, open_source, refuse_bytes
+from .sources import SourceFile, unreadable
+from .streams import RECORD_LIMIT, UTF8_MARK, chunks, lines, open_source, refuse_bytes
 
 PLAIN = "text"
 """The one field of a record from a plain file."""
@@ -91,7 +91,7 @@ def _json_lines(stream: IO[bytes], file: SourceFile, _columns: Mapping[str, str]
 
 def _json(stream: IO[bytes], file: SourceFile, columns: Mapping[str, str], lone: bool) -> Iterator[Raw]:
     """An array of objects, parsed one element at a time; a file that begins with an object is read as JSON lines."""
-    text = _Window(lines(stream, str(file.path)), str(file.path))
+    text = _Window(chunks(stream, str(file.path)), str(file.path))
     first = text.skip_space()
     if first == "{":
         yield from (Raw(_object(_parse(line, where), where), where) for line, where in text.remaining_lines() if not line.isspace())
@@ -117,10 +117,10 @@ def _json(stream: IO[bytes], file: SourceFile, columns: Mapping[str, str], lone:
 
 
 class _Window:
-    """A growing window over the lines of a JSON file."""
+    """A growing window over the text of a JSON file."""
 
-    def __init__(self, numbered: Iterator[tuple[int, str]], shown: str) -> None:
-        self._lines = numbered
+    def __init__(self, pieces: Iterator[str], shown: str) -> None:
+        self._pieces = pieces
         self._shown = shown
         self._text = ""
         self._at = 0
@@ -143,7 +143,7 @@ class _Window:
                 self.take(found.start() - self._at)
                 return found.group()
             self.take(len(self._text) - self._at)
-            if not self._grow(1):
+            if not self._grow():
                 return ""
 
     def element(self) -> Any:
@@ -162,9 +162,7 @@ class _Window:
                 return value
             if fault is not None and self._is_final(fault):
                 raise self._bad(fault)
-            if len(self._text) - self._at > RECORD_LIMIT:
-                raise UserError(f"a record longer than {RECORD_LIMIT >> 20} MiB", where=self.where, fix="split it")
-            if not self._grow(max(1 << 16, len(self._text) - self._at)):
+            if not self._grow():
                 if fault is not None:
                     raise self._bad(fault)
                 self.take(len(self._text) - self._at)
@@ -172,8 +170,13 @@ class _Window:
 
     def remaining_lines(self) -> Iterator[tuple[str, str]]:
         """The rest of the file, line by line, with each line's place."""
-        while self._at < len(self._text) or self._grow(1):
-            end = self._text.find("\n", self._at) + 1 or len(self._text)
+        while True:
+            end = self._text.find("\n", self._at) + 1
+            if not end and self._grow():
+                continue
+            end = end or len(self._text)
+            if end == self._at:
+                return
             line, where = self._text[self._at : end], self.where
             self.take(end - self._at)
             yield line, where
@@ -185,18 +188,24 @@ class _Window:
         return not fault.msg.startswith("Unterminated string") and fault.pos < len(self._text) - len("-Infinity")
 
     def _bad(self, fault: ValueError) -> UserError:
-        if isinstance(fault, json.JSONDecodeError):
-            self._line += self._text.count("\n", self._at, fault.pos)
-        return _bad_json(fault, self.where)
+        if not isinstance(fault, json.JSONDecodeError):
+            return _bad_json(fault, self.where)
+        self.take(fault.pos - self._at)
+        near = self._text[self._at : self._at + 20].split("\n")[0]
+        return _bad_json(ValueError(f"{fault.msg[0].lower()}{fault.msg[1:]} at {near or 'the end'}"), self.where)
 
-    def _grow(self, wanted: int) -> bool:
-        """Read whole lines until `wanted` characters are added; whether there were any."""
-        parts = []
-        while wanted > 0 and (following := next(self._lines, None)):
-            parts.append(following[1])
-            wanted -= len(following[1])
+    def _grow(self) -> bool:
+        """Read on until the window is twice as long; whether there was anything. Refuses a record that is too long to be one."""
+        held = len(self._text) - self._at
+        if held > RECORD_LIMIT:
+            raise UserError(f"a record longer than {RECORD_LIMIT >> 20} MiB", where=self.where, fix="split it")
+        parts: list[str] = []
+        wanted = max(held, 1)
+        while wanted > 0 and (piece := next(self._pieces, None)):
+            parts.append(piece)
+            wanted -= len(piece)
         if parts:
-            self._text = self._text[self._at :] + "".join(parts)
+            self._text = "".join((self._text[self._at :], *parts))
             self._at = 0
         return bool(parts)
 
@@ -270,8 +279,6 @@ def _parquet(file: SourceFile, wanted: set[str]) -> Iterator[tuple[Raw, float]]:
         message = str(error).splitlines()[0].rstrip(".")
         raise UserError(f"not a Parquet file that can be read ({message})", where=file.path, fix="write it again") from None
     except OSError as error:
-        from .sources import unreadable
-
         raise unreadable(file.path, error) from None
 
 

@@ -40,7 +40,7 @@ class Validator:
         self._known = set(self._columns.values())
         self.ignored: Counter[str] = Counter()
 
-    def example(self, raw: Raw) -> Example:
+    def example(self, raw: Raw) -> Any:
         """The example of a raw record.
 
         Raises:
@@ -104,12 +104,12 @@ class Validator:
 def canonical_json(example: Example) -> bytes:
     """What makes two records the same: sorted keys, no spaces, and strings in NFC with \\n line ends and no blanks around them.
 
-    Where a record came from (`path`) makes no difference.
+    Where a record came from (`path`) makes no difference, and neither do fields at their defaults, so that an example may grow one.
 
     Raises:
         ValueError: a string holds half a surrogate pair, which is no character.
     """
-    value = _canonical(example.model_dump(mode="json", exclude={PATH}))
+    value = _canonical(example.model_dump(mode="json", exclude={PATH}, exclude_defaults=True))
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -96,14 +96,14 @@ def find_sources(settings: DataSettings, root: Path) -> Sources:
         UserError: a source is missing, unknown or holds no file that records can be read from; a file stands in two splits.
     """
     found = Sources()
-    taken: dict[Path, SourceFile] = {}
+    taken: dict[str, SourceFile] = {}
     explicit: list[tuple[str, SplitName | None]] = [(spec, split) for split in SPLITS for spec in settings.splits.get(split, [])]
     for spec, split in explicit + [(spec, None) for spec in settings.sources]:
         if spec == SAMPLE:
             found.sample = True
             continue
         for file in _files_of(spec, split, root, settings.exclude, found.skipped):
-            place = file.path.resolve()
+            place = os.path.realpath(file.path)  # unlike Path.resolve, at ease with a link that leads nowhere
             earlier = taken.setdefault(place, file)
             if earlier is not file and split and earlier.split != split:
                 raise UserError(

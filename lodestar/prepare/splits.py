@@ -4,8 +4,8 @@ The digest of a record's canonical JSON (of its path, where it has one) is read 
 u < test, in validation where u < test + validation, else in train. So adding records moves none, and raising the share of test
 keeps every record that was in test there.
 
-A data set so small that a share of it rounds to nothing still gets one record for each split that is asked for: the training record
-whose u is nearest above the split's interval (test first). These are the only records that more data can move.
+A data set so small that a share of it rounds to nothing still gets one record for each split that is asked for: of the split with the
+most records, the one whose u is nearest to the empty split's interval. These are the only records that more data can move.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..contracts.errors import UserError
 from ..contracts.settings import DataSettings
-from .sources import SPLITS, SplitName
+from .sources import SPLITS
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
@@ -31,7 +31,7 @@ def assign(unit: np.ndarray, explicit: np.ndarray, settings: DataSettings) -> np
     Raises:
         UserError: there are fewer records than splits to fill.
     """
-    shares: dict[SplitName, float] = {"validation": settings.validation, "test": settings.test}
+    shares: dict[str, float] = {"validation": settings.validation, "test": settings.test}
     wanted = {name: 0.0 if name in settings.splits else share for name, share in shares.items()}
     drawn = unit / 2.0**64
     split = explicit.astype(np.int8)
@@ -39,12 +39,9 @@ def assign(unit: np.ndarray, explicit: np.ndarray, settings: DataSettings) -> np
     split[free] = np.where(
         drawn[free] < wanted["test"], TEST, np.where(drawn[free] < wanted["test"] + wanted["validation"], VALIDATION, TRAIN)
     )
-    for name in ("test", "validation"):
-        index = SPLITS.index(name)
-        candidates = np.flatnonzero(free & (split == TRAIN))
-        if wanted[name] > 0 and not (split == index).any() and len(candidates):
-            nearest = unit[candidates].min()
-            split[candidates[unit[candidates] == nearest]] = index
+    for index, name in ((TEST, "test"), (VALIDATION, "validation"), (TRAIN, "train")):
+        if wanted.get(name, 1.0) > 0 and name not in settings.splits and not (split == index).any():
+            _fill(index, split, unit, free)
     counts = {name: int((split == index).sum()) for index, name in enumerate(SPLITS)}
     asked = [name for name in SPLITS if name == "train" or name in settings.splits or wanted[name] > 0]
     if any(not counts[name] for name in asked):
@@ -55,3 +52,17 @@ def assign(unit: np.ndarray, explicit: np.ndarray, settings: DataSettings) -> np
             where="data", fix="give more records, or set data.validation and data.test to 0",
         )  # fmt: skip
     return split
+
+
+def _fill(empty: int, split: np.ndarray, unit: np.ndarray, free: np.ndarray) -> None:
+    """Move the records of one unit (one record, or the parts of one document) into the split that is empty."""
+    held = [np.unique(unit[free & (split == index)]) for index in range(len(SPLITS))]
+    donor = max(range(len(SPLITS)), key=lambda index: len(held[index]))
+    if len(held[donor]) < 2:
+        return  # it would only move the hole
+    above = _ORDER.index(donor) > _ORDER.index(empty)
+    split[free & (unit == held[donor][0 if above else -1])] = empty
+
+
+_ORDER = (TEST, VALIDATION, TRAIN)
+"""The splits from u = 0 up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -55,6 +56,34 @@ def lines(stream: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:
             refuse_bytes(line, offset + start + error.start, f"{shown}:{number}")
         offset += len(line)
         yield number, text
+
+
+CHUNK = 1 << 16
+
+
+def chunks(stream: IO[bytes], shown: str) -> Iterator[str]:
+    """The text in pieces of any length, for formats whose records are not lines, the byte order mark dropped.
+
+    Raises:
+        UserError: the text is not UTF-8.
+    """
+    offset, line, rest = 0, 1, b""
+    while True:
+        more = stream.read(CHUNK)
+        data = rest + more
+        start = len(UTF8_MARK) if offset == 0 and data.startswith(UTF8_MARK) else 0
+        try:
+            text, used = codecs.utf_8_decode(data[start:], "strict", not more)
+        except UnicodeDecodeError as error:
+            fault = start + error.start
+            refuse_bytes(data, offset + fault, f"{shown}:{line + data.count(10, 0, fault)}")
+        if not more:
+            return  # the last call was for a character that the end cuts off
+        if text:
+            yield text
+        rest = data[start + used :]
+        offset += start + used
+        line += text.count("\n")
 
 
 def refuse_bytes(data: bytes, offset: int, where: str) -> NoReturn:
