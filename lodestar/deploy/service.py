@@ -23,6 +23,8 @@ from ..store.files import read_json
 SCORECARD, RELEASE = "scorecard.json", "release.json"
 EXAMPLES = 6
 """Samples of the task that the page offers to try."""
+GLANCE = 160
+"""Characters of a prompt that the page offers."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,15 @@ class Service:
         """A few requests from the task's own sample, spread over it, so that both languages are among them."""
         sample = self.task.sample()
         step = max(1, len(sample) // EXAMPLES)
-        return [self.task.request(example) for example in list(sample)[::step][:EXAMPLES]]
+        requests = [self.task.request(example) for example in list(sample)[::step][:EXAMPLES]]
+        for request in requests:
+            if "prompt" in request:
+                request["prompt"] = _beginning(request["prompt"])
+        return [request for request in requests if self._fits(request)]
+
+    def _fits(self, request: Mapping[str, Any]) -> bool:
+        """Whether a prompt leaves half of the context to its answer."""
+        return len(self.tokenizer.encode(request.get("prompt", ""))) < self.config.context // 2
 
     def curl(self, url: str) -> str:
         """A command that asks the model once."""
@@ -94,6 +104,14 @@ class Service:
         body: Mapping[str, Any] = examples[0] if examples else {}
         text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
         return f"curl {url}{self.route} -H 'Content-Type: application/json' -d '{text}'"
+
+
+def _beginning(prompt: str) -> str:
+    """As much of a prompt as a person takes in at a glance, in whole lines where there are several."""
+    if len(prompt) <= GLANCE:
+        return prompt
+    whole_lines = prompt[:GLANCE].rpartition("\n")[0]
+    return whole_lines + "\n" if whole_lines else prompt[:GLANCE]
 
 
 def _read_card(release: Path) -> tuple[str, int, list[bool]]:

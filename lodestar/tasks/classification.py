@@ -147,7 +147,9 @@ class Classification(Task):
         return {"input": example.text}
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
-        """`label` and `probabilities` of a text; of a list of texts, `results` with both for each."""
+        """`label` and `probabilities` of a text (and `truncated`, where the model did not read its end); of a list of texts, `results` with
+        these for each.
+        """
         import numpy as np
 
         from ..build.classify import class_log_probabilities
@@ -158,10 +160,13 @@ class Classification(Task):
             raise UserError("the list of inputs is empty", where="request", fix="send at least one text")
         rows = [_tokens(text, tokenizer) for text in texts]
         probabilities = np.exp(class_log_probabilities(model, rows, tokenizer.pad))
-        results = [
+        results: list[dict[str, Any]] = [
             {"label": self.labels[int(row.argmax())], "probabilities": dict(zip(self.labels, row.tolist(), strict=True))}
             for row in probabilities
         ]
+        for result, tokens in zip(results, rows, strict=True):
+            if len(tokens) > model.config.context:  # type: ignore[union-attr, operator] # the classifier that `build` makes
+                result["truncated"] = True
         usage = {"prompt_tokens": sum(map(len, rows))}
         return {**results[0], "usage": usage} if isinstance(asked, str) else {"results": results, "usage": usage}
 
