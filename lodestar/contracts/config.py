@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from .errors import UserError, nearest
 
@@ -29,12 +30,18 @@ class Config(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            line = line_of(error.errors()[0]["loc"]) if line_of else None
-            raise _as_user_error(error, cls, f"{where}:{line}" if line else where) from None
+            first = _first(error)
+            line = line_of(first["loc"]) if line_of else None
+            raise _as_user_error(first, cls, f"{where}:{line}" if line else where) from None
 
 
-def _as_user_error(error: ValidationError, root: type[BaseModel], where: str | Path) -> UserError:
-    first = error.errors()[0]
+def _first(error: ValidationError) -> ErrorDetails:
+    """The mistake to tell of: an unknown field before a missing one, since a misspelt name is both."""
+    found = error.errors()
+    return next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+
+
+def _as_user_error(first: ErrorDetails, root: type[BaseModel], where: str | Path) -> UserError:
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _fields_at(root, first["loc"][:-1])

@@ -67,15 +67,16 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], styles: Sequen
     styles = styles or [""] * len(headings)
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="{style}"{f" data-label={chr(34)}{escape(heading)}{chr(34)}" if number else ""}>{cell}</td>'
-            for number, (heading, style, cell) in enumerate(zip(headings, styles, row, strict=True))
-        )
-        + "</tr>"
+        "<tr>" + "".join(_cell(*parts, first=not number) for number, parts in enumerate(zip(headings, styles, row, strict=True))) + "</tr>"
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(heading: str, style: str, inner: str, *, first: bool) -> str:
+    """A card begins with its first cell, which needs no heading."""
+    label = f' data-label="{escape(heading)}"' if heading and not first else ""
+    return f'<td class="{style}"{label}>{inner}</td>'
 
 
 def tiles(pairs: Iterable[tuple[str, str]]) -> str:

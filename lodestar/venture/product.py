@@ -36,6 +36,8 @@ class Gate(Config):
         metric, score = self.target.metric, self.score
         if score is None:
             return Words(f"{metric}: never measured on the {self.target.data} split", f"{metric}：没有在 {self.target.data} 部分测量过")
+        if score.count < 2:
+            return Words(f"{metric}: measured on one example, which gives no interval", f"{metric}：只有一个样本，无从给出区间")
         wanted = threshold(self.target, score.unit)
         found = f"{figure(score.value, score.unit)} {interval(score)}"
         worse = figure(score.worse_end(), score.unit)
@@ -52,6 +54,8 @@ class Gate(Config):
         """What brings it nearer to being kept."""
         if self.score is None:
             return Words("evaluate again with this version", "用当前版本重新评测")
+        if self.score.count < 2:
+            return Words(f"give the {self.target.data} split more records", f"给 {self.target.data} 部分更多记录")
         if self.target.kept_by(self.score.value):
             return Words("evaluate on more examples, or improve the model a little", "用更多样本评测，或再改进一点模型")
         return Words(
@@ -87,11 +91,11 @@ class Release(Config):
 
 
 def gates(targets: Sequence[Target], scorecard: Scorecard) -> list[Gate]:
-    """Hold each target at the worse end of its score's interval; a target without evidence fails."""
+    """Hold each target at the worse end of its score's interval; a target without evidence, or with one example's, fails."""
     held = []
     for target in targets:
         score = scorecard.score(target.metric) if target.data == scorecard.split else None
-        held.append(Gate(target=target, score=score, kept=score is not None and target.kept_by(score.worse_end())))
+        held.append(Gate(target=target, score=score, kept=score is not None and score.count >= 2 and target.kept_by(score.worse_end())))
     return held
 
 
@@ -110,7 +114,7 @@ def find_release(venture: Venture, name: str | None = None) -> Release:
         if release.name == name:
             return release
     if not known:
-        raise UserError("nothing has been released yet", where=venture.folder, fix="run `lodestar release`")
+        raise UserError("nothing has been released yet", where=venture.path, fix="run `lodestar release`")
     raise UserError(f"no release {name!r}", where=venture.releases, fix=f"name one of {', '.join(release.name for release in known)}")
 
 
@@ -147,7 +151,7 @@ def evaluated_runs(venture: Venture) -> dict[str, FinishedRun]:
     """The latest evaluation, and the training and the data that it judged; raises `UserError` where there is none."""
     evaluate = venture.latest("evaluate")
     if evaluate is None:
-        raise UserError("nothing is evaluated yet", where=venture.folder, fix="run `lodestar run`")
+        raise UserError("nothing is evaluated yet", where=venture.path, fix="run `lodestar run`")
     train = venture.finished_run("train", evaluate.record.inputs["model"])
     prepare = venture.finished_run("prepare", evaluate.record.inputs["data"])
     return {"prepare": prepare, "train": train, "evaluate": evaluate}

@@ -41,8 +41,14 @@ _COMMENTS: Mapping[str, Words] = {
     ),
     "model": Words("size is the one dial: tiny, small, medium or large.", "size 是唯一的旋钮：tiny、small、medium、large。"),
     "train": Words("Every field has a default that follows from the size.", "每项都有随规模而定的默认值。"),
-    "budget": Words("For example: {amount: 5000, currency: USD}", "例如：{amount: 5000, currency: CNY}"),
 }
+
+_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "team": {"team": [{"name": "Ada", "role": "model"}]},
+    "budget": {"budget": {"amount": 5000, "currency": "USD"}},
+    "licence": {"licence": "Apache-2.0"},
+}
+"""What a template leaves out, shown as a comment to be taken over."""
 
 _STARTERS: Mapping[str, tuple[Words, ...]] = {
     "values": (Words("Measure before we believe.", "先测量，再相信。"),),
@@ -87,16 +93,13 @@ def venture_yaml(values: Mapping[str, Any]) -> str:
         ),
     ]
     for heading, fields in _SECTIONS:
-        lines += ["", f"# ── {heading}", ""]
+        lines += ["", f"# ── {heading}"]
         for field in fields:
-            if field in _COMMENTS and (field in values or field == "budget"):
-                lines.append(f"# {_COMMENTS[field]}")
+            comment = [f"# {_COMMENTS[field]}"] if field in _COMMENTS else []
             if field in values:
-                lines.append(_dump({field: values[field]}))
-            elif field in ("team", "licence"):
-                lines.append(f"# {field}:")
-            elif field == "budget":
-                lines.append("# budget:")
+                lines += ["", *comment, _dump({field: values[field]})]
+            elif field in _EXAMPLES:
+                lines += ["", *comment, *(f"# {line}" for line in _dump(_EXAMPLES[field]).splitlines())]
     return "\n".join(lines) + "\n"
 
 

@@ -102,8 +102,8 @@ def next_step(venture: Venture, made: list[Release], served: int) -> Next:
     return Next(
         "lodestar run",
         Words(
-            f"after a change to venture.yaml or the data: {names} is short of its target. {failed[0].fix().en}",
-            f"先改进 venture.yaml 或数据：{names} 未达目标。{failed[0].fix().zh}",
+            f"first {failed[0].fix().en}: {names} short of target",
+            f"先{failed[0].fix().zh}：{names} 未达目标",
         ),
     )
 
@@ -122,8 +122,12 @@ def _vision(venture: Venture) -> Stage:
 
 def _decision(venture: Venture) -> Stage:
     file = venture.file
-    size = f"{file.model.size}{f', context {file.model.context}' if file.model.context else ''}"
-    return Stage("decision", "done", Words(f"{file.task}, trained from scratch, {size}", f"{file.task}，从零训练，{size}"))
+    context = file.model.context
+    words = Words(
+        f"{file.task}, trained from scratch, {file.model.size}{f', context {context}' if context else ''}",
+        f"{file.task}，从零训练，规模 {file.model.size}{f'，上下文 {context}' if context else ''}",
+    )
+    return Stage("decision", "done", words)
 
 
 def _execution(venture: Venture) -> Stage:

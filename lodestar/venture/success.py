@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.clock import now
 from ..contracts.errors import UserError
-from ..contracts.language import say
+from ..contracts.language import Words, say
 from ..contracts.record import Scorecard
 from ..contracts.score import Metric, Score
 from .page import SKY, bullets, document, section, table, tiles
 from .plot import interval_plot, legend
-from .product import Gate, Release, gates, read_scorecard, releases
+from .product import Gate, Release, evaluated_runs, gates, read_scorecard, releases
 from .status import Next, next_step
 from .venture import Venture
 from .words import figure, interval, threshold
@@ -82,17 +82,25 @@ def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> _Facts:
     history = releases(venture)
     newest = history[-1] if history else None
     if newest:
-        scorecard, folder = newest.scorecard, venture.releases / newest.name
+        scorecard = newest.scorecard
+        pictures = [venture.releases / newest.name / name for name in PICTURES]
+    elif venture.latest("evaluate"):
+        runs = evaluated_runs(venture)
+        scorecard = read_scorecard(runs["evaluate"])
+        pictures = [runs[step].folder / name for step, name in zip(("evaluate", "train"), PICTURES, strict=True)]
     else:
-        evaluate = venture.latest("evaluate")
-        if evaluate is None:
-            raise UserError("nothing to report on yet", where=venture.folder, fix="run `lodestar run`")
-        scorecard, folder = read_scorecard(evaluate), evaluate.folder
+        raise UserError("nothing to report on yet", where=venture.path, fix="run `lodestar run`")
     usage = venture.ledger.usage(newest.name) if newest and venture.ledger_path.exists() else None
     served = usage.requests if usage else 0
+    step = next_step(venture, history, served)
+    if step.command == "lodestar report":
+        step = Next(
+            "lodestar vision",
+            Words("once the next targets are set in venture.yaml, from what stands here", "先据此在 venture.yaml 定下新目标"),
+        )
     return _Facts(
         venture, metrics, newest, scorecard, gates(venture.file.targets, scorecard), history, usage if served else None,
-        [folder / name for name in PICTURES if (folder / name).exists()], next_step(venture, history, served),
+        [path for path in pictures if path.exists()], step,
     )  # fmt: skip
 
 

@@ -19,8 +19,9 @@ def figure(value: float, unit: str) -> str:
 
 
 def interval(score: Score) -> str:
-    """`[0.861, 0.884]`."""
-    return f"[{figure(score.low, score.unit)}, {figure(score.high, score.unit)}]"
+    """`[0.861, 0.884]`, in the unit of the value; sizes in bytes carry their own."""
+    unit = "bytes" if score.unit == "bytes" else ""
+    return f"[{figure(score.low, unit)}, {figure(score.high, unit)}]"
 
 
 def threshold(target: Target, unit: str | None = None) -> str:

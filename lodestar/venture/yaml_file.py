@@ -40,7 +40,7 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9][0-9_]*$"), list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(
@@ -62,23 +62,31 @@ def read_yaml(path: Path) -> tuple[Any, LineOf]:
         raise UserError(f"not UTF-8 at byte {error.start}", where=path, fix="save the file as UTF-8") from None
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=path, fix="check the path and its permissions") from None
-    loader = _Loader(text)
     try:
-        root = loader.get_single_node()
-        value = None if root is None else loader.construct_document(root)
+        root, value = _load(text)
     except _DuplicateError as error:
         sentence, line = error.args
         raise UserError(sentence, where=f"{path}:{line}", fix="keep one of them") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        problem = getattr(error, "problem", None) or "a character that YAML does not allow"
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UserError(f"the character {chr(error.character)!r} is not allowed", where=f"{path}:{line}", fix="remove it") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else path
-        raise UserError(f"this is not YAML: {problem}", where=where, fix="check the indentation, colons and quotes there") from None
-    finally:
-        loader.dispose()
+        raise UserError(f"this is not YAML: {error.problem}", where=where, fix="check the indentation, colons and quotes there") from None
     if root is None or value is None:
         raise UserError("the file is empty", where=path, fix="fill it in; `lodestar new` writes one to start from")
     return value, lambda path_of_fields: _line(root, path_of_fields)
+
+
+def _load(text: str) -> tuple[yaml.Node | None, Any]:
+    """The tree of the text, which has the lines, and its value."""
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        return root, None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
 
 
 def _line(node: yaml.Node, path: tuple[int | str, ...]) -> int | None:

@@ -1,0 +1,82 @@
+"""Status: it always names the one next thing, from an empty venture to a served release."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lodestar.contracts.record import RECORD_FILE
+from lodestar.store.ledger import Request
+from lodestar.venture.product import release
+from lodestar.venture.status import status
+from lodestar.venture.venture import Venture
+
+
+def states(venture: Venture) -> list[str]:
+    return [stage.state for stage in status(venture).stages]
+
+
+def test_the_way_from_a_vision_to_a_served_release(venture, write_runs):
+    assert states(venture) == ["under way", "done", "open", "open", "open"]
+    assert status(venture).next.command == "lodestar vision"
+    (venture.folder / "brief.html").write_text("x")
+    assert status(venture).next.command == "lodestar run"
+    (venture.run_folder("prepare", "unfinished")).mkdir(parents=True)
+    assert states(venture)[2] == "under way"
+    write_runs(venture)
+    assert states(venture) == ["done", "done", "done", "open", "open"]
+    assert status(venture).next.command == "lodestar release"
+    release(venture)
+    assert status(venture).next.command == "lodestar serve"
+    venture.ledger.add_request(Request(time="t", release="v1", route="/", tokens_in=1, tokens_out=1, latency_ms=1, status=200))
+    assert states(venture) == ["done"] * 5
+    assert status(venture).next.command == "lodestar report"
+    write_runs(venture, "b", finished="2099-02-01T00:00:00Z")
+    assert status(venture).next.command == "lodestar release"
+
+
+def test_failing_gates_and_a_changed_vision_lead_back_to_the_work(venture, write_runs, score):
+    write_runs(venture, scores=(score("accuracy", 0.7, 0.6, 0.8),))
+    found = status(venture).next
+    assert found.command == "lodestar run"
+    assert "accuracy, latency_ms_p95 short of target" in found.why.en
+    late = 4_102_444_800  # 2100-01-01, after the run began
+    os.utime(venture.path, (late, late))
+    assert "venture.yaml has changed" in status(venture).next.why.en
+
+
+def test_a_running_process_is_named(venture):
+    assert status(venture).running is None
+    with venture.hold("train"):
+        assert "'train'" in (status(venture).running or "")
+        assert f"process {os.getpid()}" in status(venture).text()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_it_reads_well_in_both_languages(venture, monkeypatch, language):
+    monkeypatch.setenv("LODESTAR_LANGUAGE", language)
+    text = status(venture).text()
+    assert ("愿景" in text) == (language == "zh")
+    json.dumps(status(venture).to_json(), allow_nan=False)
+
+
+def test_the_latest_run_is_the_one_that_finished_last_and_an_unfinished_one_is_none(venture, write_runs):
+    write_runs(venture, "z", finished="2099-01-01T00:00:00Z")
+    write_runs(venture, "a", finished="2099-01-02T00:00:00Z")
+    assert venture.latest("train").record.id == "model-a"
+    (venture.latest("train").folder / RECORD_FILE).unlink()
+    assert venture.latest("train").record.id == "model-z"
+
+
+def test_nothing_heavy_is_imported(venture):
+    code = (
+        "import sys; from pathlib import Path; from lodestar.venture.venture import Venture; from lodestar.venture.status import status;"
+        f"status(Venture.open(Path({str(venture.folder)!r})));"
+        "print(sorted({'torch', 'sklearn', 'numpy', 'matplotlib', 'pyarrow', 'fastapi'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
