@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any
+from collections.abc import Collection
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import ApiError
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 PROTECTED = ("/v1/", "/api/")
@@ -41,7 +36,7 @@ class Guard:
         body_bytes: the largest body that is read.
     """
 
-    def __init__(self, app: App, *, api_key: str | None, hosts: Collection[str] | None, body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, api_key: str | None, hosts: Collection[str] | None, body_bytes: int) -> None:
         self.app, self.hosts, self.body_bytes = app, hosts, body_bytes
         self._key = None if api_key is None else api_key.encode()
 

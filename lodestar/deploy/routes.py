@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Body, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from ..contracts.errors import UserError
 from ..model.transformer import Transformer
@@ -86,8 +87,7 @@ class Routes:
         except (ApiError, BusyError) as error:
             raise self._refused(exchange, error) from None
         if body.stream:
-            headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            return StreamingResponse(answer.events(), media_type="text/event-stream", headers=headers)
+            return EventStream(answer)
         return await self._answer(request, exchange, answer.whole())
 
     async def classify(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
@@ -193,8 +193,6 @@ class Completion:
             refusal = as_refusal(error)
             self.exchange.close(refusal.status_code, "failed")
             yield _event(refusal.body())
-        finally:
-            self.exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
 
     async def _deltas(self) -> AsyncIterator[Delta]:
         reasons = set()
@@ -215,6 +213,22 @@ class Completion:
     def _usage(self) -> dict[str, int]:
         read, made = self.exchange.prompt_tokens, self.exchange.completion_tokens
         return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+
+
+class EventStream(StreamingResponse):
+    """A completion as server-sent events."""
+
+    def __init__(self, answer: Completion) -> None:
+        super().__init__(answer.events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        self.answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # A client that goes while the last event is being sent leaves the events' iterator where it is: it cannot do this itself.
+            self.answer.feed.job.cancel()
+            self.answer.exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
 
 
 def no_such_model(name: object, service: Service) -> ApiError:

@@ -65,7 +65,8 @@ def serve(
     with _listen(host, port) as listener:
         service = Service.load(release, task, name=name)
         app = _app(service, host, hosts, origins, on_request, limits, api_limits)
-        server = _Server(app, lambda: (ready or _welcome(service))(_address(listener)))
+        tell = ready or _welcome(service, open_to_all=not _is_loopback(host))
+        server = _Server(app, lambda: tell(_address(listener)))
         server.run(sockets=[listener])
 
 
@@ -207,7 +208,7 @@ def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _welcome(service: Service) -> Callable[[str], None]:
+def _welcome(service: Service, *, open_to_all: bool) -> Callable[[str], None]:
     """Prints where the model answers and what to do next."""
 
     def show(url: str) -> None:
@@ -220,6 +221,9 @@ def _welcome(service: Service) -> Callable[[str], None]:
         ]
         if os.environ.get(KEY_VARIABLE):
             lines.insert(1, say(f"  an API key is asked for ({KEY_VARIABLE})", f"  需要 API 密钥（{KEY_VARIABLE}）"))
+        elif open_to_all:
+            en = f"  anyone who reaches this address can use it; set {KEY_VARIABLE} to ask for a key"
+            lines.insert(1, say(en, f"  任何能访问该地址的人都可以使用；设置 {KEY_VARIABLE} 可要求密钥"))
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 

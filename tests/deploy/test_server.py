@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ import pytest
 
 from lodestar.build.bundle import Bundle, save_bundle
 from lodestar.contracts.errors import UserError
+from lodestar.deploy.api import create_app
+from lodestar.deploy.engine import Engine
 from lodestar.deploy.serve import background, serve, serving
 from lodestar.deploy.service import Service
 
@@ -92,6 +95,22 @@ def test_every_answer_carries_the_security_headers(classifier: str) -> None:
         assert response.headers["x-content-type-options"] == "nosniff"
         assert "server" not in response.headers
         assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_foreign_page_may_use_the_api_only_where_it_is_named(poet: Service) -> None:
+    """Asked without a socket, since it is a matter of headers alone."""
+    asked = {"Origin": "https://ours.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+
+    async def preflight(origins: list[str]) -> httpx.Response:
+        with Engine() as engine:
+            transport = httpx.ASGITransport(create_app(poet, engine, origins=origins))
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+                return await client.options("/v1/completions", headers=asked)
+
+    allowed = asyncio.run(preflight(["https://ours.example"]))
+    assert allowed.headers["access-control-allow-origin"] == "https://ours.example"
+    for origins in ([], ["https://other.example"]):
+        assert "access-control-allow-origin" not in asyncio.run(preflight(origins)).headers
 
 
 def test_a_form_of_a_foreign_page_is_refused(classifier: str) -> None:
