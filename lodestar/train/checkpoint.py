@@ -15,7 +15,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from ..contracts.errors import UserError
-from ..store.files import atomic_folder, sha256_file, write_atomic, write_json
+from ..store.files import atomic_folder, sha256_file
 
 MANIFEST, STATE = "manifest.json", "state.json"
 _PREFIX = "step-"
@@ -51,10 +51,10 @@ class Checkpoints:
         with atomic_folder(path, replace=True) as partial:
             for part, tensors in parts.items():
                 content = to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-                write_atomic(partial / f"{part}.safetensors", content)
-            write_json(partial / STATE, dict(state))
+                (partial / f"{part}.safetensors").write_bytes(content)
+            (partial / STATE).write_text(json.dumps(state, allow_nan=False), "utf-8")
             hashes = {file.name: sha256_file(file) for file in sorted(partial.iterdir())}
-            write_json(partial / MANIFEST, hashes)
+            (partial / MANIFEST).write_text(json.dumps(hashes, indent=2), "utf-8")
         for old in self._folders()[: -self.keep]:
             shutil.rmtree(old)
         return path

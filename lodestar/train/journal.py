@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ..store.files import write_atomic
 
@@ -18,6 +18,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines = 0
+        self._file: TextIO | None = None
 
     def start(self, lines: int) -> None:
         """Keep the first `lines` lines, which are those of the checkpoint that the run goes on from."""
@@ -28,15 +29,18 @@ class Journal:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a line; it is in the file when this returns, and on the disk after `sync`."""
+        assert self._file is not None, "started"
         self._file.write(json.dumps(row, allow_nan=False) + "\n")
         self._file.flush()
         self.lines += 1
 
     def sync(self) -> None:
+        assert self._file is not None, "started"
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def rows(self) -> list[dict[str, Any]]:
         """Every whole line."""

@@ -78,8 +78,8 @@ def train(
         run = _Run(task, model, loader, validation, settings, out, dict(inputs or {}))
         record = run.finished()
         if record is None:
-            run.begin()
             try:
+                run.begin()
                 run.go()
                 record = run.finish(save)
             finally:

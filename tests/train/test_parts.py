@@ -1,0 +1,190 @@
+"""The small parts: precision, average, spike watch, plan, journal, random state."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lodestar.contracts.errors import UserError
+from lodestar.contracts.settings import TrainSettings
+from lodestar.train.average import Average
+from lodestar.train.compiled import loss_function
+from lodestar.train.journal import Journal, draw_loss
+from lodestar.train.plan import Plan, steps_in_budget
+from lodestar.train.precision import autocast, choose_precision
+from lodestar.train.random_state import random_state, restore_random_state, seed_all
+from lodestar.train.spikes import SUSTAINED, WINDOW, SpikeWatch
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_bf16_where_the_cpu_has_the_instructions() -> None:
+    flags = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
+    expected = "bf16" if "avx512_bf16" in flags or "amx_tile" in flags else "fp32"
+    assert choose_precision("auto", CPU) == expected
+    assert choose_precision("fp32", CPU) == "fp32"
+    assert choose_precision("bf16", CPU) == "bf16"
+
+
+def test_autocast_multiplies_in_bf16_and_keeps_the_weights() -> None:
+    layer = nn.Linear(4, 4)
+    with autocast("bf16", CPU):
+        assert layer(torch.ones(1, 4)).dtype == torch.bfloat16
+    with autocast("fp32", CPU):
+        assert layer(torch.ones(1, 4)).dtype == torch.float32
+    assert layer.weight.dtype == torch.float32
+
+
+def test_average_equals_its_closed_form() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    average = Average(model, decay=0.3)
+    expected = 0.0
+    for step in range(1, 8):
+        nn.init.constant_(model.weight, step)
+        average.update()
+        decay = min(0.3, step / (9 + step))
+        expected = decay * expected + (1 - decay) * step
+    assert average.tensors["weight"].item() == pytest.approx(expected, rel=1e-6)
+    with average.applied():
+        assert model.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert model.weight.item() == 7.0
+
+
+def test_average_comes_off_after_an_error() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average = Average(model, decay=0.5)
+    nn.init.constant_(model.weight, 3)
+    with pytest.raises(ZeroDivisionError), average.applied():
+        1 / 0
+    assert model.weight.item() == 3.0
+
+
+def course(count: int, level: float = 3.0) -> list[float]:
+    """A noisy loss that falls slowly."""
+    noise = np.random.default_rng(0).normal(0, 0.05, count)
+    return [float(level - 0.001 * step + noise[step]) for step in range(count)]
+
+
+def test_an_ordinary_course_and_single_hard_batches_are_no_spike() -> None:
+    watch = SpikeWatch()
+    losses = course(400)
+    losses[150] = losses[200] = 20.0
+    losses[300:304] = [9.0] * (SUSTAINED - 1)
+    assert [watch.see(loss, 1.0) for loss in losses] == [None] * 400
+
+
+def test_a_loss_that_stays_high_is_a_spike() -> None:
+    watch = SpikeWatch()
+    for loss in course(WINDOW + 50):
+        assert watch.see(loss, 1.0) is None
+    faults = [watch.see(5.0, 1.0) for _ in range(SUSTAINED)]
+    assert faults[:-1] == [None] * (SUSTAINED - 1)
+    assert faults[-1] is not None
+    assert "rose from 2.9" in faults[-1]
+
+
+def test_a_tiny_loss_may_wander() -> None:
+    watch = SpikeWatch()
+    for loss in [0.7] * WINDOW + [0.001] * WINDOW:
+        watch.see(loss, 1.0)
+    assert [watch.see(0.05, 1.0) for _ in range(20)] == [None] * 20
+
+
+@pytest.mark.parametrize(("loss", "norm", "word"), [(float("nan"), 1.0, "loss is nan"), (1.0, float("inf"), "norm is inf")])
+def test_what_is_no_number_is_a_fault_at_once(loss: float, norm: float, word: str) -> None:
+    fault = SpikeWatch().see(loss, norm)
+    assert fault is not None
+    assert word in fault
+
+
+def test_the_watch_goes_on_from_its_state() -> None:
+    losses = [*course(WINDOW + 30), 9.0, 9.0, 9.0, 9.0, 9.0]
+    straight, first = SpikeWatch(), SpikeWatch()
+    faults = [straight.see(loss, 1.0) for loss in losses]
+    before = [first.see(loss, 1.0) for loss in losses[:-2]]
+    second = SpikeWatch()
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert before + [second.see(loss, 1.0) for loss in losses[-2:]] == faults
+    assert faults[-1] is not None
+
+
+def test_steps_in_a_budget() -> None:
+    assert steps_in_budget(TrainSettings(tokens=1000, batch_tokens=100)) == 10
+    assert steps_in_budget(TrainSettings(tokens=10, batch_tokens=100)) == 1
+    assert steps_in_budget(TrainSettings(tokens=1000, minutes=1, batch_tokens=100), 7) == 7
+    assert steps_in_budget(TrainSettings(tokens=500, minutes=1, batch_tokens=100), 7) == 5
+    assert steps_in_budget(TrainSettings(minutes=1, batch_tokens=100), 0) == 1
+
+
+def test_a_late_run_is_shortened_and_an_early_one_is_not() -> None:
+    plan = Plan(((0, 100),), 10, 10, ahead=5.0)
+    # 10 steps took 20 seconds past the 5 ahead; 65 - 25 = 40 seconds are left for 20 more.
+    shorter = plan.shortened(10, seconds=25.0, minutes=65 / 60)
+    assert shorter is not None
+    assert shorter.total == 30
+    assert [shorter.total_at(step) for step in (0, 9, 10, 29)] == [100, 100, 30, 30]
+    assert plan.shortened(10, seconds=10.0, minutes=65 / 60) is None
+    assert Plan.from_json(json.loads(json.dumps(shorter.to_json()))) == shorter
+
+
+def test_the_journal_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    journal = Journal(path)
+    journal.start(0)
+    for step in range(5):
+        journal.add({"step": step})
+    journal.sync()
+    journal.close()
+    with path.open("a") as file:
+        file.write('{"step": 5, "lo')  # cut off by a kill
+    journal = Journal(path)
+    assert [row["step"] for row in journal.rows()] == [0, 1, 2, 3, 4]
+    journal.start(3)
+    journal.add({"step": 3, "again": True})
+    journal.close()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        *({"step": step} for step in range(3)),
+        {"step": 3, "again": True},
+    ]
+
+
+def test_the_picture_is_drawn_of_what_there_is(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"step": step, "loss": 3 - step / 50} for step in range(1, 100)]
+    rows += [{"step": 50, "validation_loss": 2.5}, {"step": 60, "loss": None}, {"step": 50, "rewind": "the loss is nan"}]
+    draw_loss(rows, tmp_path / "loss.png")
+    draw_loss([], tmp_path / "empty.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "loss.png").stat().st_size > (tmp_path / "empty.png").stat().st_size
+
+
+def test_random_states_come_back() -> None:
+    def draw() -> tuple[list[float], float, list[float], float]:
+        return torch.rand(3).tolist(), random.random(), np.random.rand(3).tolist(), random.gauss(0, 1)
+
+    seed_all(3)
+    random.gauss(0, 1)  # leaves a second value behind, which is part of the state
+    tensors, others = random_state()
+    others = json.loads(json.dumps(others))
+    first = draw()
+    assert draw() != first
+    restore_random_state(tensors, others)
+    assert draw() == first
+    seed_all(3)
+    assert draw() != first
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch, toy: object) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    task = toy.Toy()  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"torch\.compile needs a C\+\+ compiler"):
+        loss_function(task, "yes", CPU)
+    assert loss_function(task, "auto", CPU) == task.loss
