@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _refuse(error, arguments)
     except click.ClickException as error:
-        return _refuse(_as_user_error(error), arguments)
+        return _refuse(_as_user_error(error, arguments), arguments)
     except Interrupted as stop:
         click.echo(f"lodestar: {stop}", err=True)
         return stop.exit_code
@@ -99,15 +99,15 @@ def _refuse(error: UserError, arguments: Sequence[str]) -> int:
     return 2
 
 
-def _as_user_error(error: click.ClickException) -> UserError:
+def _as_user_error(error: click.ClickException, arguments: Sequence[str]) -> UserError:
     """A mistake in the arguments, in the same one sentence as every other."""
     context = getattr(error, "ctx", None)
-    help_hint = f"see `{context.command_path if context else 'lodestar'} --help`"
     if isinstance(error, click.NoSuchOption):
         options = [name for parameter in context.command.get_params(context) for name in parameter.opts] if context else []
         return unknown("option", error.option_name, [name for name in options if name.startswith("--")])
     message = error.format_message().rstrip(".")
-    return UserError(message[:1].lower() + message[1:], fix=help_hint)
+    command = next((f" {argument}" for argument in arguments if argument in command_files()), "")
+    return UserError(message[:1].lower() + message[1:], fix=f"see `lodestar{command} --help`")
 
 
 if __name__ == "__main__":
