@@ -1,0 +1,115 @@
+"""Every command of the READMEs and of the guides is run, as a reader would, in an empty folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lodestar import tasks
+
+ROOT = Path(__file__).parents[1]
+READMES = {"en": "README.md", "zh": "README.zh-CN.md"}
+
+
+def blocks(readme: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", (ROOT / readme).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(block: str) -> list[str]:
+    """The commands, their comments taken off."""
+    return [line.split("  #")[0].strip() for line in block.splitlines() if line.strip()]
+
+
+def test_both_readmes_give_the_same_commands() -> None:
+    assert [commands(block) for block in blocks(READMES["en"])] == [commands(block) for block in blocks(READMES["zh"])]
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    first = [command.split("#")[0].strip() for command in commands(blocks(READMES["en"])[0])]
+    assert first == ["make demo", "make test"]
+    for command in first:
+        subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", READMES)
+def test_the_tour_runs_as_written(language: str, tmp_path: Path) -> None:
+    tour = next(block for block in blocks(READMES[language]) if "lodestar new" in block)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        tour = tour.replace("8000", str(probe.getsockname()[1]))
+    printed = run_tour(tour, tmp_path, language)
+    assert '"text"' in printed
+    assert ("Next:" if language == "en" else "下一步：") in printed
+    assert (tmp_path / "poet" / "report.html").is_file()
+    assert (tmp_path / "poet" / "releases" / "v1" / "card.md").is_file()
+
+
+GUIDES = sorted(
+    path.stem for path in (ROOT / "docs").glob("*.md") if "lodestar new" in path.read_text("utf-8") and not path.stem.endswith(".zh")
+)
+
+
+def test_every_task_has_a_guide_in_both_languages() -> None:
+    assert tasks.names() == GUIDES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_guide_runs_as_written(guide: str, tmp_path: Path) -> None:
+    english, chinese = (blocks(f"docs/{guide}{ending}") for ending in (".md", ".zh.md"))
+    assert english == chinese
+    for block in english:
+        printed = run_tour(block, tmp_path, "en")
+    assert "Released v1" in printed
+
+
+def run_tour(block: str, folder: Path, language: str) -> str:
+    """Run the commands in `folder` and return what they print. A reader waits minutes for a training; the test makes it seconds."""
+    block = block.replace("lodestar run", "lodestar-shorten && lodestar run", 1)
+    shorter = folder / "bin" / "lodestar-shorten"
+    shorter.parent.mkdir(exist_ok=True)
+    shorter.write_text(f"#!/bin/sh\nexec {sys.executable} {__file__}\n")
+    shorter.chmod(0o755)
+    path = os.pathsep.join([str(shorter.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "LODESTAR_LANGUAGE": language, "OMP_NUM_THREADS": "1"}
+    bash = shutil.which("bash")
+    assert bash is not None
+    # -m: a job of its own for the server, as in a terminal, so that `kill %1` reaches it.
+    command = [bash, "-e", "-m", "-c", block]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        try:
+            printed, complaints = running.communicate(timeout=300)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 0, printed + complaints
+    return printed
+
+
+def shorten() -> None:
+    """Give the venture in this folder a training of a few seconds, and targets that this still keeps."""
+    file = Path("venture.yaml")
+    venture = yaml.safe_load(file.read_text("utf-8"))
+    venture["train"] = {"tokens": 20_000}
+    venture["model"] = {"size": "tiny", "context": 64, "overrides": {"depth": 1, "width": 64}}
+    venture["data"] = {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 300}
+    venture["targets"] = [{"metric": "latency_ms_p50", "at_most": 60_000}]
+    venture["north_star"] = "latency_ms_p50"
+    file.write_text(yaml.safe_dump(venture, allow_unicode=True), "utf-8")
+
+
+if __name__ == "__main__":
+    shorten()
