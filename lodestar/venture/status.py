@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..contracts.language import Words, say
+from ..store.glance import requests_served
 from ..store.lock import holder
 from .product import Release, gates, read_scorecard, releases
 from .venture import STEPS, Venture
@@ -77,7 +78,7 @@ class Status:
 def status(venture: Venture) -> Status:
     """Where `venture` stands, and what to do next."""
     made = releases(venture)
-    served = _served(venture)
+    served = requests_served(venture.ledger_path)
     stages = [_vision(venture), _decision(venture), _execution(venture), _product(made), _success(served)]
     return Status(venture.file.name, stages, holder(venture.state), next_step(venture, made, served))
 
@@ -160,10 +161,6 @@ def _success(served: int) -> Stage:
     if not served:
         return Stage("success", "open", Words("nothing served yet", "尚无请求"))
     return Stage("success", "done", Words(f"{served:,} requests served", f"已服务 {served:,} 次请求"))
-
-
-def _served(venture: Venture) -> int:
-    return venture.ledger.usage().requests if venture.ledger_path.exists() else 0
 
 
 def _changed_since(venture: Venture, time: str) -> bool:

@@ -17,6 +17,7 @@ from lodestar.contracts.errors import UserError
 from lodestar.contracts.record import RunRecord
 from lodestar.contracts.score import Cost
 from lodestar.store import ledger as ledger_module
+from lodestar.store.glance import requests_served
 from lodestar.store.ledger import Ledger, Request, journal_mode
 
 
@@ -63,7 +64,8 @@ def test_a_release_is_noted_once_and_never_changed(ledger):
         ledger.add_release("v1", "hash of something else", {}, [])
 
 
-def test_usage_sums_requests_and_ranks_latencies(ledger):
+def test_usage_sums_requests_and_ranks_latencies(ledger, path):
+    assert requests_served(path.with_name("none")) == 0
     assert ledger.usage().requests == 0
     assert math.isnan(ledger.usage().latency_ms_p50)
     latencies = [float(1 + (37 * number) % 31) for number in range(31)]
@@ -82,7 +84,7 @@ def test_usage_sums_requests_and_ranks_latencies(ledger):
     assert (usage.requests, usage.failed, usage.tokens_in, usage.tokens_out) == (32, 1, 94, 62)
     assert usage.latency_ms_p50 == statistics.median(latencies)
     assert usage.latency_ms_p95 == sorted(latencies)[29]  # nearest rank: ceil(0.95 · 31) = 30th
-    assert ledger.usage().requests == 33
+    assert ledger.usage().requests == requests_served(path) == 33
     assert (usage.first, usage.last) == ("2026-01-01T00:00:00Z", "2026-01-02")
 
 
@@ -183,6 +185,8 @@ def test_a_damaged_ledger_is_one_sentence(tmp_path):
     (tmp_path / "ledger").write_bytes(b"not a database at all" * 100)
     with pytest.raises(UserError, match="the ledger is damaged; restore"):
         Ledger(f"sqlite:///{tmp_path / 'ledger'}")
+    with pytest.raises(UserError, match="the ledger cannot be read"):
+        requests_served(tmp_path / "ledger")
 
 
 def test_a_ledger_that_cannot_be_opened_is_one_sentence(tmp_path):
