@@ -54,11 +54,16 @@ serve_job()
 def measure_system(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Example]) -> dict[str, np.ndarray]:
     """Answer `task.request` of the examples one after the other; the columns of `SYSTEM_METRICS`, one row a request.
 
+    A task that a fresh process cannot import, because it was typed into a notebook or stands in the program itself, is measured in this
+    process; its memory then includes whatever else is held here.
+
     Raises:
         RuntimeError: the measuring process failed; its own words are on standard error.
     """
     import torch
 
+    if type(task).__module__ == "__main__":
+        return _columns(answer_all(task, model.eval(), tokenizer, examples[: REQUESTS + WARM_UP]))
     with tempfile.TemporaryFile() as job, tempfile.TemporaryFile() as result:
         pickle.dump(sys.path, job)
         pickle.dump((torch.get_num_threads(), task, model, tokenizer.to_json(), list(examples[: REQUESTS + WARM_UP])), job)
@@ -68,7 +73,10 @@ def measure_system(task: Task, model: nn.Module, tokenizer: Tokenizer, examples:
         answer = result.read().decode()
     if finished.returncode:
         raise RuntimeError(f"the process that measures latency and memory ended with {finished.returncode}")
-    rows = json.loads(answer.splitlines()[-1])
+    return _columns(json.loads(answer.splitlines()[-1]))
+
+
+def _columns(rows: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in rows.items()}
 
 
