@@ -11,16 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import native, training_cpu
 from .cache import KVCache
 from .config import ModelConfig
 from .linear import Linear
+from .norms import RMSNorm
 from .positions import rotate
 
 
 class Mask(NamedTuple):
-    """Which keys a query sees: the plain causal triangle (which has a fast path), or a table, or all of them."""
+    """Which keys a query sees: all of them where neither is set."""
 
     causal: bool = False
+    """None after it, and there are as many queries as keys. A table that is given, too, says so as well."""
     allowed: Tensor | None = None
     """(B or 1, 1, T, S), True where the query sees the key."""
 
@@ -31,8 +34,15 @@ def attend(queries_BHTD: Tensor, keys_BGSD: Tensor, values_BGSD: Tensor, mask: M
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, equation 1. Each of the G heads of keys and values serves H / G heads of queries.
     """
     grouped = queries_BHTD.shape[1] != keys_BGSD.shape[1]
+    if mask.causal and training_cpu.trains_on_cpu(queries_BHTD):
+        if grouped:
+            group = queries_BHTD.shape[1] // keys_BGSD.shape[1]
+            keys_BGSD, values_BGSD, grouped = keys_BGSD.repeat_interleave(group, 1), values_BGSD.repeat_interleave(group, 1), False
+        if native.takes_attention(queries_BHTD, keys_BGSD, values_BGSD):
+            return training_cpu.CausalAttention.apply(queries_BHTD, keys_BGSD, values_BGSD, mask.allowed)
+    causal = mask.causal and mask.allowed is None
     return F.scaled_dot_product_attention(
-        queries_BHTD, keys_BGSD, values_BGSD, attn_mask=mask.allowed, is_causal=mask.causal, enable_gqa=grouped
+        queries_BHTD, keys_BGSD, values_BGSD, attn_mask=mask.allowed, is_causal=causal, enable_gqa=grouped
     )
 
 
@@ -76,7 +86,7 @@ def make_mask(
         allowed = allowed & (document_ids_BT[:, None, :, None] == document_ids_BT[:, None, None, :])
     if attention_mask_BS is not None:
         allowed = allowed & attention_mask_BS[:, None, None, :].bool()
-    return Mask(allowed=allowed | (distance_TS == 0))
+    return Mask(causal and queries == keys, allowed | (distance_TS == 0))
 
 
 class Attention(nn.Module):
@@ -89,8 +99,8 @@ class Attention(nn.Module):
         self.key = Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
         self.value = Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
         self.output = Linear(config.heads * config.head_size, config.width, bias=config.bias)
-        self.query_norm = nn.RMSNorm(config.head_size, eps=config.norm_epsilon) if config.qk_norm else None
-        self.key_norm = nn.RMSNorm(config.head_size, eps=config.norm_epsilon) if config.qk_norm else None
+        self.query_norm = RMSNorm(config.head_size, eps=config.norm_epsilon) if config.qk_norm else None
+        self.key_norm = RMSNorm(config.head_size, eps=config.norm_epsilon) if config.qk_norm else None
 
     def forward(
         self,

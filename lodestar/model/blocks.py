@@ -10,17 +10,12 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import training_cpu
 from .attention import Attention, Mask
 from .cache import KVCache
 from .config import ModelConfig
 from .linear import Linear
-
-
-def make_norm(config: ModelConfig) -> nn.Module:
-    """The norm of the config's choice, over the model width."""
-    if config.norm == "rms":
-        return nn.RMSNorm(config.width, eps=config.norm_epsilon)
-    return nn.LayerNorm(config.width, eps=config.norm_epsilon, bias=config.bias)
+from .norms import make_norm
 
 
 class SwiGLU(nn.Module):
@@ -51,7 +46,7 @@ class FeedForward(nn.Module):
 
 def relu2(x: Tensor) -> Tensor:
     """relu(x)². So et al. 2021, https://arxiv.org/abs/2109.08668."""
-    return F.relu(x).square()
+    return training_cpu.Relu2.apply(x) if training_cpu.trains_on_cpu(x) else F.relu(x).square()
 
 
 def make_feed_forward(config: ModelConfig) -> nn.Module:

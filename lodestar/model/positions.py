@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import training_cpu
+
 
 def rotary_tables(length: int, head_width: int, base: float) -> tuple[Tensor, Tensor]:
     """cos and sin of position × base^(-2i / head_width), each (length, head_width / 2), float32.
@@ -25,6 +27,8 @@ def rotate(x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x_BHTD: queries or keys.
         cos, sin: (T, D/2), or (B, 1, T, D/2) where rows have positions of their own.
     """
+    if training_cpu.trains_on_cpu(x_BHTD):
+        return training_cpu.Rotate.apply(x_BHTD, cos, sin)
     first, second = x_BHTD.float().chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x_BHTD.dtype)
 

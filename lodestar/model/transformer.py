@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from .attention import Attention, Mask, make_mask
-from .blocks import Block, make_norm
+from .blocks import Block
 from .cache import KVCache
 from .config import ModelConfig
 from .linear import Linear, linear
+from .norms import make_norm
 from .positions import rotary_tables, sinusoids
 
 
@@ -59,7 +60,7 @@ class Stack(nn.Module):
         length = x_BTW.shape[1]
         if start + length > self.config.context:
             raise ValueError(f"{start + length} tokens exceed the context of {self.config.context}; shorten the input")
-        x_BTW = self.dropout(self._add_positions(x_BTW, positions, start))
+        x_BTW = _as_products(self.dropout(self._add_positions(x_BTW, positions, start)))
         rotary = self._rotary(positions, start, length)
         mask = make_mask(
             length, start + length, causal=self.causal, window=self.config.window,
@@ -88,6 +89,12 @@ class Stack(nn.Module):
         if positions is None:
             return self.cos[start : start + length], self.sin[start : start + length]
         return self.cos[positions][:, None], self.sin[positions][:, None]  # (B, 1, T, D/2): the same in every head
+
+
+def _as_products(x_BTW: Tensor) -> Tensor:
+    """Under autocast the residual stream is in the type of the products, too: sums and norms move half the bytes, and nothing is cast."""
+    kind = x_BTW.device.type
+    return x_BTW.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x_BTW
 
 
 class Transformer(nn.Module):

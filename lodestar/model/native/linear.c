@@ -3,38 +3,13 @@
    Two neighbouring bfloat16 numbers are read as one 32-bit word: its high half, and its low half shifted up, are each a float32. So the
    input is split once into its even and odd columns, and no word of the matrix is shuffled. Each core asks for the matrix AHEAD bytes
    before it needs it: the processor's own prefetcher stops at every 4096-byte page, and a row is often shorter than that.
-   measured: bench/decode 2026-11, 26 GB/s of a read limit of 29, where oneDNN reads 11 (plain layout) or 15 (packed). */
+   measured: bench/decode 2026-11, 25 GB/s of a read limit of 29, where oneDNN reads 11 (plain layout) or 15 (packed). */
 
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define LANES 16
+#include "vectors.h"
+
 #define AHEAD 4096
-
-typedef float floats __attribute__((vector_size(4 * LANES)));
-typedef uint32_t words __attribute__((vector_size(4 * LANES)));
-
-static words load(const uint32_t *from) {
-  words loaded;
-  memcpy(&loaded, from, sizeof loaded);
-  return loaded;
-}
-
-static uint16_t round_to_bf16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  if (value != value) return 0x7fc0;                            /* stays a NaN */
-  return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16); /* to nearest, ties to even */
-}
-
-static float add_lanes(floats lanes) {
-  float sums[LANES];
-  memcpy(sums, &lanes, sizeof sums);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int lane = 0; lane < half; lane++) sums[lane] += sums[lane + half];
-  return sums[0];
-}
 
 /* y[b, o] = bias[o] + sum over i of weight[o, i] · x[b, i], summed in float32.
 
@@ -43,10 +18,10 @@ static float add_lanes(floats lanes) {
 int linear_bf16(const uint32_t *x, const uint32_t *weight, const uint16_t *bias, uint16_t *y, long batch, long columns, long rows,
                 int threads) {
   const long vectors = columns / (2 * LANES), pairs = columns / 2;
-  floats *even = aligned_alloc(sizeof(floats), 2 * batch * vectors * sizeof(floats)), *odd = even + batch * vectors;
+  floats *even = aligned_alloc(VECTOR_BYTES, 2 * batch * vectors * VECTOR_BYTES), *odd = even + batch * vectors;
   if (even == NULL) return 1;
   for (long v = 0; v < batch * vectors; v++) {
-    words pair = load(x + v * LANES);
+    words pair = load_words(x + v * LANES);
     even[v] = (floats)(pair << 16);
     odd[v] = (floats)(pair & 0xffff0000u);
   }
@@ -57,19 +32,13 @@ int linear_bf16(const uint32_t *x, const uint32_t *weight, const uint16_t *bias,
       const floats *x_even = even + b * vectors, *x_odd = odd + b * vectors;
       floats sum_even = {0}, sum_odd = {0};
       for (long v = 0; v < vectors; v++) {
-        words pair = load(row + v * LANES);
+        words pair = load_words(row + v * LANES);
         __builtin_prefetch((const char *)(row + v * LANES) + AHEAD);
         sum_even += (floats)(pair << 16) * x_even[v];
         sum_odd += (floats)(pair & 0xffff0000u) * x_odd[v];
       }
       float sum = add_lanes(sum_even + sum_odd);
-      if (bias != NULL) {
-        uint32_t bits = (uint32_t)bias[o] << 16;
-        float offset;
-        memcpy(&offset, &bits, sizeof offset);
-        sum += offset;
-      }
-      y[b * rows + o] = round_to_bf16(sum);
+      y[b * rows + o] = to_bf16(bias == NULL ? sum : sum + from_bf16(bias[o]));
     }
   }
   free(even);

@@ -1,0 +1,163 @@
+"""The hand-written gradients of CPU training, against autograd of the plain formulas in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lodestar.model import native, training_cpu
+from lodestar.model.attention import attend, make_mask
+from lodestar.model.config import ModelConfig
+from lodestar.model.positions import rotary_tables
+from lodestar.model.transformer import Transformer
+
+needs_compiler = pytest.mark.skipif(native.library() is None, reason="no C compiler here")
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+def draws(*shape: int, seed: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype).requires_grad_()
+
+
+def close(ours: Tensor, exact: Tensor, dtype: torch.dtype, *, at_least: float = 0.0) -> None:
+    """float32: some hundred roundings of 6e-8. bfloat16: inputs are exact, a handful of roundings of 4e-3 are not.
+
+    Both are relative to the largest number, or to `at_least` where the numbers are differences of others of that size.
+    """
+    assert ours.dtype == dtype
+    scale = max(exact.abs().max().item(), at_least)
+    tolerance = 2e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(ours.double(), exact.double(), rtol=tolerance, atol=tolerance * scale)
+
+
+def check(fast: Callable[..., Tensor], plain: Callable[..., Tensor], inputs: list[Tensor], dtype: torch.dtype) -> None:
+    """Equal outputs and equal gradients for a random gradient of the output."""
+    ours, exact_inputs = fast(*inputs), [x.detach().double().requires_grad_() for x in inputs]
+    exact = plain(*exact_inputs)
+    close(ours, exact, dtype)
+    gradient = torch.randn(exact.shape, generator=torch.Generator().manual_seed(99)).to(dtype)
+    gradients = torch.autograd.grad(ours, inputs, gradient)
+    for our, right in zip(gradients, torch.autograd.grad(exact, exact_inputs, gradient.double()), strict=True):
+        close(our, right, dtype, at_least=1.0)
+
+
+def written_out(queries: Tensor, keys: Tensor, values: Tensor, allowed: Tensor | None) -> Tensor:
+    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
+    visible = torch.ones(scores.shape[-2:], dtype=torch.bool).tril() if allowed is None else allowed
+    return scores.masked_fill(~visible, -torch.inf).softmax(-1) @ values
+
+
+@needs_compiler
+@settings(deadline=None, max_examples=30)
+@given(
+    batch=st.integers(1, 3),
+    heads=st.integers(1, 3),
+    length=st.integers(1, 150),
+    width=st.sampled_from([32, 64, 96]),
+    documents=st.sampled_from(["none", "shared", "each"]),
+    dtype=st.sampled_from(DTYPES),
+    seed=st.integers(0, 999),
+)
+def test_compiled_attention_is_the_formula(
+    batch: int, heads: int, length: int, width: int, documents: str, dtype: torch.dtype, seed: int
+) -> None:
+    inputs = [draws(batch, heads, length, width, seed=seed + n, dtype=dtype) for n in range(3)]
+    rows = 1 if documents == "shared" else batch
+    ids = torch.randint(0, 2, (rows, length), generator=torch.Generator().manual_seed(seed)).cumsum(-1)
+    mask = make_mask(length, length, causal=True, document_ids_BT=None if documents == "none" else ids)
+    assert native.takes_attention(*inputs)
+
+    def compiled(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return training_cpu.CausalAttention.apply(queries, keys, values, mask.allowed)
+
+    check(compiled, lambda q, k, v: written_out(q, k, v, mask.allowed), inputs, dtype)
+
+
+@needs_compiler
+def test_compiled_attention_takes_the_layout_of_a_fused_projection_and_grouped_heads() -> None:
+    packed = draws(2, 70, 4 + 2 + 2, 32, seed=0, dtype=torch.float32)
+
+    def split(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        queries, keys, values = x.transpose(1, 2).split((4, 2, 2), dim=1)
+        return queries, keys, values
+
+    def grouped(x: Tensor) -> Tensor:
+        queries, keys, values = split(x)
+        return written_out(queries, keys.repeat_interleave(2, 1), values.repeat_interleave(2, 1), None)
+
+    mask = make_mask(70, 70, causal=True)
+    check(lambda x: attend(*split(x), mask), grouped, [packed], torch.float32)
+
+
+@needs_compiler
+def test_an_infinite_or_undefined_number_is_not_hidden() -> None:
+    queries, keys, values = (draws(1, 1, 40, 32, seed=n, dtype=torch.float32).detach() for n in range(3))
+    keys[0, 0, 7, 0] = torch.nan
+    mixed, _ = native.attention_forward(queries, keys, values, None)
+    assert mixed[0, 0, :7].isfinite().all()
+    assert mixed[0, 0, 7:].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rms_norm(dtype: torch.dtype) -> None:
+    def plain(x: Tensor, weight: Tensor) -> Tensor:
+        return x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt() * weight
+
+    inputs = [draws(3, 5, 48, seed=0, dtype=dtype), draws(48, seed=1, dtype=dtype)]
+    check(lambda x, weight: training_cpu.RMSNorm.apply(x, weight, 1e-3), plain, inputs, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rotate_turns_pairs_and_its_gradient_turns_back(dtype: torch.dtype) -> None:
+    cos, sin = rotary_tables(9, 8, 100.0)
+
+    def plain(x: Tensor) -> Tensor:
+        turned = torch.complex(x[..., :4], x[..., 4:]) * torch.complex(cos.double(), sin.double())
+        return torch.cat((turned.real, turned.imag), -1)
+
+    check(lambda x: training_cpu.Rotate.apply(x, cos, sin), plain, [draws(2, 3, 9, 8, seed=0, dtype=dtype)], dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_relu2(dtype: torch.dtype) -> None:
+    check(training_cpu.Relu2.apply, lambda x: x.clamp_min(0) ** 2, [draws(4, 33, seed=0, dtype=dtype)], dtype)
+
+
+@pytest.mark.parametrize("feed_forward", ["swiglu", "relu2"])
+def test_a_model_trained_on_the_cpu_has_the_gradients_of_the_plain_model(feed_forward: str) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        vocabulary_size=11, width=64, depth=2, heads=2, context=50, key_value_heads=1, qk_norm=True, feed_forward=feed_forward  # type: ignore[arg-type]
+    )  # fmt: skip
+    fast, plain = Transformer(config), Transformer(config).double()
+    plain.load_state_dict(fast.state_dict())
+    tokens = torch.randint(0, 11, (3, 50))
+    ids = torch.tensor([0, 1, 1, 2, 2])[torch.arange(50) // 10].expand(3, 50)
+    fast(tokens, document_ids=ids).square().mean().backward()
+    # float64 heads are not taken by the compiled attention, so this side runs the ordinary one.
+    plain(tokens, document_ids=ids).square().mean().backward()
+    for (name, ours), (_, exact) in zip(fast.named_parameters(), plain.named_parameters(), strict=True):
+        assert ours.grad is not None, name
+        assert exact.grad is not None, name
+        close(ours.grad, exact.grad, torch.float32)
+
+
+def test_under_autocast_the_residual_stream_is_bfloat16_and_the_logits_are_close() -> None:
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(vocabulary_size=11, width=64, depth=2, heads=2, context=20, position="learned", norm="layer"))
+    tokens = torch.randint(0, 11, (2, 20))
+    exact = model(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = model.hidden(tokens)
+        logits = model.logits(hidden)
+    assert hidden.dtype == torch.bfloat16
+    # Two layers of some ten roundings of 2^-9 each.
+    torch.testing.assert_close(logits.float(), exact, rtol=0.05, atol=0.05 * exact.abs().max().item())
+    logits.float().square().mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.dtype == torch.float32 for parameter in model.parameters())
