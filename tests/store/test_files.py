@@ -247,3 +247,26 @@ def test_a_link_is_not_hashed_as_if_it_were_its_target(tmp_path):
     (tmp_path / "link").symlink_to("/etc/hostname")
     with pytest.raises(UserError, match="link"):
         files.hash_folder(tmp_path)
+
+
+def test_a_folder_that_is_replaced_is_there_at_every_moment(tmp_path):
+    code = """
+        import sys
+        from lodestar.store import files
+        for number in range(150):
+            with files.atomic_folder(sys.argv[1], replace=True) as partial:
+                for name in "abc":
+                    (partial / name).write_text(str(number))
+    """
+    target = tmp_path / "folder"
+    with files.atomic_folder(target) as partial:
+        (partial / "a").write_text("first")
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(target)]) as writer:
+        looked = 0
+        while writer.poll() is None:
+            assert (target / "a").is_file()
+            looked += 1
+    assert writer.returncode == 0
+    assert looked > 100
+    assert {(target / name).read_text() for name in "abc"} == {"149"}
+    assert names(tmp_path) == ["folder"]
