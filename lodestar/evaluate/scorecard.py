@@ -111,7 +111,7 @@ def read_measurements(folder: Path) -> tuple[np.ndarray, dict[str, dict[str, np.
     path = folder / MEASUREMENTS
     tables: dict[str, dict[str, np.ndarray]] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             for key in file.files:
                 table, _, column = key.partition("/")
                 tables.setdefault(table, {})[column] = file[key]

@@ -19,7 +19,7 @@ from lodestar.prepare import train_tokenizer
 from lodestar.store.files import read_json
 
 sys.path.insert(0, str(Path(__file__).parent))  # the process that measures latency must find the task's module
-from parity_task import Parity, model
+from parity_task import Parity, model  # type: ignore[import-not-found]
 
 SETTINGS = EvaluateSettings(resamples=200)
 
