@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,7 @@ def _orders() -> tuple[np.ndarray, np.ndarray]:
     return draw.integers(0, 2**63, size, np.uint64) * np.uint64(2) + np.uint64(1), draw.integers(0, 2**63, size, np.uint64)
 
 
+@cache
 def _odd(count: int) -> np.ndarray:
     """Fixed odd multipliers that tell the places of a tuple apart."""
     return generator(0, "tuple").integers(0, 2**63, count, np.uint64) * np.uint64(2) + np.uint64(1)

@@ -61,10 +61,13 @@ def prepare(
     """
     started, meter = timestamp(), Meter()
     sources = find_sources(settings, root)
+    done = _finished(out)
+    if done is None:  # else it may be the same work, which needs no space
+        ensure_space(out, _needed_bytes(sources))
     inputs = fingerprint_inputs(task, sources)
     config = {"task": task.name or type(task).__name__, "options": task.options, "data": settings.model_dump(), "context": context}
     identity = fingerprint({"step": "prepare", "version": VERSION, "config": config, "inputs": inputs, "seed": seed})
-    if (done := _finished(out)) is not None and done.id == identity:
+    if done is not None and done.id == identity:
         task.state = dict(read_json(out / "task.json")["state"])
         return done
     ensure_space(out, _needed_bytes(sources))
