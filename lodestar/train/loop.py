@@ -24,6 +24,7 @@ from ..store.lock import hold
 from .checkpoint import Checkpoint, Checkpoints, model_tensors
 from .compiled import loss_function
 from .journal import Journal, draw_loss
+from .memory import freed_memory_kept
 from .plan import Plan, steps_in_budget
 from .precision import choose_precision
 from .random_state import seed_all
@@ -74,7 +75,7 @@ def train(
             NaN or spiked, and the settings say stop or rewinding did not help.
         Interrupted: a signal asked to stop; the work so far is in a checkpoint.
     """
-    with hold(out, "train"):
+    with hold(out, "train"), freed_memory_kept():
         run = _Run(task, model, loader, validation, settings, out, dict(inputs or {}))
         record = run.finished()
         if record is None:

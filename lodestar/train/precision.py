@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
 
+from ..contracts.clock import seconds
 from ..contracts.errors import UserError
 
 Precision = Literal["fp32", "bf16"]
 
+WORTH_IT = 1.25
+"""So many times as fast as float32 bf16 has to be, on a CPU, to be worth its rounding."""
+
 
 def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """The format to train in: `auto` is bf16 where the machine multiplies it faster than float32.
+    """The format to train in: `auto` is bf16 on a GPU that has it, and on a CPU that is measured to multiply it faster than float32.
 
-    On a CPU without the instructions for it, bf16 is emulated and several times slower. float16 is never chosen: it overflows, and CPUs
-    multiply it at a hundredth of their speed.
+    A CPU's instructions for it tell little: of two with AVX512_BF16 one multiplies bf16 at twice the speed of float32 (AMD Zen 4), the
+    other at half (Intel Sapphire Rapids without its AMX units). float16 is never chosen: it overflows, and CPUs multiply it at a
+    hundredth of their speed.
 
     Raises:
         UserError: bf16 was asked for on a GPU that has none.
     """
-    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_multiplies_bf16()
-    if wanted == "bf16" and device.type == "cuda" and not has_bf16:
-        raise UserError("this GPU computes no bf16", where="train.precision", fix="choose fp32 or auto")
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        if wanted == "bf16" and not has_bf16:
+            raise UserError("this GPU computes no bf16", where="train.precision", fix="choose fp32 or auto")
+        return "bf16" if has_bf16 and wanted != "fp32" else "fp32"
     if wanted == "auto":
-        return "bf16" if has_bf16 else "fp32"
+        return "bf16" if bf16_speed() >= WORTH_IT else "fp32"
     return wanted
 
 
-def _cpu_multiplies_bf16() -> bool:
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+@functools.cache
+def bf16_speed() -> float:
+    """How many times as fast as float32 this CPU multiplies matrices in bf16.
+
+    The best of twenty small products each, taken in turn on one thread: half a tenth of a second, and steady to 2% on a busy machine.
+    """
+    matrices = {dtype: torch.zeros(256, 256, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
+    best = dict.fromkeys(matrices, math.inf)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(20):
+            for dtype, matrix in matrices.items():
+                begin = seconds()
+                matrix @ matrix
+                best[dtype] = min(best[dtype], seconds() - begin)
+    finally:
+        torch.set_num_threads(threads)
+    return best[torch.float32] / best[torch.bfloat16]
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The context of the forward pass. Weights, gradients, optimiser and loss stay in float32; products take bf16 copies."""
+    """The context of the forward pass. Weights, gradients, optimiser and loss stay in float32; products take bf16 copies of the weights."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -17,20 +17,38 @@ from lodestar.contracts.settings import TrainSettings
 from lodestar.train.average import Average
 from lodestar.train.compiled import loss_function
 from lodestar.train.journal import Journal, draw_loss
+from lodestar.train.memory import freed_memory_kept
 from lodestar.train.plan import Plan, steps_in_budget
-from lodestar.train.precision import autocast, choose_precision
+from lodestar.train.precision import WORTH_IT, autocast, bf16_speed, choose_precision
 from lodestar.train.random_state import random_state, restore_random_state, seed_all
 from lodestar.train.spikes import SUSTAINED, WINDOW, SpikeWatch
 
 CPU = torch.device("cpu")
 
 
-def test_auto_takes_bf16_where_the_cpu_has_the_instructions() -> None:
-    flags = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
-    expected = "bf16" if "avx512_bf16" in flags or "amx_tile" in flags else "fp32"
-    assert choose_precision("auto", CPU) == expected
+def test_auto_takes_bf16_where_the_cpu_multiplies_it_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0.0 < bf16_speed() < 20.0
+    assert choose_precision("auto", CPU) == ("bf16" if bf16_speed() >= WORTH_IT else "fp32")
+    monkeypatch.setattr("lodestar.train.precision.WORTH_IT", 0.0)
+    assert choose_precision("auto", CPU) == "bf16"
+    monkeypatch.setattr("lodestar.train.precision.WORTH_IT", 100.0)
+    assert choose_precision("auto", CPU) == "fp32"
     assert choose_precision("fp32", CPU) == "fp32"
     assert choose_precision("bf16", CPU) == "bf16"
+
+
+def test_memory_freed_inside_is_reused_and_given_back_outside() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text("utf-8").split()[1]) * 4096
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("no /proc here")
+    before = resident()
+    with freed_memory_kept():
+        block = torch.ones(100 << 20, dtype=torch.uint8)
+        del block
+        assert resident() - before > 90 << 20
+    assert resident() - before < 50 << 20
 
 
 def test_autocast_multiplies_in_bf16_and_keeps_the_weights() -> None:
