@@ -126,10 +126,11 @@ def tokenizer() -> Tokenizer:
     return Tokenizer(backend)
 
 
-def _config(tokenizer: Tokenizer, architecture: Any, context: int = 256) -> ModelConfig:
+def _config(tokenizer: Tokenizer, architecture: Any, context: int = 256, width: int = 32, depth: int = 2) -> ModelConfig:
     return ModelConfig(
-        vocabulary_size=tokenizer.vocabulary_size, width=32, depth=2, heads=2, context=context, architecture=architecture, initial_std=0.5
-    )
+        vocabulary_size=tokenizer.vocabulary_size, width=width, depth=depth, heads=2, context=context, architecture=architecture,
+        initial_std=0.5,
+    )  # fmt: skip
 
 
 def _service(task: Task, tokenizer: Tokenizer, config: ModelConfig, scores: Sequence[Score] = ()) -> Service:
@@ -141,6 +142,12 @@ def _service(task: Task, tokenizer: Tokenizer, config: ModelConfig, scores: Sequ
 def poet(tokenizer: Tokenizer) -> Service:
     score = Score(metric="bits_per_byte", value=2.1, low=2.0, high=2.2, confidence=0.95, count=100, unit="bits/byte", better="lower")
     return _service(Poet(), tokenizer, _config(tokenizer, "decoder", context=1024), [score])
+
+
+@pytest.fixture(scope="session")
+def slow_poet(tokenizer: Tokenizer) -> Service:
+    """Takes many seconds for its 4,000 tokens, so that there is time to stop it."""
+    return _service(Poet(), tokenizer, _config(tokenizer, "decoder", context=4096, width=256, depth=6))
 
 
 @pytest.fixture(scope="session")

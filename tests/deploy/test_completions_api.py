@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.deploy.routes import ApiLimits
 from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
+
+http_post = partial(httpx.post, timeout=60)  # patient, since machines that test are busy
 
 PROMPT = "床前明月光，疑是"
 NAME = "tiny-poet"
@@ -146,7 +149,7 @@ def test_two_clients_are_answered_at_once(url: str, poet: Service) -> None:
 
 
 def test_the_stream_is_server_sent_events(url: str) -> None:
-    with httpx.stream("POST", f"{url}/v1/completions", json={"prompt": "月", "max_tokens": 5, "stream": True}) as response:
+    with httpx.stream("POST", f"{url}/v1/completions", json={"prompt": "月", "max_tokens": 5, "stream": True}, timeout=60) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["cache-control"] == "no-cache"
         body = response.read().decode()
@@ -194,7 +197,7 @@ def test_the_stream_is_server_sent_events(url: str) -> None:
 def test_a_bad_request_is_one_sentence_in_openais_shape(url: str, body: dict[str, Any], param: str, sentence: str) -> None:
     # json.dumps of the standard library: httpx would not send NaN or half a character.
     sent = json.dumps({"prompt": "a", **body})
-    response = httpx.post(f"{url}/v1/completions", content=sent, headers={"Content-Type": "application/json"})
+    response = http_post(f"{url}/v1/completions", content=sent, headers={"Content-Type": "application/json"})
     assert response.status_code == (404 if param == "model" else 400)
     error = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -220,7 +223,7 @@ def test_the_context_may_be_used_to_its_last_token(client: openai.OpenAI) -> Non
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b'"text"', b"\xff\xfe", b"[" * 20_000])
 def test_a_body_that_is_no_json_object_is_refused(url: str, content: bytes) -> None:
-    response = httpx.post(f"{url}/v1/completions", content=content, headers={"Content-Type": "application/json"})
+    response = http_post(f"{url}/v1/completions", content=content, headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
 
@@ -234,8 +237,8 @@ def test_openais_client_raises_its_own_errors(client: openai.OpenAI) -> None:
 def test_what_is_too_large_is_refused_unread(url: str) -> None:
     big = json.dumps({"prompt": "a" * 60_000}).encode()
     headers = {"Content-Type": "application/json"}
-    announced = httpx.post(f"{url}/v1/completions", content=big, headers=headers)
-    chunked = httpx.post(f"{url}/v1/completions", content=iter([big[:30_000], big[30_000:]]), headers=headers)
+    announced = http_post(f"{url}/v1/completions", content=big, headers=headers)
+    chunked = http_post(f"{url}/v1/completions", content=iter([big[:30_000], big[30_000:]]), headers=headers)
     for response in (announced, chunked):
         assert response.status_code == 413
         assert "larger than the limit of 50000 bytes" in response.json()["error"]["message"]
@@ -245,11 +248,11 @@ def test_the_ledger_is_told_facts_and_no_text(
     start: Callable[..., AbstractContextManager[str]], poet: Service, facts: list[dict[str, Any]]
 ) -> None:
     with start(poet) as url:
-        good = httpx.post(f"{url}/v1/completions", json={"prompt": "a secret", "max_tokens": 6}).json()
-        httpx.post(f"{url}/v1/completions", json={"prompt": "a secret", "max_tokens": 6, "stream": True})
-        httpx.post(f"{url}/v1/completions", json={"prompt": "月" * 3000})
-        feedback = httpx.post(f"{url}/v1/feedback", json={"id": good["id"], "rating": "up", "comment": "apt"})
-        unknown = httpx.post(f"{url}/v1/feedback", json={"id": "cmpl-0", "rating": "up"})
+        good = http_post(f"{url}/v1/completions", json={"prompt": "a secret", "max_tokens": 6}).json()
+        http_post(f"{url}/v1/completions", json={"prompt": "a secret", "max_tokens": 6, "stream": True})
+        http_post(f"{url}/v1/completions", json={"prompt": "月" * 3000})
+        feedback = http_post(f"{url}/v1/feedback", json={"id": good["id"], "rating": "up", "comment": "apt"})
+        unknown = http_post(f"{url}/v1/feedback", json={"id": "cmpl-0", "rating": "up"})
     assert feedback.status_code == 200
     assert unknown.status_code == 404
     whole, streamed, refused, liked = facts

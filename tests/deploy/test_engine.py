@@ -22,7 +22,7 @@ class Listener:
         self.queue.put(event)
 
     def next(self) -> Any:
-        return self.queue.get(timeout=10)
+        return self.queue.get(timeout=60)
 
     def end(self) -> tuple[list[Any], Done]:
         events = []
@@ -46,7 +46,7 @@ class Gate:
     def __call__(self) -> Iterator[int]:
         try:
             for turn in range(1_000_000):
-                self.turns.get(timeout=10)
+                self.turns.get(timeout=60)
                 yield turn
         finally:
             self.closed.set()
@@ -165,7 +165,7 @@ def test_a_listener_that_is_gone_cancels_its_job() -> None:
         engine.submit(gate, gone)
         gate.let()
         gate.let()
-        assert gate.closed.wait(10)
+        assert gate.closed.wait(60)
 
 
 def test_closing_cancels_what_is_left_and_refuses_what_comes_after() -> None:

@@ -21,6 +21,8 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-quic",
 ]  # fmt: skip
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -60,7 +62,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(viewport=size, **{"locale": "en-US", **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(url) else None)
@@ -98,21 +100,25 @@ def test_a_prompt_is_continued_as_it_is_offline(visit: Callable[..., Page], poet
     assert re.search(r"first token [\d.]+ m?s · [\d,]+ tokens/s · 40 tokens", str(page.locator("#stats").text_content()).replace("  ", " "))
 
 
-def test_text_appears_while_it_is_made_and_stop_ends_it(visit: Callable[..., Page], poet_url: str) -> None:
-    page = visit(poet_url)
-    page.get_by_label("Max tokens").fill("1000")
-    page.get_by_label("Seed").fill("1")
-    page.get_by_label("Your beginning").fill("The star")
-    page.get_by_role("button", name="Continue").click()
-    expect(page.locator("#answer .made")).not_to_be_empty()
-    page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#stats")).to_contain_text("stopped")
-    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
-    expect(page.get_by_role("button", name="Continue")).to_be_enabled()
-    text = str(page.locator("#answer .made").text_content())
-    page.wait_for_timeout(100)
-    assert page.locator("#answer .made").text_content() == text
-    assert 0 < len(text) < 1000
+def test_text_appears_while_it_is_made_and_stop_ends_it(
+    visit: Callable[..., Page], slow_poet: Service, start: Callable[..., AbstractContextManager[str]], facts: list[dict[str, Any]]
+) -> None:
+    with start(slow_poet) as url:
+        page = visit(url)
+        page.get_by_label("Max tokens").fill("4000")
+        page.get_by_label("Temperature").fill("0")
+        page.get_by_label("Your beginning").fill("月")
+        page.get_by_role("button", name="Continue").click()
+        expect(page.locator("#answer .made")).not_to_be_empty()
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator("#stats")).to_contain_text("stopped")
+        expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+        expect(page.get_by_role("button", name="Continue")).to_be_enabled()
+        text = str(page.locator("#answer .made").text_content())
+        page.wait_for_timeout(100)
+        assert page.locator("#answer .made").text_content() == text
+    assert facts[0]["outcome"] == "cancelled"
+    assert 0 < facts[0]["completion_tokens"] < 4000
 
 
 def test_a_refusal_is_shown_in_its_own_words(visit: Callable[..., Page], poet_url: str) -> None:

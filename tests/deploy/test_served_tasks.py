@@ -36,7 +36,7 @@ def test_the_served_answer_equals_the_offline_one(name: str, tmp_path: Path) -> 
     model = task.build(config).eval()
     save_bundle(tmp_path / "release", Bundle(model, config, tokenizer, task.describe()))
 
-    with background(tmp_path / "release", tasks.load(task.describe())) as url, httpx.Client(base_url=url) as client:
+    with background(tmp_path / "release", tasks.load(task.describe())) as url, httpx.Client(base_url=url, timeout=60) as client:
         for example in sample[::17]:
             request = task.request(example)
             expected = task.answer(model, tokenizer, request)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from lodestar.deploy.engine import Engine
 from lodestar.deploy.serve import background, serve, serving
 from lodestar.deploy.service import Service
 
+# Patient, since machines that test are busy.
+http_get, http_post = partial(httpx.get, timeout=60), partial(httpx.post, timeout=60)
 Start = Callable[..., AbstractContextManager[str]]
 
 
@@ -35,7 +38,7 @@ def classifier(judge: Service) -> Iterator[str]:
 
 def test_classify_gives_the_task_s_own_answer(classifier: str, judge: Service) -> None:
     request = {"input": "每个港口都为晚归的船留一盏灯。"}
-    response = httpx.post(f"{classifier}/v1/classify", json={**request, "model": "tiny-judge"})
+    response = http_post(f"{classifier}/v1/classify", json={**request, "model": "tiny-judge"})
     body = response.json()
     expected = judge.task.answer(judge.model, judge.tokenizer, request)
     assert body["object"] == "classification"
@@ -57,13 +60,13 @@ def test_classify_gives_the_task_s_own_answer(classifier: str, judge: Service) -
     ],
 )
 def test_a_bad_classification_is_refused(classifier: str, body: Any, status: int, sentence: str) -> None:
-    response = httpx.post(f"{classifier}/v1/classify", json=body)
+    response = http_post(f"{classifier}/v1/classify", json=body)
     assert response.status_code == status
     assert sentence in response.json()["error"]["message"]
 
 
 def test_half_a_character_is_refused(classifier: str) -> None:
-    response = httpx.post(f"{classifier}/v1/classify", content=b'{"input": "\\ud800"}', headers={"Content-Type": "application/json"})
+    response = http_post(f"{classifier}/v1/classify", content=b'{"input": "\\ud800"}', headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     assert "surrogate" in response.json()["error"]["message"]
 
@@ -79,7 +82,7 @@ def test_other_routes_are_answered_with_those_there_are(classifier: str, method:
 
 
 def test_the_release_is_described(classifier: str) -> None:
-    card = httpx.get(f"{classifier}/api/release").json()
+    card = http_get(f"{classifier}/api/release").json()
     assert card["name"] == "tiny-judge"
     assert card["endpoint"] == "classify"
     assert card["words"] == {"en": "Tell praise from complaint.", "zh": "区分好评与差评。"}
@@ -88,7 +91,7 @@ def test_the_release_is_described(classifier: str) -> None:
 
 
 def test_every_answer_carries_the_security_headers(classifier: str) -> None:
-    for response in (httpx.get(classifier), httpx.get(f"{classifier}/nothing"), httpx.post(f"{classifier}/v1/classify", content=b"x")):
+    for response in (http_get(classifier), http_get(f"{classifier}/nothing"), http_post(f"{classifier}/v1/classify", content=b"x")):
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -114,14 +117,14 @@ def test_a_foreign_page_may_use_the_api_only_where_it_is_named(poet: Service) ->
 
 
 def test_a_form_of_a_foreign_page_is_refused(classifier: str) -> None:
-    response = httpx.post(f"{classifier}/v1/classify", content=b'{"input": "a"}', headers={"Content-Type": "text/plain"})
+    response = http_post(f"{classifier}/v1/classify", content=b'{"input": "a"}', headers={"Content-Type": "text/plain"})
     assert response.status_code == 415
 
 
 def test_on_loopback_only_loopback_s_names_are_answered_to(classifier: str) -> None:
     port = httpx.URL(classifier).port
-    assert httpx.get(f"{classifier}/v1/models", headers={"Host": f"localhost:{port}"}).status_code == 200
-    rebound = httpx.get(f"{classifier}/v1/models", headers={"Host": "evil.example"})
+    assert http_get(f"{classifier}/v1/models", headers={"Host": f"localhost:{port}"}).status_code == 200
+    rebound = http_get(f"{classifier}/v1/models", headers={"Host": "evil.example"})
     assert rebound.status_code == 421
     assert "'evil.example'" in rebound.json()["error"]["message"]
 
@@ -131,15 +134,15 @@ def test_the_key_is_asked_for_and_never_told(
 ) -> None:
     monkeypatch.setenv("LODESTAR_API_KEY", "north-star-密钥")
     with start(poet) as url:
-        assert httpx.get(url).status_code == 200
-        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert http_get(url).status_code == 200
+        assert http_get(f"{url}/healthz").status_code == 200
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "north-star"}):
-            refused = httpx.get(f"{url}/v1/models", headers=headers)
+            refused = http_get(f"{url}/v1/models", headers=headers)
             assert refused.status_code == 401
             assert refused.headers["www-authenticate"] == "Bearer"
             assert "north" not in refused.text
         key = {b"Authorization": "Bearer north-star-密钥".encode()}
-        assert httpx.get(f"{url}/v1/models", headers=key).status_code == 200
+        assert http_get(f"{url}/v1/models", headers=key).status_code == 200
         with openai.OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0) as client, pytest.raises(openai.AuthenticationError):
             client.completions.create(model="tiny-poet", prompt="a")
     assert "north" not in "".join(capfd.readouterr())
@@ -177,11 +180,11 @@ def release(poet: Service, tmp_path: Path) -> Path:
 
 def test_a_release_is_served_from_its_folder(release: Path, poet: Service) -> None:
     with background(release, poet.task) as url:
-        answer = httpx.post(f"{url}/v1/completions", json={"prompt": "月", "max_tokens": 9}).json()
+        answer = http_post(f"{url}/v1/completions", json={"prompt": "月", "max_tokens": 9}).json()
     assert answer["model"] == "poet-1"
     assert answer["choices"][0]["text"] == poet.task.answer(poet.model, poet.tokenizer, {"prompt": "月", "max_tokens": 9})["text"]
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url)
+        http_get(url)
 
 
 def test_a_damaged_release_is_one_sentence(release: Path, poet: Service) -> None:
@@ -212,7 +215,7 @@ def test_a_signal_lets_requests_in_flight_finish(release: Path, poet: Service, w
         assert first.startswith("poet-1 answers at http://127.0.0.1:"), first + process.stderr.read()
         url = first.split(" at ")[1].strip()
         body = {"prompt": "月", "max_tokens": 300, "stream": True, "stop": "never to be found"}
-        with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=30) as response:
+        with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=60) as response:
             lines = response.iter_lines()
             received = [next(lines)]
             process.send_signal(which)
