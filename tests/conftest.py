@@ -1,4 +1,4 @@
-"""What every test shares: the place of the real data sets, and one thread a process."""
+"""What every test shares: the place of the real data sets, one thread a process, and no test that fails for being slow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Tests assert behaviour, never time: a loaded machine is no failure.
+settings.register_profile("lodestar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lodestar")
 
 
 @pytest.fixture(scope="session")

@@ -36,25 +36,22 @@ def priority(split: np.ndarray) -> np.ndarray:
     return order[split]  # -1 takes the last
 
 
-def equal_groups(high: np.ndarray, low: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort records (n,) by digest, then rank, then place.
+def representatives(high: np.ndarray, low: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """For each record (n,), the index of the equal one that stays, itself where it does: the lowest rank, then the first.
 
-    Returns:
-        order: the sorted indices (n,).
-        leader: for each place of `order`, the index of the record that stays of its group (n,).
+    Args:
+        high, low: the halves of each record's digest, uint64.
+        rank: see `priority`.
     """
     order = np.lexsort((rank, low, high))  # a stable sort, so equal ranks keep their order
-    first = np.ones(len(order), bool)
-    first[1:] = (high[order][1:] != high[order][:-1]) | (low[order][1:] != low[order][:-1])
-    return order, order[np.flatnonzero(first)][np.cumsum(first) - 1]
-
-
-def exact_duplicates(high: np.ndarray, low: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Whether each record (n,) equals one that stays."""
-    order, leader = equal_groups(high, low, rank)
-    dropped = np.zeros(len(high), bool)
-    dropped[order] = leader != order
-    return dropped
+    first = np.zeros(len(order), bool)
+    first[:1] = True
+    for half in (high, low):
+        ordered = half[order]
+        first[1:] |= ordered[1:] != ordered[:-1]
+    stays = np.empty(len(order), np.int64)
+    stays[order] = order[np.flatnonzero(first)][np.cumsum(first) - 1]
+    return stays
 
 
 def near_duplicates(texts: Iterable[str], count: int, rank: np.ndarray, scratch: Path) -> np.ndarray:
@@ -64,14 +61,17 @@ def near_duplicates(texts: Iterable[str], count: int, rank: np.ndarray, scratch:
     that two sets have the same smallest shingle is their Jaccard similarity, so the share of equal minima over many orders estimates it.
     Candidates are found by locality-sensitive hashing in bands (Indyk and Motwani 1998). 480 bytes a record, on disk in `scratch`.
     """
-    signatures = np.memmap(scratch, np.uint32, "w+", shape=(max(count, 1), BANDS * ROWS))
-    multipliers, offsets = _orders()
-    for place, text in enumerate(track(texts, "near duplicates", "record", total=count)):
-        signatures[place] = _signature(text, multipliers, offsets)
     dropped = np.zeros(count, bool)
+    if not count:
+        return dropped
+    multipliers, offsets = _orders()
+    with scratch.open("wb") as file:
+        for text in track(texts, "near duplicates", "record", total=count):
+            file.write(_signature(text, multipliers, offsets).tobytes())
+    signatures = np.memmap(scratch, np.uint32, "r", shape=(count, BANDS * ROWS))
     by_rank = np.argsort(rank, kind="stable")
     for band in range(BANDS):
-        rows = np.ascontiguousarray(signatures[:count, band * ROWS : (band + 1) * ROWS]).astype(np.uint64)
+        rows = np.ascontiguousarray(signatures[:, band * ROWS : (band + 1) * ROWS]).astype(np.uint64)
         key = _mix((rows * _odd(ROWS)).sum(axis=1, dtype=np.uint64))
         _drop_within_bucket(key, by_rank, signatures, dropped)
     del signatures

@@ -12,9 +12,10 @@ index.json          what there is, written last
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, Self, overload
 
 import numpy as np
 
@@ -31,16 +32,15 @@ _BATCH_CHARACTERS = 1 << 20
 def write_examples(folder: Path, lines: Iterable[bytes], count: int) -> None:
     """Set down `count` JSON lines in the new `folder`."""
     folder.mkdir()
-    starts = np.lib.format.open_memmap(folder / "lines.npy", "w+", np.int64, (count + 1,))
-    starts[0] = 0
-    position = 0
-    with (folder / "examples.jsonl").open("wb") as file:
-        number = 0
-        for number, line in enumerate(lines, 1):
-            position += file.write(line)
-            starts[number] = position
-    assert number == count
-    starts.flush()
+    ends: list[int] = [0]
+    with (folder / "examples.jsonl").open("wb") as file, _Column(folder / "lines.npy", count + 1) as starts:
+        for line in lines:
+            file.write(line)
+            ends.append(file.tell())
+            if len(ends) == 1 << 16:
+                starts.write(ends)
+                ends.clear()
+        starts.write(ends)
 
 
 def write_tokens(
@@ -56,44 +56,60 @@ def write_tokens(
         label: what the progress bar says.
     """
     count = len(examples)
-    offsets = np.lib.format.open_memmap(folder / "offsets.npy", "w+", np.int64, (count + 1,))
-    offsets[0] = 0
     types = {TOKENS: np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)}
-    sequences: dict[str, Any] = {}
-    numbers: dict[str, np.ndarray] = {}
-    done = 0
-    try:
-        with bar(label, count, "record") as shown:
-            for batch in _batches(examples):
-                ahead(batch)
-                encoded = [encode(example) for example in batch]
-                if not done:
-                    names = [name for name, value in encoded[0].items() if not isinstance(value, int)]
-                    types |= {name: np.dtype(np.int32) for name in names if name != TOKENS}
-                    sequences = {name: (folder / f"{name}.bin").open("wb") for name in names}
-                    numbers = {
-                        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.int64, (count,))
-                        for name in encoded[0] if name not in names
-                    }  # fmt: skip
-                lengths = [len(fields[TOKENS]) for fields in encoded]  # type: ignore[arg-type]
-                offsets[done + 1 : done + 1 + len(batch)] = offsets[done] + np.cumsum(lengths)
-                for name, file in sequences.items():
-                    parts = [np.asarray(fields[name], types[name]) for fields in encoded]
-                    assert [len(part) for part in parts] == lengths, f"{name} is not as long as the tokens"
-                    file.write(np.concatenate(parts).tobytes())
-                for name, column in numbers.items():
-                    column[done : done + len(batch)] = [fields[name] for fields in encoded]
-                done += len(batch)
-                shown.update(len(batch))
-    finally:
-        for file in sequences.values():
-            file.close()
-    for column in (offsets, *numbers.values()):
-        column.flush()  # type: ignore[attr-defined]
+    sequences: dict[str, BinaryIO] = {}
+    numbers: dict[str, _Column] = {}
+    total = 0
+    with ExitStack() as stack, bar(label, count, "record") as shown:
+        offsets = stack.enter_context(_Column(folder / "offsets.npy", count + 1))
+        offsets.write([0])
+        for batch in _batches(examples):
+            ahead(batch)
+            encoded = [encode(example) for example in batch]
+            if not sequences:
+                for name, value in encoded[0].items():
+                    if isinstance(value, int):
+                        numbers[name] = stack.enter_context(_Column(folder / f"{name}.npy", count))
+                    else:
+                        sequences[name] = stack.enter_context((folder / f"{name}.bin").open("wb"))
+                        types.setdefault(name, np.dtype(np.int32))
+            lengths = [len(fields[TOKENS]) for fields in encoded]  # type: ignore[arg-type]
+            ends = total + np.cumsum(lengths)
+            offsets.write(ends)
+            total = int(ends[-1])
+            for name, file in sequences.items():
+                parts = [np.asarray(fields[name], types[name]) for fields in encoded]
+                assert [len(part) for part in parts] == lengths, f"{name} is not as long as the tokens"
+                file.write(np.concatenate(parts).tobytes())
+            for name, column in numbers.items():
+                column.write([fields[name] for fields in encoded])
+            shown.update(len(batch))
     write_json(folder / "index.json", {
-        "format": FORMAT, "records": count, "tokens": int(offsets[count]),
+        "format": FORMAT, "records": count, "tokens": total,
         "sequences": {name: types[name].name for name in sequences}, "numbers": sorted(numbers),
     })  # fmt: skip
+
+
+class _Column:
+    """An .npy file of int64, written a piece at a time. (A memory map would meet a full disk with a signal instead of an error.)"""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._left = count
+        self._file = path.open("wb")
+        np.lib.format.write_array_header_1_0(self._file, {"descr": "<i8", "fortran_order": False, "shape": (count,)})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        assert kind or not self._left, f"{self._left} numbers were not written"
+
+    def write(self, values: Any) -> None:
+        """Append whole numbers."""
+        column = np.asarray(values, np.int64)
+        self._left -= len(column)
+        self._file.write(column.tobytes())
 
 
 def _batches(examples: Iterable[Any]) -> Iterator[list[Any]]:

@@ -27,7 +27,7 @@ from ..contracts.task import Task
 from ..contracts.tokenizer import Tokenizer
 from ..store.files import atomic_folder, ensure_space, list_files, read_json, sha256_file, write_atomic, write_json
 from .card import LICENCES, TextStatistics, markdown, split_card
-from .duplicates import equal_groups, exact_duplicates, near_duplicates, priority
+from .duplicates import near_duplicates, priority, representatives
 from .loader import check_context
 from .shards import Examples, Split, open_split, write_examples, write_tokens
 from .sources import SAMPLE, SPLITS, Sources, find_sources, unreadable
@@ -140,10 +140,10 @@ def decide(task: Task, staging: Staging, settings: DataSettings) -> Decision:
     dropped = np.zeros(len(keys), bool)
     decision = Decision(np.full(len(keys), -1, np.int8))
     if settings.deduplicate != "no":
-        order, leader = equal_groups(high, low, rank)
-        dropped = exact_duplicates(high, low, rank)
+        stays = representatives(high, low, rank)
+        dropped = stays != np.arange(len(stays))
         # Explicit splits differ: the record that goes is a leak, not a repetition.
-        leaked = dropped[order] & (explicit[order] != explicit[leader]) & (rank[leader] < 2)
+        leaked = (explicit != explicit[stays]) & (rank[stays] < 2)
         decision.leaked = int(leaked.sum())
         decision.duplicates = int(dropped.sum()) - decision.leaked
     if settings.deduplicate == "near":
@@ -155,9 +155,7 @@ def decide(task: Task, staging: Staging, settings: DataSettings) -> Decision:
     kept = np.flatnonzero(~dropped)
     split = assign(np.array(keys["unit"])[kept], explicit[kept], settings)
     # Equal records can still meet where duplicates stay, or where a path decided the split.
-    order, leader = equal_groups(high[kept], low[kept], priority(split))
-    leaks = np.zeros(len(kept), bool)
-    leaks[order] = split[order] != split[leader]
+    leaks = split != split[representatives(high[kept], low[kept], priority(split))]
     decision.leaked += int(leaks.sum())
     decision.split[kept[~leaks]] = split[~leaks]
     if "train" not in decision.names:

@@ -101,11 +101,11 @@ class TokenizerSample:
         """Examples that were given out."""
 
     def __iter__(self) -> Iterator[str]:
-        order = generator(self._seed, "tokenizer").permutation(len(self._examples)).tolist()
+        order = generator(self._seed, "tokenizer").permutation(len(self._examples))
         words: set[str] = set()
         distinct = 0
         for place in track(order, "tokenizer", "record"):
-            for text in self._task.texts(self._examples[place]):
+            for text in self._task.texts(self._examples[int(place)]):
                 new = set(_WORD.findall(text)) - words
                 words |= new
                 distinct += sum(len(word.encode()) for word in new)

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from lodestar.prepare.duplicates import BANDS, ROWS, SIMILAR, exact_duplicates, near_duplicates, priority
+from lodestar.prepare.duplicates import BANDS, ROWS, SIMILAR, near_duplicates, priority, representatives
 from lodestar.prepare.sources import SPLITS
 
 NONE, TEST, VALIDATION, TRAIN = -1, SPLITS.index("test"), SPLITS.index("validation"), SPLITS.index("train")
@@ -20,21 +20,21 @@ def jaccard(one, other):
 def test_of_equal_records_the_first_of_the_most_judging_split_stays():
     digests = np.array([7, 8, 7, 7, 9, 8, 9], np.uint64)
     splits = np.array([NONE, NONE, TEST, TEST, TRAIN, NONE, VALIDATION])
-    dropped = exact_duplicates(digests, np.zeros_like(digests), priority(splits))
-    assert dropped.tolist() == [True, False, False, True, True, True, False]
+    stays = representatives(digests, np.zeros_like(digests), priority(splits))
+    assert stays.tolist() == [2, 1, 2, 2, 6, 1, 6]
 
 
 def test_both_halves_of_a_digest_count():
     high, low = np.array([1, 1, 2, 1], np.uint64), np.array([1, 2, 1, 1], np.uint64)
-    assert exact_duplicates(high, low, np.zeros(4)).tolist() == [False, False, False, True]
+    assert representatives(high, low, np.zeros(4)).tolist() == [0, 1, 2, 0]
+    assert representatives(high[:0], low[:0], np.zeros(0)).tolist() == []
 
 
-def test_exact_duplicates_are_what_a_dictionary_finds():
+def test_the_first_of_equal_records_is_the_one_a_search_finds():
     draw = random.Random(0)
     values = [draw.randrange(300) for _ in range(1000)]
-    expected = [value in values[:place] for place, value in enumerate(values)]
-    found = exact_duplicates(np.array(values, np.uint64), np.zeros(1000, np.uint64), np.zeros(1000))
-    assert found.tolist() == expected
+    found = representatives(np.array(values, np.uint64), np.zeros(1000, np.uint64), np.zeros(1000))
+    assert found.tolist() == [values.index(value) for value in values]
 
 
 @pytest.mark.parametrize("joiner", [" ", ""])

@@ -72,6 +72,7 @@ def check_packed_row(batch, row, starts, total):
     return len(set(documents)) > 1
 
 
+@settings(max_examples=50)
 @given(lengths_lists, st.integers(1, 4), st.integers(1, 11), st.integers(0, 3))
 def test_packed_rows_are_as_defined_and_an_epoch_learns_each_token_once(lengths, rows, context, seed):
     with opened(lengths) as split:
@@ -135,6 +136,7 @@ def test_epochs_and_seeds_differ():
         assert {begin % 16 for begin in one} != {begin % 16 for begin in two}, "the rows begin elsewhere"
 
 
+@settings(max_examples=50)
 @given(lengths_lists, st.integers(1, 5), st.integers(1, 9), st.integers(0, 3))
 def test_padded_rows_are_as_defined_and_an_epoch_visits_each_record_once(lengths, rows, context, seed):
     with opened(lengths) as split:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -242,6 +243,32 @@ def test_too_little_disk_space_is_told_before_anything_is_read(tmp_path, text_ta
     with (tmp_path / "huge.txt").open("wb") as file:
         file.truncate(8 << 40)  # a sparse file of 8 TiB takes no space itself
     assert " on disk, and " in refusal(text_task, sources=["huge.txt"])
+
+
+def test_a_disk_that_fills_up_on_the_way_leaves_nothing(write, tmp_path):
+    """A limit on the size of files is met as a full disk is: by an error of the system in the middle of a write."""
+    write("data/a.jsonl", notes(3000))
+    program = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from conftest import TextToy
+from lodestar.contracts.errors import UserError
+from lodestar.contracts.settings import DataSettings
+from lodestar.prepare import prepare
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+root = Path(sys.argv[2])
+try:
+    prepare(TextToy(), DataSettings(sources=["data"], vocabulary=300), root, root / "out")
+except UserError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path)], capture_output=True, check=True, text=True
+    )
+    assert done.stdout == f"{tmp_path / 'out'}: no space to write (File too large); free some space and run it again.\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
 def test_preparing_needs_no_torch(write, tmp_path):
