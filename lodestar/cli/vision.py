@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from ..contracts.language import say
 from ._command import lodestar_command, show, venture_option
-from ._metrics import metrics_of
+from ._metrics import check_vision, metrics_of
 
 
 @lodestar_command()
@@ -21,15 +19,11 @@ def command(venture: Path) -> None:
     from ..venture.brief import brief
     from ..venture.status import BRIEF_FILE
     from ..venture.venture import Venture
-    from ..venture.vision import check
 
     opened = Venture.open(venture)
-    metrics = metrics_of(opened.file)
-    warnings = check(opened.file, metrics, where=opened.path)
+    warnings = check_vision(opened)
     path = opened.folder / BRIEF_FILE
-    write_atomic(path, brief(opened.file, metrics))
-    for warning in warnings:
-        click.echo(say(f"warning: {warning}", f"提醒：{warning}"), err=True)
+    write_atomic(path, brief(opened.file, metrics_of(opened.file)))
     count = len(opened.file.targets)
     show(
         {"venture": opened.file.name, "targets": count, "warnings": [words._asdict() for words in warnings], "brief": str(path)},

@@ -180,7 +180,7 @@ def _limits(file: VentureFile, release: Release) -> Iterable[str]:
 
 def _running(release: Release) -> Iterable[str]:
     yield "```sh"
-    yield f"lodestar serve --release {release.name}"
+    yield f"lodestar serve {release.name}"
     yield "```"
 
 

@@ -57,7 +57,8 @@ def edit(old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_vision_refuses_a_target_that_the_task_cannot_measure(capsys):
+@pytest.mark.parametrize("command", ["vision", "run"])
+def test_a_target_that_the_task_cannot_measure_is_refused_before_the_work(capsys, command):
     said(capsys, "new", "x", "--template", "classification")
     edit("metric: accuracy", "metric: bits_per_byte")
     edit("north_star: accuracy", "north_star: bits_per_byte")
@@ -68,6 +69,7 @@ def test_vision_refuses_a_target_that_the_task_cannot_measure(capsys):
     )
     assert "latency_ms_p95" in err
     assert not Path("x/brief.html").exists()
+    assert not Path("x/runs").exists()
 
 
 def test_vision_warns_of_a_date_that_has_passed(capsys):

@@ -84,7 +84,7 @@ def test_the_card_says_what_it_is_for_what_it_scores_and_how_to_run_it(venture, 
     for words in [
         "# Listener v1", "Every shop hears its customers.", "owners of small shops", "- Never identify a person | or a household.",
         "| `accuracy` | ≥ 0.8 | 0.9 [0.87, 0.93] |", "0.7 [0.66, 0.74]", "character n-grams", "12,345", "3,000,000", "Apache-2.0",
-        "lodestar serve --release v1", "`model-a`", "torch: 2.13.0", "2 GB", "61 s",
+        "lodestar serve v1", "`model-a`", "torch: 2.13.0", "2 GB", "61 s",
     ]:  # fmt: skip
         assert words in text
     assert ("## 用途" in text) == (language == "zh")
