@@ -35,8 +35,9 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.slow
 def test_killed_at_random_moments(toy: ModuleType, tmp_path: Path) -> None:
     # A checkpoint every other step: many of the kills hit one that is being written.
-    settings = toy.make_settings(60, checkpoint_every=2, evaluate_every=20, ema=0.9, accumulate=True).model_dump_json()
-    finish(start(tmp_path / "whole", settings))
+    chosen = toy.make_settings(60, checkpoint_every=2, evaluate_every=20, ema=0.9, accumulate=True)
+    toy.run(tmp_path / "whole", chosen)
+    settings = chosen.model_dump_json()
     killed, chance = tmp_path / "killed", random.Random()
     for number in range(KILLS):
         process = start(killed, settings)
@@ -61,7 +62,8 @@ def test_killed_at_random_moments(toy: ModuleType, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_disk_that_fills_up_is_one_sentence_and_loses_nothing(toy: ModuleType, tmp_path: Path) -> None:
     # The system refuses files over a limit, as a full disk does: the checkpoint of step 0, without AdamW's moments, still fits.
-    settings = toy.make_settings(10, optimizer="adamw").model_dump_json()
+    chosen = toy.make_settings(10, optimizer="adamw")
+    settings = chosen.model_dump_json()
     weights = toy.make_model().parameter_count() * 4
     script = (
         f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({weights + 8192}, {weights + 8192}));"
@@ -72,6 +74,6 @@ def test_a_disk_that_fills_up_is_one_sentence_and_loses_nothing(toy: ModuleType,
     assert full.returncode != 0
     assert "step-000005: no space to write (File too large); free some space and run it again." in full.stderr
     assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-000000"]
-    finish(start(tmp_path / "out", settings))
-    finish(start(tmp_path / "whole", settings))
+    toy.run(tmp_path / "out", chosen)
+    toy.run(tmp_path / "whole", chosen)
     assert (tmp_path / "whole/model/model.safetensors").read_bytes() == (tmp_path / "out/model/model.safetensors").read_bytes()

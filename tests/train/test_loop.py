@@ -94,9 +94,8 @@ def test_accumulation_equals_one_big_batch(toy: ModuleType, tmp_path: Path) -> N
 
 
 def test_bf16_learns_too(toy: ModuleType, tmp_path: Path) -> None:
-    toy.run(
-        tmp_path, toy.make_settings(120, precision="bf16", learning_rate=0.02, checkpoint_every=60), model=toy.make_model(qk_norm=False)
-    )
+    settings = toy.make_settings(120, precision="bf16", learning_rate=0.02, checkpoint_every=60)
+    toy.run(tmp_path, settings, model=toy.make_model(qk_norm=False))
     losses = [row["loss"] for row in rows(tmp_path) if "loss" in row]
     assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 0.1
 
