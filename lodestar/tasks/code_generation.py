@@ -106,9 +106,11 @@ class CodeGeneration(Task):
         return counted.name, columns | {"syntax_valid": _syntax_valid(examples, write)}
 
     def request(self, example: Module) -> dict[str, Any]:
-        """The end of the module's first half, to be continued: few enough characters that any context has room for them."""
+        """The module's first lines, to be continued: few enough characters that any context has room for them."""
         lines = _lines(example.text)
-        return {"prompt": "".join(lines[: (len(lines) + 1) // 2])[-160:], "max_tokens": 32}
+        half = "".join(lines[: (len(lines) + 1) // 2])
+        whole_lines = half[:160].rpartition("\n")
+        return {"prompt": whole_lines[0] + whole_lines[1] or half[:160], "max_tokens": 32}
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..build.completion import CompletionRequest, complete

@@ -84,8 +84,8 @@ class TextGeneration(Task):
         return counted.name, counted.document_columns([document.text for document in examples])
 
     def request(self, example: Document) -> dict[str, Any]:
-        """The end of the text's first half, to be continued: few enough characters that any context has room for them."""
-        return {"prompt": example.text[: len(example.text) // 2][-64:], "max_tokens": 32}
+        """The text's beginning, to be continued: few enough characters that any context has room for them."""
+        return {"prompt": example.text[: min(64, len(example.text) // 2)], "max_tokens": 32}
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..build.completion import CompletionRequest, complete

@@ -182,7 +182,7 @@ def test_a_text_is_classified_with_a_bar_for_each_label(visit: Callable[..., Pag
 
 def test_an_example_is_tried_with_one_click(visit: Callable[..., Page], judge_url: str) -> None:
     page = visit(judge_url)
-    page.get_by_role("group", name="Examples to try").get_by_role("button").nth(1).click()
+    page.get_by_role("group", name="Examples to try").get_by_role("button", name="床前").click()
     expect(page.locator(".verdict")).to_be_visible()
     expect(page.get_by_label("Your text")).to_have_value("床前明月光，疑是地上霜。举头望明月，低头思故乡。")
 

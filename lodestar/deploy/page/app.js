@@ -3,6 +3,7 @@
 import { WORDS } from "/words.js";
 
 const byId = (id) => document.getElementById(id);
+const SYSTEM = ["latency_ms_p95", "memory_bytes"]; // what every system is measured on, beside the task's own metrics
 const numeric = ["temperature", "top_p", "max_tokens", "seed"];
 const state = { release: null, language: "en", key: "", running: null, answerId: null, answerText: "", stats: null, tab: "curl" };
 
@@ -94,7 +95,7 @@ function showScore(score) {
     if (score.unit === "bytes") return `${number(value / 1e6, 1)} MB`;
     if (score.unit === "ms") return `${number(value, value < 10 ? 1 : 0)} ms`;
     const share = score.unit === "" && score.better === "higher" && score.low >= 0 && score.high <= 1;
-    return share ? percent(value) : number(value, 3);
+    return share ? percent(value) : new Intl.NumberFormat(state.language, { maximumSignificantDigits: 3 }).format(value);
   };
   const row = document.createElement("div");
   const name = document.createElement("dt");
@@ -112,7 +113,7 @@ function showRelease() {
   document.title = `${name} · Lodestar`;
   byId("name").textContent = name;
   byId("purpose").textContent = words[state.language];
-  byId("scores").replaceChildren(...scores.slice(0, 5).map(showScore));
+  byId("scores").replaceChildren(...scores.filter((score) => score.words || SYSTEM.includes(score.metric)).slice(0, 7).map(showScore));
   const compact = new Intl.NumberFormat(state.language, { notation: "compact", maximumFractionDigits: 1 });
   const promises = gates.length ? [say("promises")(gates.filter(Boolean).length, gates.length)] : [];
   byId("facts").textContent = [...promises, say("facts")(compact.format(parameters), number(context), number(vocabulary))].join(" · ");
@@ -123,11 +124,14 @@ function showRelease() {
   byId("workshop").classList.toggle("single", classify);
   byId("workshop").classList.toggle("mono", task === "code-generation");
   byId("workshop").hidden = false;
+  showExamples();
   showSnippet();
 }
 
 function showExamples() {
+  const chinese = (text) => /\p{Script=Han}/u.test(text) === (state.language === "zh");
   const texts = state.release.examples.map((example) => example.prompt ?? example.input).filter((text) => typeof text === "string" && text.trim());
+  texts.sort((a, b) => chinese(b) - chinese(a)); // the reader's language first
   byId("examples").replaceChildren(...[...new Set(texts)].map((text) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -153,7 +157,6 @@ async function loadRelease() {
   byId("key-form").hidden = true;
   byId("max_tokens").max = Math.max(1, state.release.context - 1);
   byId("max_tokens").value = Math.max(1, Math.min(128, Math.floor(state.release.context / 2)));
-  showExamples();
   showRelease();
 }
 
