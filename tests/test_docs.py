@@ -56,7 +56,8 @@ def test_the_tour_runs_as_written(language: str, tmp_path: Path) -> None:
 
 
 PAGES = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")) if not path.stem.endswith(".zh")}
-GUIDES = [name for name, page in PAGES.items() if "lodestar new" in page]
+# add-a-task.md needs its own code installed; tests/tasks/test_add_a_task_guide.py runs it.
+GUIDES = [name for name, page in PAGES.items() if "lodestar new" in page and name != "add-a-task"]
 
 
 def test_every_task_has_a_guide_in_both_languages() -> None:
