@@ -70,7 +70,8 @@ def main() -> None:
     print(f"machine    {platform.machine()}, {os.cpu_count()} cores, {platform.platform()}")
     print("versions   " + ", ".join(f"{name} {version}" for name, version in record["versions"].items() if name != "platform"))
     print(f"text       {size / 1e9:.2f} GB -> {tokens:,} tokens, {disk / 1e9:.2f} GB on disk")
-    print(f"time       {elapsed:.0f} s, {size / 1e6 / elapsed:.1f} MB/s")
+    cpu = record["cost"]["cpu_seconds"]
+    print(f"time       {elapsed:.0f} s, {size / 1e6 / elapsed:.1f} MB/s; {cpu:.0f} s of processor time, {size / 1e6 / cpu:.1f} MB/s a core")
     print(f"peak RSS   {peak / 1e6:.0f} MB, {peak / LIMIT_BYTES:.2f} of the limit of 1 GB: {'kept' if peak < LIMIT_BYTES else 'BROKEN'}")
 
 
