@@ -3,7 +3,7 @@
 import { WORDS } from "/words.js";
 
 const byId = (id) => document.getElementById(id);
-const SYSTEM = ["latency_ms_p95", "memory_bytes"]; // what every system is measured on, beside the task's own metrics
+const DETAILS = ["latency_ms_p50", "tokens_per_second", "model_bytes"]; // measured of every system, and left to its card
 const numeric = ["temperature", "top_p", "max_tokens", "seed"];
 const state = { release: null, language: "en", key: "", running: null, answerId: null, answerText: "", stats: null, tab: "curl" };
 
@@ -92,7 +92,7 @@ async function* events(response) {
 
 function showScore(score) {
   const show = (value) => {
-    if (score.unit === "bytes") return `${number(value / 1e6, 1)} MB`;
+    if (score.unit === "bytes") return `${number(value / 1e6, value < 1e8 ? 1 : 0)} MB`;
     if (score.unit === "ms") return `${number(value, value < 10 ? 1 : 0)} ms`;
     const share = score.unit === "" && score.better === "higher" && score.low >= 0 && score.high <= 1;
     return share ? percent(value) : new Intl.NumberFormat(state.language, { maximumSignificantDigits: 3 }).format(value);
@@ -113,7 +113,7 @@ function showRelease() {
   document.title = `${name} · Lodestar`;
   byId("name").textContent = name;
   byId("purpose").textContent = words[state.language];
-  byId("scores").replaceChildren(...scores.filter((score) => score.words || SYSTEM.includes(score.metric)).slice(0, 7).map(showScore));
+  byId("scores").replaceChildren(...scores.filter((score) => !DETAILS.includes(score.metric)).slice(0, 7).map(showScore));
   const compact = new Intl.NumberFormat(state.language, { notation: "compact", maximumFractionDigits: 1 });
   const promises = gates.length ? [say("promises")(gates.filter(Boolean).length, gates.length)] : [];
   byId("facts").textContent = [...promises, say("facts")(compact.format(parameters), number(context), number(vocabulary))].join(" · ");

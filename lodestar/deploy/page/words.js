@@ -45,7 +45,7 @@ export const WORDS = {
     interval: (low, high, confidence) => `${confidence} interval ${low} – ${high}`,
     unreachable: "The server does not answer. Is it still running?",
     nothing: "Write something first.",
-    footer: "Runs on this machine alone · Lodestar 北极星",
+    footer: "Served from your own machine · Lodestar 北极星",
     metrics: {
       accuracy: "Accuracy", precision: "Precision", recall: "Recall", f1: "F1", log_loss: "Log loss", calibration_error: "Calibration error",
       bits_per_byte: "Bits per byte", perplexity: "Perplexity", syntax_valid: "Valid syntax", latency_ms_p50: "Latency, median",
@@ -96,7 +96,7 @@ export const WORDS = {
     interval: (low, high, confidence) => `${confidence} 区间 ${low} – ${high}`,
     unreachable: "服务没有响应。它还在运行吗？",
     nothing: "请先写点什么。",
-    footer: "只在这台机器上运行 · 北极星 Lodestar",
+    footer: "由你自己的机器提供服务 · 北极星 Lodestar",
     metrics: {
       accuracy: "准确率", precision: "精确率", recall: "召回率", f1: "F1", log_loss: "对数损失", calibration_error: "校准误差",
       bits_per_byte: "每字节比特", perplexity: "困惑度", syntax_valid: "语法正确率", latency_ms_p50: "延迟（中位）",
