@@ -1,6 +1,6 @@
 """Duplicates, exact and near, found before the split so that no record has its twin on the other side.
 
-Of equal records one stays: the one in the split that judges most (test, then validation, then the rest), then the first.
+Of equal records one stays: the one in the split that judges most (test, then validation, then train, then those not yet in one), then the first.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff
 
 
 def priority(split: np.ndarray) -> np.ndarray:
-    """0 for test, 1 for validation, 2 for the rest: which of two equal records stays."""
-    order = np.full(len(SPLITS) + 1, 2, np.int8)
-    order[SPLITS.index("test")] = 0
-    order[SPLITS.index("validation")] = 1
+    """0 for test, 1 for validation, 2 for train, 3 for none yet (-1): of two equal records the one with the lower stays."""
+    order = np.array([*(("test", "validation", "train").index(name) for name in SPLITS), 3], np.int8)
     return order[split]  # -1 takes the last
 
 

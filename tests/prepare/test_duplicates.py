@@ -22,6 +22,7 @@ def test_of_equal_records_the_first_of_the_most_judging_split_stays():
     splits = np.array([NONE, NONE, TEST, TEST, TRAIN, NONE, VALIDATION])
     stays = representatives(digests, np.zeros_like(digests), priority(splits))
     assert stays.tolist() == [2, 1, 2, 2, 6, 1, 6]
+    assert representatives(digests[:1].repeat(2), digests[:2] * 0, priority(np.array([NONE, TRAIN]))).tolist() == [1, 1]
 
 
 def test_both_halves_of_a_digest_count():
