@@ -1,6 +1,6 @@
 """Duplicates, exact and near, found before the split so that no record has its twin on the other side.
 
-Of equal records one stays: the one in the split that judges most (test, then validation, then train, then those not yet in one), then the first.
+Of equal records one stays: the one in the split that judges most (test, validation, train, then those in none yet), then the first.
 """
 
 from __future__ import annotations
