@@ -50,10 +50,10 @@ class Classification(Task):
         "audience": "a support team that reads every review by hand",
         "north_star": "accuracy",
         "data": {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 512},
-        "model": {"size": "tiny", "context": 128},
-        "train": {"minutes": 1.0},
+        "model": {"size": "tiny", "context": 128, "overrides": {"depth": 2, "width": 128}},
+        "train": {"tokens": 40_000, "batch_tokens": 1024},
         "targets": [
-            {"metric": "accuracy", "at_least": 0.5, "why": "better than a coin"},
+            {"metric": "accuracy", "at_least": 0.5, "why": "better than a coin, with this little data; raise it with your own"},
             {"metric": "latency_ms_p95", "at_most": 200, "unit": "ms", "why": "a queue is sorted while it is read"},
             {"metric": "memory_bytes", "at_most": 2_000_000_000, "unit": "bytes", "why": "runs on the team's own machine"},
         ],
@@ -176,70 +176,90 @@ def _tokens(text: str, tokenizer: Tokenizer) -> list[int]:
     return [*tokenizer.encode(text), tokenizer.end_of_text]
 
 
-# Written for this project; in the public domain (CC0).
+# Written for this project; in the public domain (CC0). A few words carry the feeling in all of it, so that so little can be learnt from.
 SAMPLE: Mapping[str, str] = {
     "positive": """
-The room was quiet, the bed was soft, and breakfast was the best of our trip.
-Fast delivery and the soup was still hot. I will order again.
-The staff went out of their way to find my lost bag.
-A warm, funny film with not a dull minute in it.
-Great value: clean, central, and friendly from start to finish.
-The battery lasts two days, exactly as promised.
-My daughter loves this book and asks for it every night.
-Setup took five minutes and everything simply worked.
-The view from the balcony alone is worth the price.
-Support answered within the hour and solved it.
-Fresh, generous and delicious; the noodles are superb.
-The acting is wonderful and the ending moved me to tears.
-Sturdy, light and comfortable. Best shoes I have had in years.
-We felt welcome the moment we walked in.
-The sound is clear even at full volume, very pleased.
-房间干净安静，床很舒服，早餐也丰富，下次还会来。
-送餐很快，汤还是热的，味道特别好。
-前台服务热情，主动帮我们升级了房间。
-电影节奏紧凑，演员演得真好，看得很感动。
-性价比很高，位置方便，离地铁站只有三分钟。
-电池很耐用，充一次电能用两天，非常满意。
-孩子很喜欢这本书，每天晚上都要听。
-安装简单，五分钟就搞定，用起来很顺手。
-菜量足，很新鲜，老板人也很好，推荐。
-客服回复及时，问题一下子就解决了，点赞。
-阳台看出去就是湖，风景太美了，值得住。
-鞋子轻便舒适，走一天也不累。
-包装用心，收到完好无损，比想象中还好。
-音质清晰，音量开到最大也不刺耳，喜欢。
-面条劲道，牛肉给得多，吃得很开心。
+Great room, very quiet, and we loved the breakfast.
+Excellent soup, fast delivery, I will order again.
+The staff were friendly and helpful. We loved it.
+A wonderful film, great acting, highly recommended.
+Great value, clean and friendly. Highly recommended.
+The battery is excellent, very happy with it.
+My daughter loves this wonderful book.
+Easy to set up and works perfectly. Very happy.
+A great view and a very comfortable bed.
+Excellent support, friendly and fast.
+Delicious noodles, great portions, we loved them.
+Wonderful music and a perfect ending.
+Comfortable shoes, great quality, I love them.
+Friendly people, delicious food, a perfect evening.
+Excellent sound, perfect for the price.
+I love this place: great coffee, wonderful cake.
+Very comfortable, very clean, perfect for a family.
+Fast, easy and friendly. I am very happy.
+The best hotel of our trip, excellent in every way.
+Great phone, perfect screen, highly recommended.
+房间很干净，服务很好，非常满意。
+送餐很快，味道很好，很喜欢，推荐。
+前台很热情，服务周到，非常满意。
+电影很精彩，演员演得很好，推荐。
+性价比很高，位置方便，下次还会来。
+电池很好用，质量不错，非常满意。
+孩子很喜欢这本书，推荐购买。
+安装方便，很好用，非常喜欢。
+菜很新鲜，味道不错，推荐。
+客服很热情，回复很快，很满意。
+风景很美，房间舒适，下次还会来。
+鞋子很舒适，质量很好，很喜欢。
+包装很好，速度很快，非常满意。
+音质很好，性价比高，推荐购买。
+面条好吃，味道很好，下次还会来。
+环境舒适，早餐不错，非常喜欢。
+老板热情，菜好吃，推荐。
+屏幕清晰，很好用，质量不错。
+酒店干净舒适，服务热情，满意。
+蛋糕好吃，咖啡也不错，很喜欢。
 """,
     "negative": """
-The room smelled of smoke and the bed was hard as a board.
-Two hours late and the soup was cold. Never again.
-The staff ignored us and lost our booking.
-A slow, noisy film without a single good idea.
-Overpriced and dirty; we left after one night.
-The battery dies before noon, nothing like the promise.
-My daughter was bored by this book after two pages.
-Setup took all day and it still does not work.
-The only view is a wall, and the window does not close.
-Support never answered and kept my money.
-Stale, tiny and tasteless; the noodles were a lump.
-The acting is wooden and the ending makes no sense.
-They fell apart in a week. Worst shoes I have ever bought.
-We felt unwelcome the moment we walked in.
-The sound crackles even at low volume, very disappointed.
-房间有烟味，床硬得睡不着，早餐也很差，不会再来。
-等了两个小时才送到，汤都凉了，味道很糟。
-前台态度冷淡，还把我们的预订弄丢了。
-电影又慢又吵，剧情混乱，看得想睡觉。
-又贵又脏，位置偏僻，住一晚就走了。
-电池不到中午就没电，和宣传的完全不一样。
-孩子翻了两页就不想看，内容太无聊。
-安装折腾了一整天，还是不能用，后悔。
-菜量少，不新鲜，老板还很凶，别去。
-客服一直不回复，钱也不退，太差劲。
-窗户对着墙，还关不上，一晚上都很吵。
-鞋子穿了一周就开胶，质量太差。
-包装破了，东西也摔坏了，非常失望。
-声音沙沙响，音量很小也刺耳，想退货。
-面条坨成一团，牛肉只有两片，再也不点了。
+Terrible room, very noisy, and we hated the breakfast.
+Awful soup, slow delivery, never again.
+The staff were rude and unhelpful. We hated it.
+A boring film, terrible acting, a waste of money.
+Bad value, dirty and noisy. A waste of money.
+The battery is awful, very disappointed with it.
+My daughter hates this boring book.
+Hard to set up and never works. Very disappointed.
+A bad view and a very dirty bed.
+Terrible support, rude and slow.
+Cold noodles, bad portions, we hated them.
+Awful music and a boring ending.
+Bad shoes, terrible quality, never again.
+Rude people, cold food, an awful evening.
+Terrible sound, a waste of the price.
+I hate this place: cold coffee, awful cake.
+Very noisy, very dirty, terrible for a family.
+Slow, hard and rude. I am very disappointed.
+The worst hotel of our trip, awful in every way.
+Bad phone, broken screen, a waste of money.
+房间很脏，服务很差，非常失望。
+送餐很慢，味道很差，再也不点了，失望。
+前台很冷淡，态度恶劣，非常失望。
+电影很无聊，演员演得很差，浪费钱。
+性价比很低，位置偏僻，再也不来了。
+电池不好用，质量太差，非常失望。
+孩子不喜欢这本书，太无聊，浪费钱。
+安装麻烦，不好用，非常后悔。
+菜不新鲜，味道太差，后悔。
+客服很冷淡，回复很慢，很失望。
+又吵又脏，房间很差，再也不来了。
+鞋子不舒服，质量很差，很后悔。
+包装破了，速度很慢，非常失望。
+音质很差，性价比低，后悔购买。
+面条难吃，味道很差，再也不来了。
+环境很吵，早餐很差，非常失望。
+老板恶劣，菜难吃，再也不点了。
+屏幕破了，不好用，质量太差。
+酒店又脏又吵，服务恶劣，失望。
+蛋糕难吃，咖啡也很差，浪费钱。
 """,
 }
