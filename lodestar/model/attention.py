@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import native, training_cpu
+from . import training_cpu
 from .cache import KVCache
 from .config import ModelConfig
 from .linear import Linear
@@ -34,12 +34,11 @@ def attend(queries_BHTD: Tensor, keys_BGSD: Tensor, values_BGSD: Tensor, mask: M
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, equation 1. Each of the G heads of keys and values serves H / G heads of queries.
     """
     grouped = queries_BHTD.shape[1] != keys_BGSD.shape[1]
-    if mask.causal and training_cpu.trains_on_cpu(queries_BHTD):
+    if mask.causal and training_cpu.takes(queries_BHTD, keys_BGSD, values_BGSD):
         if grouped:
             group = queries_BHTD.shape[1] // keys_BGSD.shape[1]
-            keys_BGSD, values_BGSD, grouped = keys_BGSD.repeat_interleave(group, 1), values_BGSD.repeat_interleave(group, 1), False
-        if native.takes_attention(queries_BHTD, keys_BGSD, values_BGSD):
-            return training_cpu.CausalAttention.apply(queries_BHTD, keys_BGSD, values_BGSD, mask.allowed)
+            keys_BGSD, values_BGSD = keys_BGSD.repeat_interleave(group, 1), values_BGSD.repeat_interleave(group, 1)
+        return training_cpu.CausalAttention.apply(queries_BHTD, keys_BGSD, values_BGSD, mask.allowed)
     causal = mask.causal and mask.allowed is None
     return F.scaled_dot_product_attention(
         queries_BHTD, keys_BGSD, values_BGSD, attn_mask=mask.allowed, is_causal=causal, enable_gqa=grouped

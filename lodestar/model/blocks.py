@@ -28,7 +28,8 @@ class SwiGLU(nn.Module):
         self.down = Linear(config.hidden_width, config.width, bias=config.bias)
 
     def forward(self, x_BTW: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x_BTW)) * self.up(x_BTW))
+        gate, up = self.gate(x_BTW), self.up(x_BTW)
+        return self.down(training_cpu.SwiGLU.apply(gate, up) if training_cpu.takes(gate, up) else F.silu(gate) * up)
 
 
 class FeedForward(nn.Module):
@@ -46,7 +47,7 @@ class FeedForward(nn.Module):
 
 def relu2(x: Tensor) -> Tensor:
     """relu(x)². So et al. 2021, https://arxiv.org/abs/2109.08668."""
-    return training_cpu.Relu2.apply(x) if training_cpu.trains_on_cpu(x) else F.relu(x).square()
+    return training_cpu.Relu2.apply(x) if training_cpu.takes(x) else F.relu(x).square()
 
 
 def make_feed_forward(config: ModelConfig) -> nn.Module:

@@ -15,7 +15,7 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(…, W) → (…, W)."""
         assert self.eps is not None
-        if training_cpu.trains_on_cpu(x):
+        if training_cpu.takes(x):
             return training_cpu.RMSNorm.apply(x, self.weight, self.eps)
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps).to(x.dtype)
 

@@ -27,7 +27,7 @@ def rotate(x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x_BHTD: queries or keys.
         cos, sin: (T, D/2), or (B, 1, T, D/2) where rows have positions of their own.
     """
-    if training_cpu.trains_on_cpu(x_BHTD):
+    if training_cpu.takes(x_BHTD):
         return training_cpu.Rotate.apply(x_BHTD, cos, sin)
     first, second = x_BHTD.float().chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x_BHTD.dtype)

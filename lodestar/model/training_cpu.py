@@ -1,6 +1,7 @@
-"""Steps of training that eager torch is slow at on a CPU, with gradients written by hand. The same numbers, in fewer passes over memory.
+"""Steps of training on a CPU by compiled functions: the same numbers in fewer passes over memory, with the gradients written by hand.
 
-Everywhere else (inference, a GPU, torch.compile) the plain formulas run: `trains_on_cpu` decides. measured: bench/lm_speed 2026-11.
+Everywhere else (inference, a GPU, torch.compile, no C compiler) the plain formulas run: `takes` decides.
+measured: bench/lm_speed 2026-11.
 
 Axes: B batch, T tokens, D width of a head, H heads, W model width.
 """
@@ -16,13 +17,19 @@ from torch.autograd.function import once_differentiable
 from . import native
 
 
-def trains_on_cpu(x: Tensor) -> bool:
-    """Whether a gradient will be asked of eager operations on the CPU."""
-    return x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+def takes(*tensors: Tensor) -> bool:
+    """Whether a gradient will be asked of eager operations on these, and they fit the compiled functions."""
+    return (
+        tensors[0].device.type == "cpu"
+        and torch.is_grad_enabled()
+        and any(x.requires_grad for x in tensors)
+        and not torch.compiler.is_compiling()
+        and native.takes(*tensors)
+    )
 
 
 class CausalAttention(torch.autograd.Function):
-    """softmax(QKᵀ/√d_k)·V under a causal mask, by the compiled functions.
+    """softmax(QKᵀ/√d_k)·V under a causal mask.
 
     torch's fused attention takes 2 times as long in float32 and 4 times in bfloat16, its backward pass above all.
     """
@@ -44,68 +51,75 @@ class CausalAttention(torch.autograd.Function):
 
 
 class Rotate(torch.autograd.Function):
-    """`positions.rotate`: four passes into one result, where the plain formula makes eight temporaries. Its gradient turns back."""
+    """`positions.rotate` in one pass."""
 
     @staticmethod
     def forward(ctx: Any, x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """See `positions.rotate`."""
+        cos, sin = cos.contiguous(), sin.contiguous()
         ctx.save_for_backward(cos, sin)
-        return _turn(x_BHTD, cos, sin)
+        return native.rotate(x_BHTD if x_BHTD.stride(-1) == 1 else x_BHTD.contiguous(), cos, sin)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_BHTD: Tensor) -> tuple[Tensor, None, None]:
         """The inverse of a rotation is its transpose."""
         cos, sin = ctx.saved_tensors
-        return _turn(gradient_BHTD, cos, -sin), None, None
-
-
-def _turn(x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    cos, sin = cos.to(x_BHTD.dtype), sin.to(x_BHTD.dtype)
-    turned = torch.empty(x_BHTD.shape, dtype=x_BHTD.dtype)
-    (first, second), (turned_first, turned_second) = x_BHTD.chunk(2, -1), turned.chunk(2, -1)
-    torch.mul(first, cos, out=turned_first).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=turned_second).addcmul_(first, sin)
-    return turned
+        gradient_BHTD = gradient_BHTD if gradient_BHTD.stride(-1) == 1 else gradient_BHTD.contiguous()
+        return native.rotate(gradient_BHTD, cos, sin, back=True), None, None
 
 
 class RMSNorm(torch.autograd.Function):
-    """x / √(mean(x²) + ε) · weight. torch has no fused kernel for it on a CPU, and composes it of ten operations."""
+    """x / √(mean(x²) + ε) · weight. torch composes it of ten operations on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """(…, W), (W) → (…, W), of the type of x."""
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        inverse = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_().to(x.dtype)
-        ctx.save_for_backward(x, weight, inverse)
-        return (x * inverse).mul_(weight.to(x.dtype))
+        x = x.contiguous()
+        y, inverses = native.rms_norm_forward(x, weight.float(), epsilon)
+        ctx.save_for_backward(x, weight, inverses)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        """With r = 1/rms(x) and W its width: dx = r·w·g − x·r³/W·Σ(w·g·x); dw = Σ over rows of g·x·r. Both sums are products of g·x."""
-        x, weight, inverse = ctx.saved_tensors
-        width = x.shape[-1]
-        product = (gradient * x).view(-1, width)
-        along = (product @ weight.to(x.dtype)).view_as(inverse)
-        d_weight = (inverse.view(1, -1) @ product).view(width)
-        d_x = (gradient * weight.to(x.dtype)).mul_(inverse).addcmul_(x, along * inverse**3, value=-1 / width)
+        """See `native.rms_norm_backward`."""
+        x, weight, inverses = ctx.saved_tensors
+        d_x, d_weight = native.rms_norm_backward(x, weight.float(), inverses, gradient.contiguous())
         return d_x, d_weight.to(weight.dtype), None
 
 
 class Relu2(torch.autograd.Function):
-    """relu(x)², keeping relu(x) alone: autograd keeps two tensors and makes three passes more."""
+    """relu(x)²; torch makes two passes, four in the gradient, and keeps two tensors."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         """Of any shape."""
-        positive = x.clamp_min(0)
-        ctx.save_for_backward(positive)
-        return positive * positive
+        x = x.contiguous()
+        ctx.save_for_backward(x)
+        return native.relu2(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """2 · relu(x) · g."""
-        (positive,) = ctx.saved_tensors
-        return (gradient * positive).mul_(2)
+        (x,) = ctx.saved_tensors
+        return native.relu2(x, gradient.contiguous())
+
+
+class SwiGLU(torch.autograd.Function):
+    """silu(gate) · up; torch makes two passes, three in the gradient, and keeps three tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        """Two of one shape → one of it."""
+        gate, up = gate.contiguous(), up.contiguous()
+        ctx.save_for_backward(gate, up)
+        return native.swiglu_forward(gate, up)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """See `native.swiglu_backward`."""
+        gate, up = ctx.saved_tensors
+        return native.swiglu_backward(gate, up, gradient.contiguous())

@@ -71,7 +71,7 @@ def test_compiled_attention_is_the_formula(
     rows = 1 if documents == "shared" else batch
     ids = torch.randint(0, 2, (rows, length), generator=torch.Generator().manual_seed(seed)).cumsum(-1)
     mask = make_mask(length, length, causal=True, document_ids_BT=None if documents == "none" else ids)
-    assert native.takes_attention(*inputs)
+    assert native.takes(*inputs)
 
     def compiled(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return training_cpu.CausalAttention.apply(queries, keys, values, mask.allowed)
@@ -104,29 +104,68 @@ def test_an_infinite_or_undefined_number_is_not_hidden() -> None:
     assert mixed[0, 0, 7:].isnan().all()
 
 
+@needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rms_norm(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("rows", [1, 15])
+def test_rms_norm(dtype: torch.dtype, rows: int) -> None:
     def plain(x: Tensor, weight: Tensor) -> Tensor:
         return x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt() * weight
 
-    inputs = [draws(3, 5, 48, seed=0, dtype=dtype), draws(48, seed=1, dtype=dtype)]
-    check(lambda x, weight: training_cpu.RMSNorm.apply(x, weight, 1e-3), plain, inputs, dtype)
+    def compiled(x: Tensor, weight: Tensor) -> Tensor:
+        return training_cpu.RMSNorm.apply(x, weight, 1e-3)
+
+    # The weight's gradient is a sum over the rows.
+    check(compiled, plain, [draws(rows, 96, seed=0, dtype=dtype), draws(96, seed=1, dtype=dtype)], dtype)
 
 
+@needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rotate_turns_pairs_and_its_gradient_turns_back(dtype: torch.dtype) -> None:
-    cos, sin = rotary_tables(9, 8, 100.0)
+@pytest.mark.parametrize("own_positions", [False, True])
+def test_rotate_turns_pairs_and_its_gradient_turns_back(dtype: torch.dtype, own_positions: bool) -> None:
+    cos, sin = rotary_tables(12, 32, 100.0)
+    if own_positions:
+        positions = torch.stack((torch.arange(9), torch.arange(9).flip(0)))
+        cos, sin = cos[positions][:, None], sin[positions][:, None]
+    else:
+        cos, sin = cos[3:], sin[3:]
 
     def plain(x: Tensor) -> Tensor:
-        turned = torch.complex(x[..., :4], x[..., 4:]) * torch.complex(cos.double(), sin.double())
+        turned = torch.complex(x[..., :16], x[..., 16:]) * torch.complex(cos.double(), sin.double())
         return torch.cat((turned.real, turned.imag), -1)
 
-    check(lambda x: training_cpu.Rotate.apply(x, cos, sin), plain, [draws(2, 3, 9, 8, seed=0, dtype=dtype)], dtype)
+    def compiled(x: Tensor) -> Tensor:
+        return training_cpu.Rotate.apply(x, cos, sin)
+
+    check(compiled, plain, [draws(2, 3, 9, 32, seed=0, dtype=dtype)], dtype)
 
 
+@needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_relu2(dtype: torch.dtype) -> None:
-    check(training_cpu.Relu2.apply, lambda x: x.clamp_min(0) ** 2, [draws(4, 33, seed=0, dtype=dtype)], dtype)
+@pytest.mark.parametrize("shape", [(1, 32), (5, 7, 96)])
+def test_relu2_and_swiglu(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    x, up = draws(*shape, seed=0, dtype=dtype), draws(*shape, seed=1, dtype=dtype)
+    check(training_cpu.Relu2.apply, lambda x: x.clamp_min(0) ** 2, [x], dtype)
+    check(training_cpu.SwiGLU.apply, lambda gate, up: gate / (1 + torch.exp(-gate)) * up, [x, up], dtype)
+
+
+@needs_compiler
+def test_large_and_undefined_numbers_go_through_the_activations_as_in_torch() -> None:
+    x = torch.tensor([-torch.inf, -200.0, -1e-30, 0.0, 200.0, 1e20, torch.nan, 3.0]).repeat(4)
+    torch.testing.assert_close(native.relu2(x), x.relu().square(), equal_nan=True)
+    # torch's silu(-inf) is a NaN, too: -inf · 0.
+    torch.testing.assert_close(native.swiglu_forward(x, torch.ones(32)), torch.nn.functional.silu(x), equal_nan=True, atol=1e-6, rtol=1e-6)
+
+
+@needs_compiler
+def test_what_does_not_fit_is_left_to_torch() -> None:
+    fits = torch.ones(2, 64, requires_grad=True)
+    assert training_cpu.takes(fits)
+    assert not training_cpu.takes(fits.double())
+    assert not training_cpu.takes(torch.ones(2, 40, requires_grad=True))
+    assert not training_cpu.takes(fits, fits.bfloat16())
+    assert not training_cpu.takes(fits.detach())
+    with torch.no_grad():
+        assert not training_cpu.takes(fits)
 
 
 @pytest.mark.parametrize("feed_forward", ["swiglu", "relu2"])

@@ -15,12 +15,6 @@
 #define BLOCK 32 /* queries treated together */
 #define TILE 8   /* rows of a product computed together; with 2 vectors of columns, the 16 sums stay in registers */
 
-/* Where a (batch, heads, length, width) tensor keeps its numbers: strides in numbers, the last being 1. */
-typedef struct {
-  void *data;
-  long batch, head, token;
-} Tensor;
-
 typedef struct {
   long batch, heads, length, width;
   int bf16, threads;
@@ -58,20 +52,6 @@ static void multiply(long rows, long columns, long steps, const float *restrict 
     }
 }
 
-/* e^x for x ≤ 0, to 3e-7 of it; 0 below -87; a NaN stays one. 2^y = 2^n · 2^f with n whole and f in [-1/2, 1/2], where a polynomial (Taylor) serves. */
-static floats exponential(floats x) {
-  const floats y = x * 1.44269504f;
-  const ints n = __builtin_convertvector(y - 0.5f, ints);
-  const floats f = y - __builtin_convertvector(n, floats);
-  floats power = 0.000154035f * f + 0.00133336f;
-  power = power * f + 0.00961813f;
-  power = power * f + 0.05550411f;
-  power = power * f + 0.24022651f;
-  power = power * f + 0.69314718f;
-  power = power * f + 1.0f;
-  return (floats)(((ints)power + (n << 23)) & ~(x <= -87.0f));
-}
-
 static float largest(const float *row, long count) {
   floats most = load(row);
   for (long j = LANES; j < count; j += LANES) {
@@ -85,21 +65,13 @@ static float largest(const float *row, long count) {
 }
 
 static void read_head(const Tensor *tensor, long b, long h, const Shape *shape, float *to) {
-  const long start = b * tensor->batch + h * tensor->head, width = shape->width;
-  for (long t = 0; t < shape->length; t++) {
-    const long at = start + t * tensor->token;
-    if (!shape->bf16) memcpy(to + t * width, (const float *)tensor->data + at, width * sizeof *to);
-    else for (long d = 0; d < width; d++) to[t * width + d] = from_bf16(((const uint16_t *)tensor->data)[at + d]);
-  }
+  for (long t = 0; t < shape->length; t++)
+    widen(tensor->data, b * tensor->batch + h * tensor->head + t * tensor->token, shape->width, shape->bf16, to + t * shape->width);
 }
 
 static void write_head(const Tensor *tensor, long b, long h, const Shape *shape, const float *from) {
-  const long start = b * tensor->batch + h * tensor->head, width = shape->width;
-  for (long t = 0; t < shape->length; t++) {
-    const long at = start + t * tensor->token;
-    if (!shape->bf16) memcpy((float *)tensor->data + at, from + t * width, width * sizeof *from);
-    else for (long d = 0; d < width; d++) ((uint16_t *)tensor->data)[at + d] = to_bf16(from[t * width + d]);
-  }
+  for (long t = 0; t < shape->length; t++)
+    narrow(from + t * shape->width, shape->width, shape->bf16, tensor->data, b * tensor->batch + h * tensor->head + t * tensor->token);
 }
 
 static void transpose(const float *from, long rows, long columns, float *to) {

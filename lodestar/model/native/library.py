@@ -1,0 +1,109 @@
+"""The C beside this file: compiled once a machine where a compiler is at hand, and loaded.
+
+It is C behind `ctypes`, not a torch extension: it compiles in half a second instead of half a minute, and needs no headers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCES = ("linear.c", "attention.c", "rows.c")
+HEADERS = ("vectors.h",)
+# No -lgomp: the parallel loops run on torch's own threads, which are loaded already. A second set would fight them for the cores.
+FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-c")
+
+log = logging.getLogger(__name__)
+
+
+class TensorView(ctypes.Structure):
+    """`Tensor` of vectors.h."""
+
+    _fields_ = [("data", ctypes.c_void_p), *((stride, ctypes.c_long) for stride in ("batch", "head", "token"))]
+
+    @classmethod
+    def of(cls, x_BHTD: Tensor) -> TensorView:
+        assert x_BHTD.stride(-1) == 1, "a head's numbers lie side by side"
+        return cls(x_BHTD.data_ptr(), *x_BHTD.stride()[:3])
+
+
+class AttentionShape(ctypes.Structure):
+    """`Shape` of attention.c."""
+
+    _fields_ = [
+        *((size, ctypes.c_long) for size in ("batch", "heads", "length", "width")),
+        *((number, ctypes.c_int) for number in ("bf16", "threads")),
+        ("allowed", ctypes.c_void_p),
+        ("allowed_batch", ctypes.c_long),
+    ]
+
+    @classmethod
+    def of(cls, x_BHTD: Tensor, mask: Tensor | None) -> AttentionShape:
+        pointer, stride = (None, 0) if mask is None else (mask.data_ptr(), mask.stride(0) if mask.shape[0] > 1 else 0)
+        return cls(*x_BHTD.shape, x_BHTD.dtype == torch.bfloat16, torch.get_num_threads(), pointer, stride)
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled functions, or None where they cannot be had: not Linux, no C compiler, no place to keep them."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        return None
+    try:
+        built = _cache_folder() / f"native-{_fingerprint(compiler)}.so"
+        if not built.exists():
+            _compile(compiler, built)
+        loaded = ctypes.CDLL(str(built))
+    except (OSError, subprocess.SubprocessError) as error:
+        # Speed is all that is lost, and the reason may be a read-only home or half a compiler: nothing the user did.
+        log.info("the compiled functions are not used: %s", error)
+        return None
+    pointer, number, flag = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
+    tensor, shape = ctypes.POINTER(TensorView), ctypes.POINTER(AttentionShape)
+    loaded.linear_bf16.argtypes = [*[pointer] * 4, *[number] * 3, flag]
+    loaded.attention_forward.argtypes = [*[tensor] * 4, pointer, shape]
+    loaded.attention_backward.argtypes = [*[tensor] * 5, pointer, *[tensor] * 3, shape]
+    loaded.rms_norm_forward.argtypes = [pointer, pointer, ctypes.c_float, pointer, pointer, number, number, flag, flag]
+    loaded.rms_norm_backward.argtypes = [*[pointer] * 6, number, number, flag, flag]
+    loaded.rotate.argtypes = [tensor, tensor, pointer, pointer, number, flag, *[number] * 4, flag, flag]
+    loaded.relu2.argtypes = [*[pointer] * 3, number, flag, flag]
+    loaded.swiglu_forward.argtypes = [*[pointer] * 3, number, flag, flag]
+    loaded.swiglu_backward.argtypes = [*[pointer] * 5, number, flag, flag]
+    return loaded
+
+
+def _cache_folder() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lodestar"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _fingerprint(compiler: str) -> str:
+    """Of all that shapes the machine code, the processor's features included: a home folder may be shared by unlike machines."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    sources = [Path(__file__).with_name(name).read_text() for name in (*SOURCES, *HEADERS)]
+    return hashlib.sha256("\n".join([*sources, compiler, features, *FLAGS]).encode()).hexdigest()[:16]
+
+
+def _compile(compiler: str, built: Path) -> None:
+    """Under a temporary name first: another process may be compiling, too."""
+    with tempfile.TemporaryDirectory(dir=built.parent) as folder:
+        sources = [str(Path(__file__).with_name(name)) for name in SOURCES]
+        objects = [f"{folder}/{name}.o" for name in SOURCES]
+        commands = [[compiler, *FLAGS, source, "-o", compiled] for source, compiled in zip(sources, objects, strict=True)]
+        commands.append([compiler, "-shared", *objects, "-lm", "-o", f"{folder}/native.so"])
+        for command in commands:
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+        os.replace(f"{folder}/native.so", built)  # noqa: PTH105 - the standard library's one atomic rename
