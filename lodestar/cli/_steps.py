@@ -110,6 +110,7 @@ def evaluate(venture: Venture) -> Step:
     inputs = {"model": trained.id, **plan.inputs}
     folder = venture.run_folder("evaluate", fingerprint({"evaluate": settings.model_dump(mode="json"), **inputs}))
     if (record := finished_record(folder)) is not None:
+        venture.remember_evaluation(folder)
         return Step(folder, record, skipped=True)
     bundle = load_model(plan.folder / "model")
     task = load_task(bundle.task)
@@ -119,7 +120,9 @@ def evaluate(venture: Venture) -> Step:
         run(task, bundle.model, bundle.tokenizer, held_out, learnt_from, settings, folder, inputs=inputs)
         return _finished(folder, "evaluate")
 
-    return Step(folder, _noted(venture, "evaluate", folder, work), skipped=False)
+    record = _noted(venture, "evaluate", folder, work)
+    venture.remember_evaluation(folder)
+    return Step(folder, record, skipped=False)
 
 
 def _noted(venture: Venture, step: str, folder: Path, work: Callable[[], RunRecord]) -> RunRecord:

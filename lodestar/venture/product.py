@@ -119,7 +119,7 @@ def find_release(venture: Venture, name: str | None = None) -> Release:
 
 
 def release(venture: Venture, override: Override | None = None) -> tuple[Release, bool]:
-    """Make a release of what the latest evaluation judged, and write it into `releases/vN` and the ledger.
+    """Make a release of what the current evaluation judged, and write it into `releases/vN` and the ledger.
 
     Returns:
         The release, and whether it is new: the same content is the same release.
@@ -148,8 +148,8 @@ def release(venture: Venture, override: Override | None = None) -> tuple[Release
 
 
 def evaluated_runs(venture: Venture) -> dict[str, FinishedRun]:
-    """The latest evaluation, and the training and the data that it judged; raises `UserError` where there is none."""
-    evaluate = venture.latest("evaluate")
+    """The current evaluation, and the training and the data that it judged; raises `UserError` where there is none."""
+    evaluate = venture.evaluation()
     if evaluate is None:
         raise UserError("nothing is evaluated yet", where=venture.path, fix="run `lodestar run`")
     train = venture.finished_run("train", evaluate.record.inputs["model"])

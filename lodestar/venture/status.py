@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..contracts.language import Words, say
@@ -85,13 +84,16 @@ def status(venture: Venture) -> Status:
 
 def next_step(venture: Venture, made: list[Release], served: int) -> Next:
     """The one thing to do now."""
-    evaluated = venture.latest("evaluate")
+    evaluated = venture.evaluation()
     if evaluated is None:
         if not (venture.folder / BRIEF_FILE).exists() and not venture.finished("prepare"):
             return Next("lodestar vision", Words("check venture.yaml and write the brief", "检查 venture.yaml，写出简报"))
         return Next("lodestar run", Words("prepare, train and evaluate", "准备、训练、评测"))
-    if _changed_since(venture, evaluated.record.started):
-        return Next("lodestar run", Words("venture.yaml has changed since the last evaluation", "上次评测后 venture.yaml 有改动"))
+    if venture.settings_changed():
+        return Next(
+            "lodestar run",
+            Words("the settings in venture.yaml have changed since the last evaluation", "上次评测后 venture.yaml 的设置有改动"),
+        )
     if made and made[-1].runs["evaluate"] == evaluated.record.id:
         if served:
             return Next("lodestar report", Words("hold what was served against the vision", "用实际服务情况对照愿景"))
@@ -161,8 +163,3 @@ def _success(served: int) -> Stage:
     if not served:
         return Stage("success", "open", Words("nothing served yet", "尚无请求"))
     return Stage("success", "done", Words(f"{served:,} requests served", f"已服务 {served:,} 次请求"))
-
-
-def _changed_since(venture: Venture, time: str) -> bool:
-    started = datetime.fromisoformat(time)
-    return datetime.fromtimestamp(venture.path.stat().st_mtime, UTC) > started

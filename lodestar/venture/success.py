@@ -84,7 +84,7 @@ def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> _Facts:
     if newest:
         scorecard = newest.scorecard
         pictures = [venture.releases / newest.name / name for name in PICTURES]
-    elif venture.latest("evaluate"):
+    elif venture.evaluation():
         runs = evaluated_runs(venture)
         scorecard = read_scorecard(runs["evaluate"])
         pictures = [runs[step].folder / name for step, name in zip(("evaluate", "train"), PICTURES, strict=True)]

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts.errors import UserError
-from ..contracts.record import RECORD_FILE, RunRecord
+from ..contracts.record import RECORD_FILE, RunRecord, fingerprint
 from ..store.artefacts import ArtefactStore
-from ..store.files import read_json
+from ..store.files import read_json, write_json
 from ..store.lock import hold
 from .vision import VENTURE_FILE, VentureFile, load_venture_file
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ..store.ledger import Ledger
 
 STEPS = ("prepare", "train", "evaluate")
+WORK_FIELDS = ("task", "options", "data", "model", "train", "evaluate")
+"""What of venture.yaml shapes the steps."""
+CURRENT_FILE = "current.json"
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,26 @@ class Venture:
     def latest(self, step: str) -> FinishedRun | None:
         """The run of a step that finished last."""
         return next(reversed(self.finished(step)), None)
+
+    @property
+    def settings(self) -> str:
+        """The fingerprint of what venture.yaml says of the work itself: another statement or target is no other work."""
+        return fingerprint(self.file.model_dump(mode="json", include=set(WORK_FIELDS)))
+
+    def remember_evaluation(self, folder: Path) -> None:
+        """Note which evaluation belongs to the settings that venture.yaml has now, whether it was just made or found done."""
+        write_json(self.state / CURRENT_FILE, {"settings": self.settings, "evaluate": folder.name})
+
+    def evaluation(self) -> FinishedRun | None:
+        """The evaluation that the last `lodestar run` came to; where none was noted, the one that finished last."""
+        path = self.state / CURRENT_FILE
+        name = read_json(path)["evaluate"] if path.exists() else None
+        return next((run for run in self.finished("evaluate") if run.folder.name == name), None) or self.latest("evaluate")
+
+    def settings_changed(self) -> bool:
+        """Whether venture.yaml asks for other work than what was last evaluated."""
+        path = self.state / CURRENT_FILE
+        return path.exists() and read_json(path)["settings"] != self.settings
 
     def finished_run(self, step: str, id: str) -> FinishedRun:
         """The finished run of a step whose record has this id; raises `UserError` where it is gone."""

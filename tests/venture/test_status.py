@@ -44,9 +44,26 @@ def test_failing_gates_and_a_changed_vision_lead_back_to_the_work(venture, write
     found = status(venture).next
     assert found.command == "lodestar run"
     assert "accuracy, latency_ms_p95 short of target" in found.why.en
-    late = 4_102_444_800  # 2100-01-01, after the run began
-    os.utime(venture.path, (late, late))
-    assert "venture.yaml has changed" in status(venture).next.why.en
+
+
+def test_other_settings_lead_back_to_the_work_and_other_words_do_not(make_venture, write_runs):
+    venture = make_venture()
+    write_runs(venture)
+    venture.remember_evaluation(venture.latest("evaluate").folder)
+    assert status(venture).next.command == "lodestar release"
+    assert status(make_venture(statement="Another word.", values=[])).next.command == "lodestar release"
+    found = status(make_venture(model={"size": "tiny"})).next
+    assert found.command == "lodestar run"
+    assert "settings in venture.yaml have changed" in found.why.en
+
+
+def test_settings_that_are_taken_back_release_their_own_evaluation(venture, write_runs):
+    """Nothing runs anew then, so the evaluation that finished last is of the other settings."""
+    write_runs(venture, "first", finished="2099-01-01T00:00:00Z")
+    first = venture.latest("evaluate").folder
+    write_runs(venture, "second", finished="2099-01-02T00:00:00Z")
+    venture.remember_evaluation(first)
+    assert release(venture)[0].runs["train"] == "model-first"
 
 
 def test_a_running_process_is_named(venture):
