@@ -5,7 +5,8 @@
 
 Data: tiny-shakespeare from $LODESTAR_DATA, the last tenth validates. Budget: 1,536,000 training tokens, counted as they go forward
 (2,000 steps of 12 rows of 64 characters). Quality: the mean cross-entropy in nats over the whole validation tenth, read in windows of
-64 characters that do not overlap, which is what the peer estimates from random windows.
+64 characters that do not overlap. The peer prints an estimate of the same mean from 20 batches of 12 random windows, whose standard
+deviation is 0.015.
 """
 
 from __future__ import annotations
@@ -67,14 +68,14 @@ RECIPES = {
         rows=12,
     ),
     "ours": Recipe(
-        "rotary positions, RMS norm, ReLU², QK norm, Muon, linear decay to zero, half the batch",
+        "rotary positions, RMS norm, ReLU², QK norm, untied embeddings, Muon, linear decay to zero; the same batch and steps",
         "at most 1.70",
         {"feed_forward": "relu2", "qk_norm": True, "tied_embeddings": False},
         {
             "optimizer": "muon", "learning_rate": 0.01, "weight_decay": 0.0, "clip": 1.0,
             "schedule": "wsd", "warmup": 0.02, "decay": 0.98,
         },
-        rows=6,
+        rows=12,
     ),
 }  # fmt: skip
 
