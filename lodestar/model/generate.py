@@ -28,7 +28,7 @@ def sample(
         generator: the source of the draw.
     """
     if temperature == 0.0:
-        return logits_BV.max(-1).indices  # argmax takes four times as long over bfloat16 (measured: bench/decode 2026-11)
+        return logits_BV.max(-1).indices  # argmax takes four times as long over bfloat16 (measured 2026-11: bench/RESULTS.d/speed.md)
     logits_BV = logits_BV.float() / temperature
     if top_k is not None and top_k < logits_BV.shape[-1]:
         smallest = logits_BV.topk(top_k, dim=-1).values[:, -1:]

@@ -13,7 +13,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x · weightᵀ + bias: (…, I), (O, I), (O) → (…, O).
 
     A product with one row reads the whole matrix for two operations a number, so the memory sets its pace. oneDNN reaches half of that
-    pace in bfloat16, the compiled product 80% (measured: bench/decode 2026-11).
+    pace in bfloat16, the compiled product 80% (measured 2026-11: bench/RESULTS.d/speed.md).
     """
     if (
         weight.dtype is torch.bfloat16

@@ -1,7 +1,7 @@
 """Steps of training on a CPU by compiled functions: the same numbers in fewer passes over memory, with the gradients written by hand.
 
 Everywhere else (inference, a GPU, torch.compile, no C compiler) the plain formulas run: `takes` decides.
-measured: bench/lm_speed 2026-11.
+measured 2026-11: bench/RESULTS.d/speed.md.
 
 Axes: B batch, T tokens, D width of a head, H heads, W model width.
 """
@@ -31,7 +31,7 @@ def takes(*tensors: Tensor) -> bool:
 class CausalAttention(torch.autograd.Function):
     """softmax(QKᵀ/√d_k)·V under a causal mask.
 
-    torch's fused attention takes 2 times as long in float32 and 4 times in bfloat16, its backward pass above all.
+    torch's fused attention takes 1.8 times as long in float32 and 4 times in bfloat16, its backward pass above all.
     """
 
     @staticmethod

@@ -15,9 +15,9 @@ NEVER, DEFAULT_MMAPS, LARGEST_THRESHOLD = -1, 65_536, 32 << 20
 def freed_memory_kept() -> Iterator[None]:
     """Inside, the C library gives no freed memory back to the system; outside, it does again.
 
-    Every tensor of more than 32 MB, and most smaller ones, would else be fresh pages that the system has to find and clear: of a training
-    step on a CPU that took 10 to 40% (measured: bench/lm_speed 2026-11). Memory on a GPU has such a cache of its own, in torch. Does
-    nothing where the C library is not glibc.
+    Every tensor of more than 32 MB, and most smaller ones, would else be fresh pages that the system has to find and clear. How much that
+    costs varies with the model and the machine's load: from nothing to a third of a CPU step (measured 2026-11: bench/RESULTS.d/speed.md).
+    Memory on a GPU has such a cache of its own, in torch. Does nothing where the C library is not glibc.
     """
     library = ctypes.CDLL(None) if hasattr(ctypes.CDLL(None), "gnu_get_libc_version") else None
     if library is None:

@@ -11,7 +11,7 @@ from .library import AttentionShape, TensorView
 from .library import library as library
 
 MOST_ROWS = 4
-"""Above so many rows of input, oneDNN's product is as fast (measured: bench/decode 2026-11)."""
+"""Above so many rows of input, oneDNN's product is as fast (measured 2026-11: bench/RESULTS.d/speed.md)."""
 
 
 def linear_bf16(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:

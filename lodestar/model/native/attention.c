@@ -2,7 +2,7 @@
 
    Dao et al. 2022, https://arxiv.org/abs/2205.14135: the weights are never written to memory; the forward pass keeps the logarithm of each
    query's sum, and the backward pass computes the weights again from it. Keys after a block of queries are skipped.
-   measured: bench/lm_speed 2026-11, forward and backward together 2 times as fast as torch's in float32 and 4 times in bfloat16.
+   measured 2026-11: bench/RESULTS.d/speed.md, forward and backward together 1.8 times as fast as torch's in float32 and 4 times in bfloat16.
 
    Names: Q, K, V are (length, width); S scores, P weights, O the output, G the output's gradient, dX the gradient of X.
    Lengths are padded to a multiple of BLOCK with zeros: as keys they come after every real query, and as queries nobody reads them. */

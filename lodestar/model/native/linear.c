@@ -3,7 +3,7 @@
    Two neighbouring bfloat16 numbers are read as one 32-bit word: its high half, and its low half shifted up, are each a float32. So the
    input is split once into its even and odd columns, and no word of the matrix is shuffled. Each core asks for the matrix AHEAD bytes
    before it needs it: the processor's own prefetcher stops at every 4096-byte page, and a row is often shorter than that.
-   measured: bench/decode 2026-11, 25 GB/s of a read limit of 29, where oneDNN reads 11 (plain layout) or 15 (packed). */
+   measured 2026-11: bench/RESULTS.d/speed.md, 25 GB/s of a read limit of 29, where oneDNN reads 11 (plain layout) or 15 (packed). */
 
 #include <stdlib.h>
 

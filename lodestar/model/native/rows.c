@@ -1,5 +1,5 @@
 /* What stands between the matrix products of a training step, each in one pass over memory: float32 inside, whatever is stored.
-   measured: bench/lm_speed 2026-11; torch composes each of two to ten passes. */
+   measured 2026-11: bench/RESULTS.d/speed.md; torch composes each of two to ten passes. */
 
 #include <math.h>
 
