@@ -25,7 +25,7 @@ from .checkpoint import Checkpoint, Checkpoints, model_tensors
 from .compiled import loss_function
 from .journal import Journal, draw_loss
 from .memory import freed_memory_kept
-from .plan import Plan, steps_in_budget
+from .plan import EVALUATION_SHARE, EVALUATIONS, Plan, steps_in_budget
 from .precision import choose_precision
 from .random_state import seed_all
 from .schedules import learning_rate_factor
@@ -110,11 +110,13 @@ class _Run:
         self.described: dict[str, Any] = {
             "task": task.describe(),
             "model": config.to_dict() if config is not None else {},
-            "train": {**settings.model_dump(mode="json"), "precision": precision, "device": device.type},
+            "train": settings.model_dump(mode="json"),
+            # What `auto` came to. A resumed run keeps the precision that it has: measuring it again may say something else.
+            "machine": {"device": device.type, "precision": precision, "threads": torch.get_num_threads()},
         }
         # What to keep and what to do about a spike may change between two calls: they shape no weight of a run that goes well.
         shaping = {key: value for key, value in self.described["train"].items() if key not in ("keep", "on_spike")}
-        self.id = fingerprint({**self.described, "train": shaping, "inputs": inputs})
+        self.id = fingerprint({"task": self.described["task"], "model": self.described["model"], "train": shaping, "inputs": inputs})
         self.trainer = Trainer(model, loader, loss_function(task, settings.compile, device), settings, precision)
         self.checkpoints = Checkpoints(out / CHECKPOINTS, settings.keep)
         self.journal, self.watch, self.meter = Journal(out / METRICS), SpikeWatch(), Meter()
@@ -162,7 +164,8 @@ class _Run:
         if checkpoint.state["run"] == self.id:
             return
         before, now = checkpoint.state["described"], self.described
-        differing = [f"{part}.{key}" for part in now for key in now[part] if before[part].get(key) != now[part][key]]
+        parts = ("task", "model", "train")
+        differing = [f"{part}.{key}" for part in parts for key in now[part] if before[part].get(key) != now[part][key]]
         raise UserError(
             f"holds a run with other settings ({', '.join(differing) or 'the data differs'})",
             where=self.out, fix="set them back to go on with it, choose another folder, or remove this one",
@@ -184,9 +187,10 @@ class _Run:
                 timed += 1
             each = (seconds() - begin) / timed
         left -= self.meter.cost().seconds
-        plan = Plan.make(self.settings, steps_in_budget(self.settings, int(left / each)))
-        evaluations = 1 + plan.total / plan.evaluate_every
-        return Plan.make(self.settings, steps_in_budget(self.settings, int((left - evaluations * evaluation) / each)))
+        # One comes before the first step.
+        evaluations = min(EVALUATIONS, max(1, int(EVALUATION_SHARE * left / evaluation) - 1))
+        possible = int((left - (evaluations + 1) * evaluation) / each)
+        return Plan.make(self.settings, steps_in_budget(self.settings, possible), evaluations)
 
     def finish(self, save: Save) -> RunRecord:
         """Write the model, the picture and, last, the record."""
@@ -247,7 +251,7 @@ class _Run:
                         continue
                 if evaluate:
                     self._evaluate()
-                    self._shorten(shown)
+                    self._revise(shown)
                 # In the middle of what may become a spike nothing is saved: it would be the place to go back to.
                 if due and (last or not self.watch.high):
                     self._save_checkpoint()
@@ -284,15 +288,16 @@ class _Run:
             self.journal.add({"step": self.step, "tokens": self.trainer.tokens, "validation_loss": self.validation_loss})
         self._reset_clock()
 
-    def _shorten(self, shown: Bar) -> None:
-        """Where minutes are the budget and the machine got slower, plan fewer steps."""
+    def _revise(self, shown: Bar) -> None:
+        """Where minutes are the budget and the machine is not as fast as measured, plan fewer steps, or more."""
         if self.settings.minutes is None or self.step >= self.plan.total:
             return
-        shorter = self.plan.shortened(self.step, self._cost().seconds, self.settings.minutes)
-        if shorter is not None:
-            note(f"the machine is slower than measured: {shorter.total:,} steps instead of {self.plan.total:,}.")
-            self.plan = shorter
-            shown.total = shorter.total
+        revised = self.plan.revised(self.step, self._cost().seconds, self.settings)
+        if revised is not None:
+            pace = "slower" if revised.total < self.plan.total else "faster"
+            note(f"the machine is {pace} than measured: {revised.total:,} steps instead of {self.plan.total:,}.")
+            self.plan = revised
+            shown.total = revised.total
 
     def _stop_if(self, signal_number: int | None) -> None:
         if signal_number is None or self.step == self.plan.total:
@@ -318,15 +323,17 @@ class _Run:
             "validation_loss": self.validation_loss,
             "started": self.started,
             "spent": self._cost().model_dump(),
-            "threads": torch.get_num_threads(),
         }
         self.checkpoints.save(self.step, self.trainer.tensors(), state)
         self._reset_clock()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
-        if state["threads"] != torch.get_num_threads():
-            note(f"{state['threads']} threads before, {torch.get_num_threads()} now: the last bits of the weights can differ.")
+        before, now = state["described"]["machine"], self.described["machine"]
+        self.trainer.precision = now["precision"] = before["precision"]
+        if before != now:
+            told = [f"{key} {before[key]} before, {now[key]} now" for key in now if before[key] != now[key]]
+            note(f"{', '.join(told)}: the last bits of the weights can differ.")
         self.trainer.restore(checkpoint)
         self.plan = Plan.from_json(state["plan"])
         self.watch.load_state_dict(state["watch"])

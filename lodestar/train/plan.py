@@ -10,8 +10,10 @@ from ..contracts.settings import TrainSettings
 
 EVALUATIONS = 10
 """Evaluations in a run whose settings name no interval."""
-LATE = 0.95
-"""A run that would overshoot its minutes is shortened when it can do less than this share of its steps."""
+EVALUATION_SHARE = 0.2
+"""The share of the minutes that evaluations may take; there are fewer of them where the machine is slow."""
+LATE, EARLY = 0.95, 1.1
+"""A run that can do less than this share of its steps in its minutes, or more than that one, is planned anew."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,15 @@ class Plan:
     """The steps of a run; part of every checkpoint."""
 
     totals: tuple[tuple[int, int], ...]
-    """(from step, total steps): the first from 0; later ones where the machine turned out slower than the minutes allow."""
+    """(from step, total steps): the first from 0; later ones where the machine turned out slower, or faster, than measured."""
     evaluate_every: int
     checkpoint_every: int
     ahead: float = 0.0
     """Seconds spent before the first step."""
 
     @classmethod
-    def make(cls, settings: TrainSettings, steps: int) -> Self:
-        evaluate_every = settings.evaluate_every or max(1, steps // EVALUATIONS)
+    def make(cls, settings: TrainSettings, steps: int, evaluations: int = EVALUATIONS) -> Self:
+        evaluate_every = settings.evaluate_every or max(1, steps // evaluations)
         return cls(((0, steps),), evaluate_every, settings.checkpoint_every or evaluate_every)
 
     @property
@@ -39,11 +41,17 @@ class Plan:
         """The total that the schedule of step `step` is computed with."""
         return [total for start, total in self.totals if start <= step][-1]
 
-    def shortened(self, step: int, seconds: float, minutes: float) -> Self | None:
-        """The plan with fewer steps from `step` on, where the `seconds` so far say that it would overshoot the minutes; else None."""
+    def revised(self, step: int, seconds: float, settings: TrainSettings) -> Self | None:
+        """The plan with as many steps as the minutes allow at the pace so far, where it is off by much; else None.
+
+        A run grows only before its learning rate falls: afterwards a longer schedule would raise it again.
+        """
+        assert settings.minutes is not None
         each = (seconds - self.ahead) / step
-        possible = step + max(1, int((minutes * 60 - seconds) / each))
-        return None if possible >= LATE * self.total else replace(self, totals=(*self.totals, (step, possible)))
+        possible = steps_in_budget(settings, step + max(1, int((settings.minutes * 60 - seconds) / each)))
+        falls = 1 - settings.decay if settings.schedule == "wsd" else settings.warmup
+        grows = possible > EARLY * self.total and (settings.schedule == "constant" or step < falls * self.total)
+        return replace(self, totals=(*self.totals, (step, possible))) if possible < LATE * self.total or grows else None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

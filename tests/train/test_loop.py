@@ -197,6 +197,25 @@ def test_other_settings_do_not_resume_a_run(toy: ModuleType, tmp_path: Path) -> 
     toy.run(tmp_path, toy.make_settings(6, keep=5, on_spike="stop"))
 
 
+def test_a_resumed_run_keeps_its_precision_and_tells_of_another_machine(
+    toy: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What `auto` measures may differ from one day to the next.
+    settings = toy.make_settings(6, precision="auto")
+    monkeypatch.setattr("lodestar.train.precision.bf16_speed", lambda: 2.0)
+    first = toy.run(tmp_path, settings, model=toy.make_model(qk_norm=False))
+    assert first.config["machine"]["precision"] == "bf16"
+    (tmp_path / "record.json").unlink()
+    monkeypatch.setattr("lodestar.train.precision.bf16_speed", lambda: 0.5)
+    torch.set_num_threads(2)
+    try:
+        again = toy.run(tmp_path, settings, model=toy.make_model(qk_norm=False))
+    finally:
+        torch.set_num_threads(1)
+    assert again.config["machine"] == {"device": "cpu", "precision": "bf16", "threads": 2}
+    assert "threads 1 before, 2 now: the last bits of the weights can differ." in capfd.readouterr().err
+
+
 # Off the road
 
 

@@ -142,15 +142,21 @@ def test_steps_in_a_budget() -> None:
     assert steps_in_budget(TrainSettings(minutes=1, batch_tokens=100), 0) == 1
 
 
-def test_a_late_run_is_shortened_and_an_early_one_is_not() -> None:
-    plan = Plan(((0, 100),), 10, 10, ahead=5.0)
+def test_a_late_run_is_shortened_and_an_early_one_grows_before_its_rate_falls() -> None:
+    plan, settings = Plan(((0, 100),), 10, 10, ahead=5.0), TrainSettings(minutes=65 / 60, batch_tokens=10, decay=0.5)
     # 10 steps took 20 seconds past the 5 ahead; 65 - 25 = 40 seconds are left for 20 more.
-    shorter = plan.shortened(10, seconds=25.0, minutes=65 / 60)
+    shorter = plan.revised(10, 25.0, settings)
     assert shorter is not None
     assert shorter.total == 30
     assert [shorter.total_at(step) for step in (0, 9, 10, 29)] == [100, 100, 30, 30]
-    assert plan.shortened(10, seconds=10.0, minutes=65 / 60) is None
     assert Plan.from_json(json.loads(json.dumps(shorter.to_json()))) == shorter
+    # 49 steps took 24.5 seconds past the 5 ahead; 35.5 seconds are left for 71 more.
+    longer = plan.revised(49, 29.5, settings)
+    assert longer is not None
+    assert longer.total == 49 + 71
+    assert plan.revised(50, 30.0, settings) is None  # the rate falls from here on
+    assert plan.revised(49, 29.5, settings.model_copy(update={"tokens": 1000})) is None  # the token budget is 100 steps
+    assert plan.revised(30, 5 + 30 * 0.59, settings) is None  # 101 steps: near enough
 
 
 def test_the_journal_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
