@@ -104,7 +104,7 @@ def shorten() -> None:
     file = Path("venture.yaml")
     venture = yaml.safe_load(file.read_text("utf-8"))
     venture["train"] = {"tokens": 20_000}
-    venture["model"] = {"size": "tiny", "context": 64, "overrides": {"depth": 1, "width": 64}}
+    venture["model"] = {"size": "tiny", "context": 256, "overrides": {"depth": 1, "width": 64}}
     venture["data"] = {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 300}
     venture["targets"] = [{"metric": "latency_ms_p50", "at_most": 60_000}]
     venture["north_star"] = "latency_ms_p50"

@@ -23,7 +23,7 @@ class CompletionRequest(Config):
     """A request for a continuation; the names are those of OpenAI's completions."""
 
     prompt: str = ""
-    """The text to continue. Where it is longer than the model's context leaves room for, its end is what counts."""
+    """The text to continue; with the new tokens it must fit the model's context."""
     max_tokens: int = Field(16, ge=1)
     """At most so many new tokens; less than the context."""
     temperature: float = Field(0.0, ge=0, le=2)
@@ -39,16 +39,19 @@ class CompletionRequest(Config):
 
 
 def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest) -> list[int]:
-    """What the model reads: the mark that begins a document and the prompt, or as much of its end as fits beside the new tokens.
+    """What the model reads: the mark that begins a document, and the prompt.
 
     Raises:
-        UserError: when `max_tokens` leaves no room for a prompt.
+        UserError: they do not fit the context beside `max_tokens`; nothing is cut off in silence.
     """
-    room = model.config.context - request.max_tokens
-    if room < 1:
-        fix = f"ask for at most {model.config.context - 1}"
-        raise UserError(f"max_tokens is {request.max_tokens}, and the model's context has {model.config.context} tokens", fix=fix)
-    return [tokenizer.end_of_text, *tokenizer.encode(request.prompt)][-room:]
+    tokens, context = [tokenizer.end_of_text, *tokenizer.encode(request.prompt)], model.config.context
+    if len(tokens) + request.max_tokens > context:
+        raise UserError(
+            f"the context has {context} tokens, and {len(tokens) + request.max_tokens} were asked for ({len(tokens)} in the prompt, "
+            f"{request.max_tokens} in the completion)",
+            where="request", fix="shorten the prompt, or lower max_tokens",
+        )  # fmt: skip
+    return tokens
 
 
 def completion_tokens(
@@ -96,10 +99,14 @@ def complete(model: nn.Module, tokenizer: Tokenizer, request: CompletionRequest)
 
 
 def complete_all(model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int) -> list[str]:
-    """The greedy completion of each prompt, as `complete` gives it, many at once; `max_tokens` is at most half of the context."""
+    """The greedy completion of each prompt, as `complete` gives it, many at once.
+
+    For measuring: of a prompt that is too long for the context beside `max_tokens` (at most half of it), the model reads the end.
+    """
     assert isinstance(model, Transformer)
     max_tokens = min(max_tokens, model.config.context // 2)
-    rows = [prompt_tokens(model, tokenizer, CompletionRequest(prompt=prompt, max_tokens=max_tokens)) for prompt in prompts]
+    room = model.config.context - max_tokens
+    rows = [[tokenizer.end_of_text, *tokenizer.encode(prompt)][-room:] for prompt in prompts]
     texts = [""] * len(rows)
     device, end = device_of(model), tokenizer.end_of_text
     with evaluating(model):

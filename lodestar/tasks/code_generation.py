@@ -47,7 +47,7 @@ class CodeGeneration(Task):
         "audience": "Python programmers whose code may not leave their machine",
         "north_star": "bits_per_byte",
         "data": {"sources": ["builtin:python-stdlib"], "deduplicate": "near", "vocabulary": 4096},
-        "model": {"size": "small", "context": 256},
+        "model": {"size": "tiny", "context": 256},
         "train": {"minutes": 6.0},
         "evaluate": {"examples": 100},
         "targets": [
@@ -106,11 +106,11 @@ class CodeGeneration(Task):
         return counted.name, columns | {"syntax_valid": _syntax_valid(examples, write)}
 
     def request(self, example: Module) -> dict[str, Any]:
-        """The module's first lines, to be continued: few enough characters that any context has room for them."""
+        """The module's first lines, to be continued: few enough bytes that any context has room for them, however they become tokens."""
         lines = _lines(example.text)
-        half = "".join(lines[: (len(lines) + 1) // 2])
-        whole_lines = half[:160].rpartition("\n")
-        return {"prompt": whole_lines[0] + whole_lines[1] or half[:160], "max_tokens": 32}
+        half = "".join(lines[: (len(lines) + 1) // 2]).encode()[:160].decode(errors="ignore")
+        whole_lines = half.rpartition("\n")
+        return {"prompt": whole_lines[0] + whole_lines[1] or half, "max_tokens": 32}
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..build.completion import CompletionRequest, complete

@@ -84,8 +84,9 @@ class TextGeneration(Task):
         return counted.name, counted.document_columns([document.text for document in examples])
 
     def request(self, example: Document) -> dict[str, Any]:
-        """The text's beginning, to be continued: few enough characters that any context has room for them."""
-        return {"prompt": example.text[: min(64, len(example.text) // 2)], "max_tokens": 32}
+        """The text's beginning, to be continued: few enough bytes that any context has room for them, however they become tokens."""
+        beginning = example.text[: len(example.text) // 2].encode()[:48].decode(errors="ignore")
+        return {"prompt": beginning, "max_tokens": 32}
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..build.completion import CompletionRequest, complete
