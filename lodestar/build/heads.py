@@ -30,10 +30,13 @@ class SequenceClassifier(nn.Module):
             tokens: ids (B, T).
             attention_mask: (B, T), True on real tokens, of which each row has at least one.
         """
-        return self.output(self.dropout(self.pooled(tokens, attention_mask)))
+        return self.classify(self.transformer.hidden(tokens, attention_mask=attention_mask), attention_mask)
 
-    def pooled(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+    def classify(self, hidden_BTW: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (B, C) from the encoder's states."""
+        return self.output(self.dropout(self.pooled(hidden_BTW, attention_mask)))
+
+    def pooled(self, hidden_BTW: Tensor, attention_mask: Tensor) -> Tensor:
         """The mean of the states of the real tokens, (B, W)."""
-        hidden_BTW = self.transformer.hidden(tokens, attention_mask=attention_mask)
         weights_BT1 = attention_mask[..., None].to(hidden_BTW.dtype)
         return (hidden_BTW * weights_BT1).sum(1) / weights_BT1.sum(1)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from ..contracts.config import Config
 from ..contracts.errors import UserError, nearest
 from ..contracts.language import Words
@@ -30,6 +32,14 @@ class LabelledText(Example):
     """What is to be classified."""
     label: str
     """Its label; the labels of the training records are the ones that the model can give."""
+
+
+class Options(Config):
+    """venture.yaml: `options`."""
+
+    masking: float = Field(0.15, ge=0, lt=1)
+    """The share of a text's tokens that are hidden from the model in training, for it to name them (Devlin et al. 2019): a second lesson in
+    the same texts, and noise that keeps it from learning few labelled texts by heart. 0: none."""
 
 
 class ClassifyRequest(Config):
@@ -58,6 +68,10 @@ class Classification(Task):
             {"metric": "memory_bytes", "at_most": 2_000_000_000, "unit": "bytes", "why": "runs on the team's own machine"},
         ],
     }
+
+    def __init__(self, options: Mapping[str, Any] | None = None, state: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options, state)
+        self.masking = Options.parse(self.options, where="options").masking
 
     @classmethod
     def sample(cls) -> Sequence[LabelledText]:
@@ -110,9 +124,15 @@ class Classification(Task):
         from torch import ones_like
         from torch.nn import functional as F
 
-        logits_BC = model(batch["tokens"], batch["attention_mask"]).float()
         labels_B = batch["label"]
-        return F.cross_entropy(logits_BC, labels_B, reduction="sum"), ones_like(labels_B).sum()
+        if not (model.training and self.masking):
+            logits_BC = model(batch["tokens"], batch["attention_mask"]).float()
+            return F.cross_entropy(logits_BC, labels_B, reduction="sum"), ones_like(labels_B).sum()
+        from ..build.classify import masked_losses
+
+        label_loss, token_loss = masked_losses(model, batch, self.masking)
+        # Each text counts its label and the mean of its hidden tokens alike.
+        return (label_loss + token_loss) * len(labels_B), ones_like(labels_B).sum()
 
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[LabelledText]) -> dict[str, np.ndarray]:
         from ..build.classify import class_log_probabilities
@@ -136,7 +156,7 @@ class Classification(Task):
 
         linear = make_pipeline(
             TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=1 if len(train) < 1000 else 2, sublinear_tf=True),
-            LogisticRegression(C=10, max_iter=1000),
+            LogisticRegression(C=30, max_iter=1000),
         )
         linear.fit([example.text for example in train], [self._index(example.label) for example in train])
         log_probabilities = np.full((len(examples), len(self.labels)), -np.inf)
