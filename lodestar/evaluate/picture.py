@@ -38,12 +38,13 @@ def draw_scorecard(path: Path, card: Scorecard) -> None:
 
 
 def _strip(axes: Axes, score: Score, baseline: Score | None) -> None:
-    shown = [(score, 1.0, MODEL)] + ([(baseline, 0.0, BASELINE)] if baseline is not None else [])
+    shown = [(score, 0.5, MODEL)] if baseline is None else [(score, 1.0, MODEL), (baseline, 0.0, BASELINE)]
     for each, height, color in shown:
         axes.plot([each.low, each.high], [height, height], color=color, linewidth=3, alpha=0.35, solid_capstyle="butt")
         axes.plot(each.value, height, "o", color=color, markersize=6)
+        place = 0.5 if baseline is None else 0.74 if color == MODEL else 0.26
         axes.text(
-            1.01, 0.74 if color == MODEL else 0.26, readable(each), transform=axes.transAxes, color=color, fontsize=9, va="center"
+            1.01, place, readable(each), transform=axes.transAxes, color=color, fontsize=9, va="center"
         )  # fmt: skip
     axes.set_ylim(-0.7, 1.7)
     axes.set_xlim(*_range([each for each, _, _ in shown]))
@@ -72,10 +73,14 @@ def _size(value: float) -> str:
 
 
 def _range(shown: Sequence[Score]) -> tuple[float, float]:
-    """Zero or the data, with air around; a share's axis ends at 1, so that what is missing to it can be seen."""
+    """The values with air around them. A share's axis ends at 1, so that what is missing to it can be seen; what is compared with nothing
+    begins at 0, so that a narrow interval looks narrow.
+    """
     low, high = min(score.low for score in shown), max(score.high for score in shown)
     if all(score.unit == "" and score.low >= 0 and score.high <= 1 for score in shown):
         return -0.02, 1.02
+    if len(shown) == 1 and low >= 0:
+        return 0.0, 1.15 * high or 1.0
     air = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
     return max(0.0, low - air) if low >= 0 else low - air, high + air
 
