@@ -1,12 +1,12 @@
 """What a character model learns from a fixed number of tokens: the peer's recipe and ours, through the same model code and loop.
 
-    python bench/lm_quality.py                  # both recipes, three seeds each
-    python bench/lm_quality.py ours --seeds 1   # one of them, once
+    python -m bench.lm_quality                  # both recipes, three seeds each
+    python -m bench.lm_quality ours --seeds 1   # one of them, once
 
 Data: tiny-shakespeare from $LODESTAR_DATA, the last tenth validates. Budget: 1,536,000 training tokens, counted as they go forward
 (2,000 steps of 12 rows of 64 characters). Quality: the mean cross-entropy in nats over the whole validation tenth, read in windows of
 64 characters that do not overlap. The peer prints an estimate of the same mean from 20 batches of 12 random windows, whose standard
-deviation is 0.015.
+deviation is 0.015 (bench.lm_peer).
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import platform
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from bench.rounds import machine
 from lodestar.contracts.clock import seconds
 from lodestar.contracts.randomness import derive_seed, generator
 from lodestar.contracts.settings import TrainSettings
@@ -165,11 +164,10 @@ def main() -> None:
     parser.add_argument("recipes", nargs="*", default=list(RECIPES), metavar="RECIPE", help=f"of {', '.join(RECIPES)}; all by default")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each recipe, from seed 0 on")
     arguments = parser.parse_args()
+    if arguments.seeds < 1 or not set(arguments.recipes) <= set(RECIPES):
+        parser.error(f"give at least one seed, and recipes of {', '.join(RECIPES)}")
     corpus = Corpus()
-    print(
-        f"Python {platform.python_version()}, torch {torch.__version__}, {platform.processor() or platform.machine()}, "
-        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads; {' '.join(sys.argv)}"
-    )
+    print(machine({"torch": torch.__version__}, seed=0))
     print(f"{len(corpus.characters)} characters, {len(corpus.train):,} to train on, {len(corpus.validation):,} to validate on", flush=True)
     for name in arguments.recipes:
         recipe = RECIPES[name]

@@ -302,18 +302,18 @@ def test_two_runs_do_not_share_a_folder(toy: ModuleType, tmp_path: Path) -> None
 
 
 def test_minutes_fix_the_number_of_steps_once(toy: ModuleType, tmp_path: Path) -> None:
-    settings = TrainSettings(minutes=0.05, batch_tokens=96, learning_rate=0.01, precision="fp32", ema=0.9)
+    # At a constant rate the weights depend on the number of steps alone, however often a busy machine has it planned anew.
+    settings = TrainSettings(
+        minutes=0.05, batch_tokens=96, learning_rate=0.01, schedule="constant", warmup=0.0, precision="fp32", ema=0.9
+    )  # fmt: skip
     record = toy.run(tmp_path / "timed", settings)
     steps = record.facts["steps"]
-    # A busy machine shortens the run, but it stays a run of many steps that ends near its three seconds.
-    assert steps > 10
-    assert record.cost.seconds < 15
+    state = json.loads((tmp_path / "timed" / "checkpoints" / f"step-{steps:06d}" / "state.json").read_text())
+    assert state["plan"]["totals"][-1][1] == steps
     assert [row["step"] for row in rows(tmp_path / "timed") if "loss" in row] == list(range(1, steps + 1))
     # The timing left no trace: the same steps without it give the same weights.
-    totals = json.loads((tmp_path / "timed" / "checkpoints" / f"step-{steps:06d}" / "state.json").read_text())["plan"]["totals"]
-    if len(totals) == 1:
-        toy.run(tmp_path / "counted", settings.model_copy(update={"minutes": None, "tokens": steps * 96}))
-        assert same(tmp_path / "timed", tmp_path / "counted")
+    toy.run(tmp_path / "counted", settings.model_copy(update={"minutes": None, "tokens": steps * 96}))
+    assert same(tmp_path / "timed", tmp_path / "counted")
 
 
 def test_no_validation_data_is_no_error(toy: ModuleType, tmp_path: Path) -> None:
