@@ -18,8 +18,8 @@ HEAD_WIDTH = 64
 CONTEXTS = {"tiny": 256, "small": 512, "medium": 1024, "large": 2048}
 
 # Learning rate × width stays constant, as the update of a hidden matrix should (Yang et al. 2022, https://arxiv.org/abs/2203.03466).
-# assumed: 0.003 at width 256, for Muon scaled to AdamW's step and for AdamW alike; bench/lm_quality tunes it for one small size.
-LEARNING_RATE_TIMES_WIDTH = 0.003 * 256
+# measured: 0.01 at width 128 with Muon, bench/lm_quality 2026-11; assumed to carry over to AdamW, whose step it is scaled to.
+LEARNING_RATE_TIMES_WIDTH = 0.01 * 128
 # Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556: about 20 tokens a parameter are best for a given amount of computation.
 TOKENS_PER_PARAMETER = 20
 # Muennighoff et al. 2023, https://arxiv.org/abs/2305.16264: up to four passes over the same data are nearly as good as new data.
@@ -103,7 +103,7 @@ def _explain(settings: ModelSettings, config: ModelConfig, batch_tokens: int, le
         Words(f"context {config.context} tokens", f"上下文 {config.context} 个词元"),
         Words(f"parameters {config.parameter_count():,}", f"参数 {config.parameter_count():,} 个"),
         Words(f"batch {batch_tokens:,} tokens a step: grows with depth²", f"每步 {batch_tokens:,} 个词元：随层数平方增长"),
-        Words(f"learning rate {learning_rate:.2g}: 0.003 × 256 / width", f"学习率 {learning_rate:.2g}：0.003 × 256 / 宽度"),
+        Words(f"learning rate {learning_rate:.2g}: 0.01 × 128 / width", f"学习率 {learning_rate:.2g}：0.01 × 128 / 宽度"),
     ]
     if by_hand:
         lines.append(Words(f"set by hand: {by_hand}", f"手动设定：{by_hand}"))

@@ -198,19 +198,28 @@ def _context(venture: Venture, task: Task) -> int:
 def _derive(venture: Venture, task: Task, vocabulary_size: int) -> Derived:
     from ..build.sizes import derive
 
-    dropout = venture.file.train.dropout
-    decided = dict(task.architecture()) | ({} if dropout is None else {"dropout": dropout})
-    return derive(venture.file.model, decided, vocabulary_size)
+    train = venture.file.train
+    decided = dict(task.architecture()) | ({} if train.dropout is None else {"dropout": train.dropout})
+    derived = derive(venture.file.model, decided, vocabulary_size)
+    for name in ("batch_tokens", "micro_batch_tokens"):
+        given, context = getattr(train, name), derived.config.context
+        if given is not None and given < context:
+            raise UserError(
+                f"train.{name} is {given}, less than one row of the context {context}",
+                where=venture.path, fix=f"give at least {context}, or a shorter model.context",
+            )  # fmt: skip
+    return derived
 
 
 def train_settings(given: TrainSettings, derived: Derived, data_tokens: int) -> TrainSettings:
     """The settings with what the size derives filled in where the user named nothing."""
     from ..build.sizes import token_budget
 
-    batch = given.batch_tokens or derived.batch_tokens
+    context = derived.config.context
+    batch = given.batch_tokens or max(derived.batch_tokens, context)
     values: dict[str, Any] = {
         "batch_tokens": batch,
-        "micro_batch_tokens": given.micro_batch_tokens or micro_batch(batch, derived.config.context),
+        "micro_batch_tokens": given.micro_batch_tokens or micro_batch(batch, context),
         "learning_rate": given.learning_rate or derived.learning_rate,
     }
     if given.tokens is None and given.minutes is None:

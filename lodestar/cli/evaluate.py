@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..contracts.language import say
 from ._command import lodestar_command, show, venture_option
+from ._metrics import check_vision
 from ._show import scorecard_table
 
 
@@ -19,6 +20,7 @@ def command(venture: Path) -> None:
     from . import _steps
 
     opened = Venture.open(venture)
+    check_vision(opened)
     with opened.hold("evaluate"):
         step = _steps.evaluate(opened)
     lines = [

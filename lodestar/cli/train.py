@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..contracts.language import say
 from ._command import lodestar_command, show, venture_option
+from ._metrics import check_vision
 
 
 @lodestar_command()
@@ -18,6 +19,7 @@ def command(venture: Path) -> None:
     from . import _steps
 
     opened = Venture.open(venture)
+    check_vision(opened)
     with opened.hold("train"):
         step = _steps.train(opened)
     facts, cost = step.record.facts, step.record.cost
