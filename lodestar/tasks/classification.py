@@ -56,16 +56,36 @@ class Classification(Task):
     endpoint = "classify"
     template = {
         "task": "classification",
-        "statement": "Sorts reviews in English and Chinese into praise and complaint, on their own machine.",
-        "audience": "a support team that reads every review by hand",
+        "statement": Words(
+            "Sorts reviews in English and Chinese into praise and complaint, on their own machine.",
+            "在自己的机器上，把中英文评论分为好评与差评。",
+        ),
+        "audience": Words("a support team that reads every review by hand", "逐条人工阅读评论的客服团队"),
         "north_star": "accuracy",
         "data": {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 512},
         "model": {"size": "tiny", "context": 128, "overrides": {"depth": 2, "width": 128}},
         "train": {"tokens": 40_000, "batch_tokens": 1024},
         "targets": [
-            {"metric": "accuracy", "at_least": 0.5, "why": "better than a coin, with this little data; raise it with your own"},
-            {"metric": "latency_ms_p95", "at_most": 200, "unit": "ms", "why": "a queue is sorted while it is read"},
-            {"metric": "memory_bytes", "at_most": 2_000_000_000, "unit": "bytes", "why": "runs on the team's own machine"},
+            {
+                "metric": "accuracy",
+                "at_least": 0.5,
+                "why": Words(
+                    "better than a coin, with this little data; raise it with your own",
+                    "数据这么少，至少要胜过抛硬币；换成您自己的数据后请调高",
+                ),
+            },
+            {
+                "metric": "latency_ms_p95",
+                "at_most": 200,
+                "unit": "ms",
+                "why": Words("a queue is sorted while it is read", "边读边分，队列不等人"),
+            },
+            {
+                "metric": "memory_bytes",
+                "at_most": 2_000_000_000,
+                "unit": "bytes",
+                "why": Words("runs on the team's own machine", "在团队自己的机器上运行"),
+            },
         ],
     }
 

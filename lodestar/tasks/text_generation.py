@@ -34,16 +34,36 @@ class TextGeneration(Task):
     endpoint = "completions"
     template = {
         "task": "text-generation",
-        "statement": "Continues a poem or a story in its own style, on a laptop, with no text leaving it.",
-        "audience": "people who write, and want a first draft of the next line",
+        "statement": Words(
+            "Continues a poem or a story in its own style, on a laptop, with no text leaving it.",
+            "在一台笔记本电脑上续写诗歌与故事，文风不变，文字不出本机。",
+        ),
+        "audience": Words("people who write, and want a first draft of the next line", "写作时想先得到下一句草稿的人"),
         "north_star": "bits_per_byte",
         "data": {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 300},
         "model": {"size": "tiny", "context": 128, "overrides": {"depth": 2, "width": 128}},
         "train": {"tokens": 20_000, "batch_tokens": 1024, "dropout": 0.2},
         "targets": [
-            {"metric": "bits_per_byte", "at_most": 6.0, "why": "the sample is too small to promise more; lower it with your own texts"},
-            {"metric": "latency_ms_p95", "at_most": 2000, "unit": "ms", "why": "a line appears before the writer looks up"},
-            {"metric": "memory_bytes", "at_most": 2_000_000_000, "unit": "bytes", "why": "runs beside an editor on a laptop"},
+            {
+                "metric": "bits_per_byte",
+                "at_most": 6.0,
+                "why": Words(
+                    "the sample is too small to promise more; lower it with your own texts",
+                    "样本太小，不能承诺更多；换成您自己的文本后请调低",
+                ),
+            },
+            {
+                "metric": "latency_ms_p95",
+                "at_most": 2000,
+                "unit": "ms",
+                "why": Words("a line appears before the writer looks up", "作者抬头之前，一行已经写好"),
+            },
+            {
+                "metric": "memory_bytes",
+                "at_most": 2_000_000_000,
+                "unit": "bytes",
+                "why": Words("runs beside an editor on a laptop", "能在笔记本电脑上与编辑器同时运行"),
+            },
         ],
     }
 

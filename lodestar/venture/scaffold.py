@@ -62,7 +62,7 @@ def create(folder: Path, name: str, template: Mapping[str, Any]) -> Path:
     Args:
         folder: where; made where missing.
         name: the product's.
-        template: the task's template: venture.yaml less the name.
+        template: the task's template: venture.yaml less the name, its words in both languages.
 
     Returns:
         The path of venture.yaml.
@@ -75,7 +75,7 @@ def create(folder: Path, name: str, template: Mapping[str, Any]) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("the folder is not empty", where=folder, fix="name a new one with --path, or empty it")
     starters = {field: [str(words) for words in items] for field, items in _STARTERS.items()}
-    text = venture_yaml({**starters, **template, "name": name})
+    text = venture_yaml(_plain({**starters, **template, "name": name}))
     write_json(folder / SCHEMA_FILE, schema())
     write_atomic(folder / ".gitignore", "/runs/\n/releases/\n/.lodestar/\n")
     write_atomic(folder / VENTURE_FILE, text)
@@ -120,7 +120,9 @@ def _dump(value: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Mappings and sequences of any kind as dicts and lists; whole floats as integers, which read better."""
+    """Mappings and sequences of any kind as dicts and lists; words in the reader's language; whole floats as integers."""
+    if isinstance(value, Words):
+        return str(value)
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
