@@ -61,7 +61,7 @@ class CodeGeneration(Task):
             },
             {
                 "metric": "syntax_valid",
-                "at_least": 0.3,
+                "at_least": 0.2,
                 "why": Words("a suggestion that does not parse wastes the programmer's time", "不能解析的建议只会浪费程序员的时间"),
             },
             {
