@@ -69,6 +69,14 @@ TRIES: Mapping[str, Try] = {
     ),
     "characters": Try("a vocabulary that is hardly more than characters", vocabulary=2800),
     "more": Try("labelled reviews of another kind besides", more=True, passes=4),
+    "both": Try(
+        "`more`, `slow` and `characters` together",
+        model={"dropout": 0.3},
+        train={"learning_rate": 0.002, "ema": 0.995},
+        vocabulary=3200,
+        passes=8,
+        more=True,
+    ),
     "shallow": Try("one layer, width 256", model={"depth": 1, "width": 256, "heads": 4}),
     "deep": Try("four layers, width 256: the size `tiny`", model={"depth": 4, "width": 256, "heads": 4}),
 }
