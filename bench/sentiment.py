@@ -32,7 +32,7 @@ from lodestar.contracts.randomness import derive_seed
 from lodestar.contracts.settings import DataSettings, EvaluateSettings, ModelSettings, TrainSettings
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.evaluate.bootstrap import paired_difference, scores
-from lodestar.evaluate.metrics import ACCURACY
+from lodestar.evaluate.metrics import ACCURACY, log_loss
 from lodestar.evaluate.scorecard import evaluate, read_measurements
 from lodestar.prepare import Sequential, make_loader, open_split, prepare
 from lodestar.train.loop import train
@@ -128,16 +128,17 @@ def row(name: str, seed: str, validation: str, ours: Mapping[str, np.ndarray], t
     for columns in (ours, theirs):
         (found,) = scores([ACCURACY], columns, resamples=2000, confidence=0.95, seed=0)
         cells.append(f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]")
+    losses = [f"{log_loss(columns):.3f}" for columns in (ours, theirs)]
     paired = paired_difference(ACCURACY, theirs, ours, resamples=2000, confidence=0.95, seed=0)
     cells.append(f"{paired.value:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}]")
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join([*cells, *losses]) + " |"
 
 
 def together(found: list[Result]) -> dict[str, np.ndarray]:
     """The columns of the seeds' mean probability; there are two labels, so the right one is chosen where it has more than half."""
     label = found[0].ours["label"]
     mean = np.mean([np.exp(each.ours["log_probability"]) for each in found], axis=0)
-    return {"label": label, "predicted": np.where(mean > 0.5, label, 1 - label)}
+    return {"label": label, "predicted": np.where(mean > 0.5, label, 1 - label), "log_probability": np.log(mean)}
 
 
 def main() -> None:
@@ -149,7 +150,9 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     if not DATA.is_dir():
         sys.exit(f"no data at {DATA}; set LODESTAR_DATA to the folder that holds it")
-    print("| try | seed | validation | test, ours | test, linear | paired difference |\n|---|---|---|---|---|---|")
+    print(
+        "| try | seed | validation | test, ours | test, linear | paired difference | log loss, ours | linear |\n|---|---|---|---|---|---|---|---|"
+    )
     for name in chosen.tries:
         begin, found = seconds(), list[Result]()
         with tempfile.TemporaryDirectory() as folder:
