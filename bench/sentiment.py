@@ -150,9 +150,8 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     if not DATA.is_dir():
         sys.exit(f"no data at {DATA}; set LODESTAR_DATA to the folder that holds it")
-    print(
-        "| try | seed | validation | test, ours | test, linear | paired difference | log loss, ours | linear |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| try | seed | validation | test, ours | test, linear | paired difference | log loss, ours | linear |")
+    print("|---|---|---|---|---|---|---|---|")
     for name in chosen.tries:
         begin, found = seconds(), list[Result]()
         with tempfile.TemporaryDirectory() as folder:
