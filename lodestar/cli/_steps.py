@@ -201,25 +201,35 @@ def _derive(venture: Venture, task: Task, vocabulary_size: int) -> Derived:
     train = venture.file.train
     decided = dict(task.architecture()) | ({} if train.dropout is None else {"dropout": train.dropout})
     derived = derive(venture.file.model, decided, vocabulary_size)
+    context, batch = derived.config.context, step_tokens(train, derived)
     for name in ("batch_tokens", "micro_batch_tokens"):
-        given, context = getattr(train, name), derived.config.context
+        given = getattr(train, name)
         if given is not None and given < context:
             raise UserError(
                 f"train.{name} is {given}, less than one row of the context {context}",
                 where=venture.path, fix=f"give at least {context}, or a shorter model.context",
             )  # fmt: skip
+    if (train.micro_batch_tokens or 0) > batch:
+        raise UserError(
+            f"train.micro_batch_tokens is {train.micro_batch_tokens}, more than a whole step of {batch} tokens",
+            where=venture.path, fix=f"give at most {batch}, or a larger train.batch_tokens",
+        )  # fmt: skip
     return derived
+
+
+def step_tokens(given: TrainSettings, derived: Derived) -> int:
+    """Tokens in one optimiser step: as given, else as the size derives, but at least one row."""
+    return given.batch_tokens or max(derived.batch_tokens, derived.config.context)
 
 
 def train_settings(given: TrainSettings, derived: Derived, data_tokens: int) -> TrainSettings:
     """The settings with what the size derives filled in where the user named nothing."""
     from ..build.sizes import token_budget
 
-    context = derived.config.context
-    batch = given.batch_tokens or max(derived.batch_tokens, context)
+    batch = step_tokens(given, derived)
     values: dict[str, Any] = {
         "batch_tokens": batch,
-        "micro_batch_tokens": given.micro_batch_tokens or micro_batch(batch, context),
+        "micro_batch_tokens": given.micro_batch_tokens or micro_batch(batch, derived.config.context),
         "learning_rate": given.learning_rate or derived.learning_rate,
     }
     if given.tokens is None and given.minutes is None:

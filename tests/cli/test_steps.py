@@ -116,6 +116,7 @@ def test_a_training_that_is_killed_goes_on_and_the_second_one_at_once_is_told_wh
         ({"model": TINY | {"context": 100_000}}, "too few for one row of the context 100000"),
         ({"train": {"tokens": "many"}}, "train.tokens"),
         ({"train": {"tokens": 4096, "batch_tokens": 100}}, "batch_tokens is 100, less than one row of the context 256"),
+        ({"train": {"tokens": 4096, "micro_batch_tokens": 8192}}, "micro_batch_tokens is 8192, more than a whole step of 256 tokens"),
         ({"train": {"tokes": 5}}, "did you mean 'tokens'"),
     ],
 )
