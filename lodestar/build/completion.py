@@ -77,9 +77,10 @@ def completion_tokens(
 def complete(model: nn.Module, tokenizer: Tokenizer, request: CompletionRequest) -> dict[str, Any]:
     """`text`, `finish_reason` (`stop` where the model or a stop string ended it, else `length`) and `usage` in tokens."""
     assert isinstance(model, Transformer)
+    read = prompt_tokens(model, tokenizer, request)
     tokens: list[int] = []
     text, stopped = "", False
-    for token in completion_tokens(model, tokenizer, request):
+    for token in completion_tokens(model, tokenizer, request, read):
         tokens.append(token)
         if request.stop:
             text = tokenizer.decode(tokens)
@@ -90,11 +91,10 @@ def complete(model: nn.Module, tokenizer: Tokenizer, request: CompletionRequest)
     if not stopped:
         text = tokenizer.decode(tokens)
     ended = stopped or len(tokens) < request.max_tokens
-    read = len(prompt_tokens(model, tokenizer, request))
     return {
         "text": text,
         "finish_reason": "stop" if ended else "length",
-        "usage": {"prompt_tokens": read, "completion_tokens": len(tokens), "total_tokens": read + len(tokens)},
+        "usage": {"prompt_tokens": len(read), "completion_tokens": len(tokens), "total_tokens": len(read) + len(tokens)},
     }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..contracts.errors import UserError
 from ..contracts.language import say
 from ..contracts.progress import note
-from ..contracts.record import RECORD_FILE, RunRecord, Scorecard, fingerprint
+from ..contracts.record import RECORD_FILE, RunRecord, fingerprint
 from ..contracts.settings import TrainSettings
 from ..store.files import read_json
 
@@ -261,11 +261,6 @@ def _finished(folder: Path, step: str) -> RunRecord:
             f"the step {step!r} is not done with these settings", where="venture.yaml", fix=f"run `lodestar {step}`, or `lodestar run`"
         )
     return record
-
-
-def read_scorecard(folder: Path) -> Scorecard:
-    path = folder / "scorecard.json"
-    return Scorecard.parse(read_json(path), where=path)
 
 
 def _explain(derived: Derived) -> None:

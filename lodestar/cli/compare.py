@@ -26,8 +26,8 @@ def command(a: str, b: str, venture: Path) -> None:
     from .. import tasks
     from ..evaluate.compare import compare
     from ..evaluate.scorecard import SCORECARD
+    from ..venture.product import read_scorecard
     from ..venture.venture import Venture
-    from ._steps import read_scorecard
 
     opened = None if Path(a, SCORECARD).is_file() and Path(b, SCORECARD).is_file() else Venture.open(venture)
     first, second = (_folder(opened, name) for name in (a, b))

@@ -30,7 +30,7 @@ def command(path: Path, template: str) -> None:
     from .. import tasks
     from ..store.files import write_atomic
     from ..venture.brief import brief
-    from ..venture.product import release
+    from ..venture.product import read_scorecard, release
     from ..venture.scaffold import create
     from ..venture.status import BRIEF_FILE
     from ..venture.success import REPORT_FILE, report
@@ -61,7 +61,7 @@ def command(path: Path, template: str) -> None:
             _say(number, name, zh)
             steps[name] = step(venture)
             _note(say("done before, skipped", "此前已完成，跳过") if steps[name].skipped else str(steps[name].folder))
-        _note("\n" + scorecard_table(_steps.read_scorecard(steps["evaluate"].folder)))
+        _note("\n" + scorecard_table(read_scorecard(steps["evaluate"].folder)))
         _say(5, "release", "发布")
         made, new = release(venture)
         for gate in made.gates:

@@ -16,6 +16,7 @@ from ._show import scorecard_table
 @lodestar_command()
 @venture_option
 def command(venture: Path) -> None:
+    from ..venture.product import read_scorecard
     from ..venture.venture import Venture
     from . import _steps
 
@@ -25,7 +26,7 @@ def command(venture: Path) -> None:
         step = _steps.evaluate(opened)
     lines = [
         say("Evaluated already." if step.skipped else "Evaluated.", "此前已评估。" if step.skipped else "评估完成。"),
-        scorecard_table(_steps.read_scorecard(step.folder)),
+        scorecard_table(read_scorecard(step.folder)),
         say(f"  picture: {step.folder / 'scorecard.png'}", f"  图：{step.folder / 'scorecard.png'}"),
         say("Next: lodestar release", "下一步：lodestar release"),
     ]

@@ -16,6 +16,7 @@ from ._show import scorecard_table
 @lodestar_command()
 @venture_option
 def command(venture: Path) -> None:
+    from ..venture.product import read_scorecard
     from ..venture.venture import Venture
     from . import _steps
 
@@ -27,5 +28,5 @@ def command(venture: Path) -> None:
         f"{name:<10} {say('done before', '此前已完成') if step.skipped else say('done', '完成')}  {step.folder}"
         for name, step in steps.items()
     ]
-    lines += [scorecard_table(_steps.read_scorecard(steps["evaluate"].folder)), say("Next: lodestar release", "下一步：lodestar release")]
+    lines += [scorecard_table(read_scorecard(steps["evaluate"].folder)), say("Next: lodestar release", "下一步：lodestar release")]
     show({name: step.to_json() for name, step in steps.items()}, "\n".join(lines))

@@ -128,7 +128,7 @@ def release(venture: Venture, override: Override | None = None) -> tuple[Release
         UserError: nothing is evaluated, a gate fails (without `override`), or the override has no name or reason. Nothing is written.
     """
     runs = evaluated_runs(venture)
-    scorecard = read_scorecard(runs["evaluate"])
+    scorecard = read_scorecard(runs["evaluate"].folder)
     held = gates(venture.file.targets, scorecard)
     failed = [gate for gate in held if not gate.kept]
     if failed and override is None:
@@ -157,9 +157,9 @@ def evaluated_runs(venture: Venture) -> dict[str, FinishedRun]:
     return {"prepare": prepare, "train": train, "evaluate": evaluate}
 
 
-def read_scorecard(evaluate: FinishedRun) -> Scorecard:
-    """What an evaluation found."""
-    path = evaluate.folder / SCORECARD_FILE
+def read_scorecard(folder: Path) -> Scorecard:
+    """What an evaluation found, from its run's folder or from a release that carries it."""
+    path = folder / SCORECARD_FILE
     return Scorecard.parse(read_json(path), where=path)
 
 

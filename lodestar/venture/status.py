@@ -98,7 +98,7 @@ def next_step(venture: Venture, made: list[Release], served: int) -> Next:
         if served:
             return Next("lodestar report", Words("hold what was served against the vision", "用实际服务情况对照愿景"))
         return Next("lodestar serve", Words(f"{made[-1].name} is ready and serves nobody yet", f"{made[-1].name} 已就绪，尚未对外服务"))
-    failed = [gate for gate in gates(venture.file.targets, read_scorecard(evaluated)) if not gate.kept]
+    failed = [gate for gate in gates(venture.file.targets, read_scorecard(evaluated.folder)) if not gate.kept]
     if not failed:
         return Next("lodestar release", Words("every target is kept", "所有目标均已达到"))
     names = ", ".join(gate.target.metric for gate in failed)

@@ -86,7 +86,7 @@ def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> _Facts:
         pictures = [venture.releases / newest.name / name for name in PICTURES]
     elif venture.evaluation():
         runs = evaluated_runs(venture)
-        scorecard = read_scorecard(runs["evaluate"])
+        scorecard = read_scorecard(runs["evaluate"].folder)
         pictures = [runs[step].folder / name for step, name in zip(("evaluate", "train"), PICTURES, strict=True)]
     else:
         raise UserError("nothing to report on yet", where=venture.path, fix="run `lodestar run`")
