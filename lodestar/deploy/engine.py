@@ -151,7 +151,9 @@ class Engine:
         """
         job = Job(work, listener, clock.seconds() + self.limits.seconds)
         with self._changed:
-            if self._closing or len(self._waiting) >= self.limits.waiting:
+            # Both are counted: in a burst, requests that have a turn free stand in the queue until the engine comes to admit them.
+            held = len(self._active) + len(self._waiting)
+            if self._closing or held >= self.limits.parallel + self.limits.waiting:
                 raise BusyError(self._retry_after_s(), len(self._waiting))
             self._waiting.append(job)
             self._changed.notify_all()

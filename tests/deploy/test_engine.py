@@ -97,6 +97,22 @@ def test_more_than_the_parallel_ones_wait_their_turn_and_more_than_the_waiting_o
         assert second.queue_ms > 0
 
 
+def test_a_burst_is_not_refused_while_turns_are_free() -> None:
+    """While a turn is under way nothing is admitted, so requests that will run at once stand in the queue for a moment."""
+    gate = Gate()
+    with Engine(Limits(parallel=3, waiting=1)) as engine:
+        first, _ = submit(engine, gate)
+        while not first.turns:  # the engine is now inside the first one's turn
+            threading.Event().wait(0.001)
+        rest = [submit(engine, lambda: iter(["done"]))[1] for _ in range(3)]
+        with pytest.raises(BusyError):
+            submit(engine, lambda: iter(()))
+        gate.let()
+        assert [listener.end()[0] for listener in rest] == [["done"]] * 3
+        first.cancel()
+        gate.let()
+
+
 def test_a_cancelled_job_takes_no_further_turn_and_lets_go_of_its_work() -> None:
     gate = Gate()
     with Engine() as engine:
