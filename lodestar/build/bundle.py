@@ -15,6 +15,7 @@ from torch import nn
 from ..contracts.errors import UserError
 from ..contracts.tokenizer import Tokenizer
 from ..model.config import ModelConfig
+from ..model.positions import Rotary
 from ..model.transformer import Stack
 from ..store.files import atomic_folder, read_json, write_atomic, write_json
 
@@ -96,5 +97,5 @@ def fill(model: nn.Module, weights: Path, *, dtype: torch.dtype | None = None, d
         raise UserError(f"the file is damaged ({error})", where=weights, fix=_AGAIN) from None
     model.load_state_dict(state, assign=True)
     for module in model.modules():
-        if isinstance(module, Stack):
+        if isinstance(module, Rotary | Stack):
             module.make_buffers(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,8 +59,8 @@ def derive(settings: ModelSettings, decided: Mapping[str, Any], vocabulary_size:
     fields.setdefault("width", HEAD_WIDTH * int(fields["depth"]))
     fields.setdefault("heads", max(1, int(fields["width"]) // HEAD_WIDTH))
     try:
-        config = ModelConfig(vocabulary_size=vocabulary_size, **fields)
-    except ValueError as error:
+        config = ModelConfig.from_dict({"vocabulary_size": vocabulary_size, **fields})
+    except (TypeError, ValueError) as error:
         raise UserError(str(error), where="model") from None
     # Larger models want larger batches (McCandlish et al. 2018); the rule is a power of two near depth² × 64. assumed.
     batch_tokens = 1 << (64 * config.depth * config.depth).bit_length()
@@ -81,12 +82,14 @@ def _check_overrides(overrides: Mapping[str, Any]) -> None:
     for name, value in overrides.items():
         if name not in known:
             raise unknown("field", name, known, where="model.overrides")
-        kinds = [kind.strip() for kind in known[name].split("|")]
+        kinds = [kind.strip() for kind in re.sub(r"\[.*?\]", "", known[name]).split("|")]
         right = {
             "int": isinstance(value, int) and not isinstance(value, bool),
             "float": isinstance(value, int | float) and not isinstance(value, bool),
             "bool": isinstance(value, bool),
             "None": value is None,
+            "tuple": isinstance(value, list | tuple),
+            "RotaryScaling": isinstance(value, Mapping),
         }
         # The named choices are strings, and ModelConfig checks which.
         if not any(right.get(kind, isinstance(value, str)) for kind in kinds):

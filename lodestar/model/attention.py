@@ -5,6 +5,7 @@ Axes: B batch, T query tokens, S key tokens, D width of a head, H query heads, G
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -26,23 +27,67 @@ class Mask(NamedTuple):
     """None after it, and there are as many queries as keys. A table that is given, too, says so as well."""
     allowed: Tensor | None = None
     """(B or 1, 1, T, S), True where the query sees the key."""
+    bias: Tensor | None = None
+    """(1, H, T, S), added to the scores: relative positions."""
+
+    def table(self, dtype: torch.dtype) -> Tensor | None:
+        """What `scaled_dot_product_attention` is given: True where a query sees a key, or what is added to the scores."""
+        if self.bias is None:
+            return self.allowed
+        allowed = self.allowed
+        if allowed is None and self.causal:
+            allowed = torch.ones(self.bias.shape[-2:], dtype=torch.bool, device=self.bias.device).tril()
+        bias = self.bias.to(dtype)
+        return bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
 
 
-def attend(queries_BHTD: Tensor, keys_BGSD: Tensor, values_BGSD: Tensor, mask: Mask) -> Tensor:
+def attend(
+    queries_BHTD: Tensor,
+    keys_BGSD: Tensor,
+    values_BGSD: Tensor,
+    mask: Mask,
+    *,
+    scale: float | None = None,
+    cap: float | None = None,
+) -> Tensor:
     """softmax(QKᵀ/√d_k)·V over the keys that the mask allows: (B, H, T, D).
 
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, equation 1. Each of the G heads of keys and values serves H / G heads of queries.
+
+    Args:
+        scale: in place of 1/√d_k.
+        cap: scores s become cap · tanh(s / cap) (Gemma 2, https://arxiv.org/abs/2408.00118, section 2).
     """
-    grouped = queries_BHTD.shape[1] != keys_BGSD.shape[1]
-    if mask.causal and training_cpu.takes(queries_BHTD, keys_BGSD, values_BGSD):
-        if grouped:
-            group = queries_BHTD.shape[1] // keys_BGSD.shape[1]
+    group = queries_BHTD.shape[1] // keys_BGSD.shape[1]
+    if cap is not None:
+        return _attend_capped(queries_BHTD, keys_BGSD, values_BGSD, mask, scale, cap)
+    if mask.causal and mask.bias is None and training_cpu.takes(queries_BHTD, keys_BGSD, values_BGSD):
+        if group > 1:
             keys_BGSD, values_BGSD = keys_BGSD.repeat_interleave(group, 1), values_BGSD.repeat_interleave(group, 1)
+        if scale is not None:
+            queries_BHTD = queries_BHTD * (scale * math.sqrt(queries_BHTD.shape[-1]))
         return training_cpu.CausalAttention.apply(queries_BHTD, keys_BGSD, values_BGSD, mask.allowed)
-    causal = mask.causal and mask.allowed is None
+    causal = mask.causal and mask.allowed is None and mask.bias is None
+    table = None if causal else mask.table(queries_BHTD.dtype)
     return F.scaled_dot_product_attention(
-        queries_BHTD, keys_BGSD, values_BGSD, attn_mask=mask.allowed, is_causal=causal, enable_gqa=grouped
+        queries_BHTD, keys_BGSD, values_BGSD, attn_mask=table, is_causal=causal, scale=scale, enable_gqa=group > 1
     )
+
+
+def _attend_capped(queries_BHTD: Tensor, keys_BGSD: Tensor, values_BGSD: Tensor, mask: Mask, scale: float | None, cap: float) -> Tensor:
+    """torch has no fused attention with a cap, so the table of scores is written out."""
+    group = queries_BHTD.shape[1] // keys_BGSD.shape[1]
+    keys_BHSD, values_BHSD = keys_BGSD.repeat_interleave(group, 1), values_BGSD.repeat_interleave(group, 1)
+    scale = 1 / math.sqrt(queries_BHTD.shape[-1]) if scale is None else scale
+    scores_BHTS = cap * torch.tanh(queries_BHTD @ keys_BHSD.mT * (scale / cap))
+    if mask.bias is not None:
+        scores_BHTS = scores_BHTS + mask.bias
+    allowed = mask.allowed
+    if allowed is None and mask.causal:
+        allowed = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool, device=scores_BHTS.device).tril()
+    if allowed is not None:
+        scores_BHTS = scores_BHTS.masked_fill(~allowed, -torch.inf)
+    return scores_BHTS.softmax(-1, dtype=torch.float32).to(values_BHSD.dtype) @ values_BHSD
 
 
 def make_mask(
@@ -94,12 +139,15 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_size = config.heads, config.kv_heads, config.head_size
-        self.query = Linear(config.width, config.heads * config.head_size, bias=config.bias)
-        self.key = Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
-        self.value = Linear(config.width, config.kv_heads * config.head_size, bias=config.bias)
-        self.output = Linear(config.heads * config.head_size, config.width, bias=config.bias)
-        self.query_norm = RMSNorm(config.head_size, eps=config.norm_epsilon) if config.qk_norm else None
-        self.key_norm = RMSNorm(config.head_size, eps=config.norm_epsilon) if config.qk_norm else None
+        self.scale, self.cap = config.attention_scale, config.attention_cap
+        queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
+        self.query = Linear(config.width, queries, bias=config.has_bias("query"))
+        self.key = Linear(config.width, keys, bias=config.has_bias("key"))
+        self.value = Linear(config.width, keys, bias=config.has_bias("value"))
+        self.output = Linear(queries, config.width, bias=config.has_bias("output"))
+        self.norm_over_all = config.qk_norm_over == "all"
+        norms = (queries, keys) if self.norm_over_all else (config.head_size, config.head_size)
+        self.query_norm, self.key_norm = (RMSNorm(n, eps=config.norm_epsilon) if config.qk_norm else None for n in norms)
 
     def forward(
         self,
@@ -129,18 +177,21 @@ class Attention(nn.Module):
             keys, values = self._keys_values(source_BSW, None)
             if cache is not None:
                 cache.cross[layer] = keys, values
-        mixed_BHTD = attend(queries, keys, values, mask)
+        mixed_BHTD = attend(queries, keys, values, mask, scale=self.scale, cap=self.cap)
         return self.output(mixed_BHTD.transpose(1, 2).flatten(2))  # (B, H, T, D) → (B, T, H·D) → (B, T, W)
 
     def _queries(self, x_BTW: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
-        queries = self.query(x_BTW).unflatten(-1, (self.heads, self.head_size)).transpose(1, 2)  # (B, T, H·D) → (B, H, T, D)
-        if self.query_norm is not None:
-            queries = self.query_norm(queries)
+        queries = self._heads(self.query(x_BTW), self.heads, self.query_norm)
         return queries if rotary is None else rotate(queries, *rotary)
 
     def _keys_values(self, x_BSW: Tensor, rotary: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-        keys = self.key(x_BSW).unflatten(-1, (self.kv_heads, self.head_size)).transpose(1, 2)  # (B, S, G·D) → (B, G, S, D)
-        values = self.value(x_BSW).unflatten(-1, (self.kv_heads, self.head_size)).transpose(1, 2)
-        if self.key_norm is not None:
-            keys = self.key_norm(keys)
+        keys = self._heads(self.key(x_BSW), self.kv_heads, self.key_norm)
+        values = self._heads(self.value(x_BSW), self.kv_heads, None)
         return (keys if rotary is None else rotate(keys, *rotary)), values
+
+    def _heads(self, x_BTE: Tensor, heads: int, norm: RMSNorm | None) -> Tensor:
+        """(B, T, H·D) → (B, H, T, D), normed where there is a norm."""
+        if norm is not None and self.norm_over_all:
+            x_BTE = norm(x_BTE)
+        x_BHTD = x_BTE.unflatten(-1, (heads, self.head_size)).transpose(1, 2)
+        return x_BHTD if norm is None or self.norm_over_all else norm(x_BHTD)

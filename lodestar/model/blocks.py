@@ -1,12 +1,14 @@
 """One layer of a Transformer: attention, feed-forward, and the norms and residual sums around them.
 
-Axes: B batch, T tokens, S source tokens, W model width, F hidden width of the feed-forward.
+Axes: B batch, T tokens, S source tokens, W model width, F hidden width of the feed-forward, N tokens of all rows, K experts a token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,32 +19,7 @@ from .config import ModelConfig
 from .linear import Linear
 from .norms import make_norm
 
-
-class SwiGLU(nn.Module):
-    """down(silu(gate(x)) · up(x)). Shazeer 2020, https://arxiv.org/abs/2002.05202."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.gate = Linear(config.width, config.hidden_width, bias=config.bias)
-        self.up = Linear(config.width, config.hidden_width, bias=config.bias)
-        self.down = Linear(config.hidden_width, config.width, bias=config.bias)
-
-    def forward(self, x_BTW: Tensor) -> Tensor:
-        gate, up = self.gate(x_BTW), self.up(x_BTW)
-        return self.down(training_cpu.SwiGLU.apply(gate, up) if training_cpu.takes(gate, up) else F.silu(gate) * up)
-
-
-class FeedForward(nn.Module):
-    """down(activation(up(x)))."""
-
-    def __init__(self, config: ModelConfig, activation: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.up = Linear(config.width, config.hidden_width, bias=config.bias)
-        self.down = Linear(config.hidden_width, config.width, bias=config.bias)
-        self.activation = activation
-
-    def forward(self, x_BTW: Tensor) -> Tensor:
-        return self.down(self.activation(self.up(x_BTW)))
+Activation = Callable[[Tensor], Tensor]
 
 
 def relu2(x: Tensor) -> Tensor:
@@ -50,26 +27,122 @@ def relu2(x: Tensor) -> Tensor:
     return training_cpu.Relu2.apply(x) if training_cpu.takes(x) else F.relu(x).square()
 
 
-def make_feed_forward(config: ModelConfig) -> nn.Module:
-    """The feed-forward of the config's choice."""
-    if config.feed_forward == "swiglu":
-        return SwiGLU(config)
-    return FeedForward(config, F.gelu if config.feed_forward == "gelu" else relu2)
+def quick_gelu(x: Tensor) -> Tensor:
+    """x · σ(1.702 x). Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415, section 2."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+gelu_tanh = partial(F.gelu, approximate="tanh")
+"""GELU by tanh. Hendrycks and Gimpel 2016, section 2."""
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": F.gelu,
+    "gelu-tanh": gelu_tanh,
+    "quick-gelu": quick_gelu,
+    "relu": F.relu,
+    "relu2": relu2,
+    "silu": F.silu,
+    "swiglu": F.silu,
+    "geglu": F.gelu,
+    "geglu-tanh": gelu_tanh,
+    "reglu": F.relu,
+}
+"""Of each choice of `ModelConfig.feed_forward`."""
+
+
+class FeedForward(nn.Module):
+    """down(activation(up(x)))."""
+
+    def __init__(self, config: ModelConfig, hidden_width: int) -> None:
+        super().__init__()
+        bias = config.has_bias("feed_forward")
+        self.up = Linear(config.width, hidden_width, bias=bias)
+        self.down = Linear(hidden_width, config.width, bias=bias)
+        self.activation = ACTIVATIONS[config.feed_forward]
+
+    def forward(self, x_BTW: Tensor) -> Tensor:
+        """(…, W) → (…, W)."""
+        return self.down(self.activation(self.up(x_BTW)))
+
+
+class GatedFeedForward(nn.Module):
+    """down(activation(gate(x)) · up(x)). Shazeer 2020, https://arxiv.org/abs/2002.05202."""
+
+    def __init__(self, config: ModelConfig, hidden_width: int) -> None:
+        super().__init__()
+        bias = config.has_bias("feed_forward")
+        self.gate = Linear(config.width, hidden_width, bias=bias)
+        self.up = Linear(config.width, hidden_width, bias=bias)
+        self.down = Linear(hidden_width, config.width, bias=bias)
+        self.activation = ACTIVATIONS[config.feed_forward]
+
+    def forward(self, x_BTW: Tensor) -> Tensor:
+        """(…, W) → (…, W)."""
+        gate, up = self.gate(x_BTW), self.up(x_BTW)
+        if self.activation is F.silu and training_cpu.takes(gate, up):
+            return self.down(training_cpu.SwiGLU.apply(gate, up))
+        return self.down(self.activation(gate) * up)
+
+
+class MixtureOfExperts(nn.Module):
+    """Σ share_e(x) · expert_e(x) over the experts that a router picks for each token.
+
+    Shazeer et al. 2017, https://arxiv.org/abs/1701.06538; the shares are a softmax over all experts, as in Mixtral and Qwen 3.
+    """
+
+    def __init__(self, config: ModelConfig, experts: int) -> None:
+        super().__init__()
+        self.per_token, self.normalized = config.experts_per_token, config.experts_normalized
+        self.router = Linear(config.width, experts, bias=False)
+        make = GatedFeedForward if config.gated else FeedForward
+        self.experts = nn.ModuleList(make(config, config.expert_hidden_width) for _ in range(experts))
+
+    def forward(self, x_BTW: Tensor) -> Tensor:
+        """(…, W) → (…, W)."""
+        x_NW = x_BTW.flatten(0, -2)
+        shares_NK, picked_NK = self.router(x_NW).float().softmax(-1).topk(self.per_token, dim=-1)
+        if self.normalized:
+            shares_NK = shares_NK / shares_NK.sum(-1, keepdim=True)
+        mixed_NW = torch.zeros_like(x_NW)
+        for number in picked_NK.unique().tolist():
+            rows, places = (picked_NK == number).nonzero(as_tuple=True)
+            answer = self.experts[number](x_NW[rows]) * shares_NK[rows, places, None].to(x_NW.dtype)
+            mixed_NW = mixed_NW.index_add(0, rows, answer.to(x_NW.dtype))
+        return mixed_NW.view_as(x_BTW)
+
+
+def make_feed_forward(config: ModelConfig, layer: int) -> nn.Module:
+    """The feed-forward of the config's choice for a layer, counted from 0."""
+    if experts := config.experts_of(layer):
+        return MixtureOfExperts(config, experts)
+    return GatedFeedForward(config, config.hidden_width) if config.gated else FeedForward(config, config.hidden_width)
 
 
 class Block(nn.Module):
     """Self-attention, cross-attention where `cross`, and the feed-forward, each a residual step.
 
-    Pre-norm: x + f(norm(x)) (Xiong et al. 2020). Post-norm: norm(x + f(x)) (Vaswani et al. 2017).
+    pre: x + f(norm(x)) (Xiong et al. 2020). post: norm(x + f(x)) (Vaswani et al. 2017). sandwich: x + norm(f(norm(x))) (Ding et al. 2021).
+    output: x + norm(f(x)) (OLMo 2, 2025).
     """
 
-    def __init__(self, config: ModelConfig, *, cross: bool) -> None:
+    def __init__(self, config: ModelConfig, layer: int, *, cross: bool) -> None:
         super().__init__()
-        self.pre = config.norm_place == "pre"
-        self.attention, self.attention_norm = Attention(config), make_norm(config)
+        self.after_sum = config.norm_place == "post"
+
+        def before() -> nn.Module:
+            return nn.Identity() if config.norm_place == "output" else make_norm(config)
+
+        def after() -> nn.Module:
+            return make_norm(config) if config.norm_place in ("sandwich", "output") else nn.Identity()
+
+        skip = config.skip_first_norm and layer == 0 and not self.after_sum
+        self.attention = Attention(config)
+        self.attention_norm, self.attention_output_norm = nn.Identity() if skip else before(), after()
         self.cross_attention = Attention(config) if cross else None
-        self.cross_norm = make_norm(config) if cross else None
-        self.feed_forward, self.feed_forward_norm = make_feed_forward(config), make_norm(config)
+        self.cross_norm = before() if cross else None
+        self.cross_output_norm = after() if cross else None
+        self.feed_forward = make_feed_forward(config, layer)
+        self.feed_forward_norm, self.feed_forward_output_norm = before(), after()
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -84,14 +157,19 @@ class Block(nn.Module):
         layer: int = 0,
     ) -> Tensor:
         """(B, T, W) → (B, T, W)."""
-        x_BTW = self._residual(x_BTW, self.attention_norm, lambda x: self.attention(x, mask, rotary=rotary, cache=cache, layer=layer))
-        if self.cross_attention is not None and self.cross_norm is not None:
-            cross = self.cross_attention
-            seen = source_mask or Mask()
-            x_BTW = self._residual(x_BTW, self.cross_norm, lambda x: cross(x, seen, source_BSW=source_BSW, cache=cache, layer=layer))
-        return self._residual(x_BTW, self.feed_forward_norm, self.feed_forward)
+        x_BTW = self._residual(
+            x_BTW, self.attention_norm, self.attention_output_norm,
+            lambda x: self.attention(x, mask, rotary=rotary, cache=cache, layer=layer),
+        )  # fmt: skip
+        if self.cross_attention is not None and self.cross_norm is not None and self.cross_output_norm is not None:
+            cross, seen = self.cross_attention, source_mask or Mask()
+            x_BTW = self._residual(
+                x_BTW, self.cross_norm, self.cross_output_norm,
+                lambda x: cross(x, seen, source_BSW=source_BSW, cache=cache, layer=layer),
+            )  # fmt: skip
+        return self._residual(x_BTW, self.feed_forward_norm, self.feed_forward_output_norm, self.feed_forward)
 
-    def _residual(self, x_BTW: Tensor, norm: nn.Module, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.pre:
-            return x_BTW + self.dropout(sublayer(norm(x_BTW)))
-        return norm(x_BTW + self.dropout(sublayer(x_BTW)))
+    def _residual(self, x_BTW: Tensor, norm: nn.Module, output_norm: nn.Module, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.after_sum:
+            return norm(x_BTW + self.dropout(sublayer(x_BTW)))
+        return x_BTW + self.dropout(output_norm(sublayer(norm(x_BTW))))

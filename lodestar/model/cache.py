@@ -19,6 +19,7 @@ class KVCache:
     def __init__(
         self, config: ModelConfig, batch_size: int, capacity: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> None:
+        config = config.of_decoder()
         shape = (config.decoder_layers, batch_size, config.kv_heads, capacity, config.head_size)
         self.keys_LBHSD = torch.empty(shape, dtype=dtype, device=device)
         self.values_LBHSD = torch.empty(shape, dtype=dtype, device=device)

@@ -54,6 +54,7 @@ def stream(
     stop_ids: Collection[int] = (),
     attention_mask: Tensor | None = None,
     source_tokens: Tensor | None = None,
+    source_embeddings: Tensor | None = None,
     source_mask: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """The next token of each row, (B,), one step at a time; ends once every row has drawn one of `stop_ids`.
@@ -65,7 +66,8 @@ def stream(
         model: a decoder or an encoder-decoder, in eval mode.
         tokens: the prompt, (B, T), T ≥ 1; shorter rows are padded on the left.
         attention_mask: (B, T), False on the padding; None where there is none.
-        source_tokens, source_mask: what an encoder-decoder reads, (B, S).
+        source_tokens, source_mask: what an encoder-decoder reads, (B, S); or
+        source_embeddings: the same, embedded by another front end, (B, S, W).
         seed: of the draws; None draws afresh.
     """
     batch, length = tokens.shape
@@ -73,7 +75,7 @@ def stream(
         raise ValueError(
             f"a prompt of {length} tokens and {max_new_tokens} new ones exceed the context of {model.config.context}; shorten one of them"
         )
-    device, dtype = tokens.device, model.embedding.weight.dtype
+    device, dtype = tokens.device, model.dtype
     generator = None
     if temperature > 0.0:
         generator = torch.Generator(device)
@@ -81,7 +83,9 @@ def stream(
             generator.seed()
         else:
             generator.manual_seed(seed)
-    memory = None if source_tokens is None else model.encode(source_tokens, source_mask)
+    memory = None
+    if source_tokens is not None or source_embeddings is not None:
+        memory = model.encode(source_tokens, source_mask, embeddings=source_embeddings)
     cache = KVCache(model.config, batch, length + max_new_tokens, dtype=dtype, device=device)
     positions = None
     if attention_mask is not None:
@@ -117,12 +121,13 @@ def generate(
     stop_ids: Collection[int] = (),
     attention_mask: Tensor | None = None,
     source_tokens: Tensor | None = None,
+    source_embeddings: Tensor | None = None,
     source_mask: Tensor | None = None,
 ) -> Tensor:
     """The new tokens, (B, at most max_new_tokens); greedy unless told. The arguments are those of `stream`."""
     steps = stream(
         model, tokens, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop_ids=stop_ids,
-        attention_mask=attention_mask, source_tokens=source_tokens, source_mask=source_mask,
+        attention_mask=attention_mask, source_tokens=source_tokens, source_embeddings=source_embeddings, source_mask=source_mask,
     )  # fmt: skip
     drawn = list(steps)
     return torch.stack(drawn, dim=1) if drawn else tokens[:, :0]

@@ -32,4 +32,4 @@ def make_norm(config: ModelConfig) -> nn.Module:
     """The norm of the config's choice, over the model width."""
     if config.norm == "rms":
         return RMSNorm(config.width, eps=config.norm_epsilon)
-    return LayerNorm(config.width, eps=config.norm_epsilon, bias=config.bias)
+    return LayerNorm(config.width, eps=config.norm_epsilon, bias=config.has_bias("norm"))

@@ -11,38 +11,46 @@ import torch
 from torch import Tensor, nn
 
 from .attention import Attention, Mask, make_mask
-from .blocks import Block
+from .blocks import Block, FeedForward, GatedFeedForward
 from .cache import KVCache
 from .config import ModelConfig
 from .linear import Linear, linear
 from .norms import make_norm
-from .positions import rotary_tables, sinusoids
+from .positions import Rotary, relative_buckets, sinusoids
 
 
 class Stack(nn.Module):
     """Positions, layers and the last norm: an encoder, or a decoder."""
 
-    cos: Tensor
-    sin: Tensor
     sinusoids: Tensor
 
-    def __init__(self, config: ModelConfig, depth: int, *, causal: bool, cross: bool) -> None:
+    def __init__(self, config: ModelConfig, *, causal: bool, cross: bool) -> None:
         super().__init__()
         self.config, self.causal = config, causal
-        self.learned = nn.Embedding(config.context, config.width) if config.position == "learned" else None
+        rows = config.position_offset + config.context
+        self.learned = nn.Embedding(rows, config.width) if config.position == "learned" else None
+        self.relative = nn.Embedding(config.relative_buckets, config.heads) if config.position == "relative" else None
         self.make_buffers()
-        self.blocks = nn.ModuleList(Block(config, cross=cross) for _ in range(depth))
-        self.norm = make_norm(config) if config.norm_place == "pre" else nn.Identity()
+        self.windows = tuple(config.window_of(layer) for layer in range(config.depth))
+        self.rotary, self.local_rotary = self._make_rotary()
+        self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
+        self.blocks = nn.ModuleList(Block(config, layer, cross=cross) for layer in range(config.depth))
+        self.norm = nn.Identity() if config.norm_place == "post" else make_norm(config)
         self.dropout = nn.Dropout(config.dropout)
 
+    def _make_rotary(self) -> tuple[Rotary | None, Rotary | None]:
+        """The angles of all layers, and those of the layers that have a window where theirs are others."""
+        if self.config.position != "rotary":
+            return None, None
+        local = self.config.local_rotary_base
+        everywhere = Rotary(self.config, self.config.rotary_base, self.config.rotary_scaling)
+        return everywhere, None if local is None else Rotary(self.config, local, None)
+
     def make_buffers(self, device: torch.device | str | None = None) -> None:
-        """(Re)compute the position tables, which follow from the config and so are not part of the state."""
-        if self.config.position == "rotary":
-            cos, sin = rotary_tables(self.config.context, self.config.head_size, self.config.rotary_base)
-            self.register_buffer("cos", cos.to(device), persistent=False)
-            self.register_buffer("sin", sin.to(device), persistent=False)
-        if self.config.position == "sinusoidal":
-            self.register_buffer("sinusoids", sinusoids(self.config.context, self.config.width).to(device), persistent=False)
+        """(Re)compute the table of sinusoids, which follows from the config and so is not part of the state."""
+        if self.config.position.startswith("sinusoidal"):
+            table = sinusoids(self.config.position_offset + self.config.context, self.config.width, self.config.position)
+            self.register_buffer("sinusoids", table.to(device), persistent=False)
 
     def forward(
         self,
@@ -60,35 +68,45 @@ class Stack(nn.Module):
         length = x_BTW.shape[1]
         if start + length > self.config.context:
             raise ValueError(f"{start + length} tokens exceed the context of {self.config.context}; shorten the input")
-        x_BTW = _as_products(self.dropout(self._add_positions(x_BTW, positions, start)))
-        rotary = self._rotary(positions, start, length)
-        mask = make_mask(
-            length, start + length, causal=self.causal, window=self.config.window,
-            document_ids_BT=document_ids, attention_mask_BS=attention_mask, device=x_BTW.device,
-        )  # fmt: skip
+        x_BTW = _as_products(self.dropout(self.embedding_norm(self._add_positions(x_BTW, positions, start))))
+        rotary, local_rotary = (
+            None if table is None else table(start, length, positions, start + length) for table in (self.rotary, self.local_rotary)
+        )
+        bias = self._relative_bias(length, start + length)
+        masks = {
+            window: make_mask(
+                length, start + length, causal=self.causal, window=window,
+                document_ids_BT=document_ids, attention_mask_BS=attention_mask, device=x_BTW.device,
+            )._replace(bias=bias)
+            for window in set(self.windows)
+        }  # fmt: skip
         seen = None if source_mask is None else Mask(allowed=source_mask[:, None, None, :].bool())
-        for layer, block in enumerate(self.blocks):
-            x_BTW = block(x_BTW, mask, rotary=rotary, source_BSW=source_BSW, source_mask=seen, cache=cache, layer=layer)
+        for layer, (block, window) in enumerate(zip(self.blocks, self.windows, strict=True)):
+            angles = rotary if window is None or local_rotary is None else local_rotary
+            x_BTW = block(x_BTW, masks[window], rotary=angles, source_BSW=source_BSW, source_mask=seen, cache=cache, layer=layer)
         if cache is not None:
             cache.advance(length)
         return self.norm(x_BTW)
 
     def _add_positions(self, x_BTW: Tensor, positions: Tensor | None, start: int) -> Tensor:
-        if self.config.position == "learned":
-            assert self.learned is not None
+        if self.learned is not None:
             table = self.learned.weight
-        elif self.config.position == "sinusoidal":
+        elif self.config.position.startswith("sinusoidal"):
             table = self.sinusoids.to(x_BTW.dtype)
         else:
             return x_BTW
-        return x_BTW + (table[start : start + x_BTW.shape[1]] if positions is None else table[positions])
+        start += self.config.position_offset
+        return x_BTW + (table[start : start + x_BTW.shape[1]] if positions is None else table[positions + self.config.position_offset])
 
-    def _rotary(self, positions: Tensor | None, start: int, length: int) -> tuple[Tensor, Tensor] | None:
-        if self.config.position != "rotary":
+    def _relative_bias(self, queries: int, keys: int) -> Tensor | None:
+        """What relative positions add to the scores, (1, H, T, S)."""
+        if self.relative is None:
             return None
-        if positions is None:
-            return self.cos[start : start + length], self.sin[start : start + length]
-        return self.cos[positions][:, None], self.sin[positions][:, None]  # (B, 1, T, D/2): the same in every head
+        buckets_TS = relative_buckets(
+            queries, keys, causal=self.causal, buckets=self.config.relative_buckets, furthest=self.config.relative_distance,
+            device=self.relative.weight.device,
+        )  # fmt: skip
+        return self.relative(buckets_TS).permute(2, 0, 1)[None]
 
 
 def _as_products(x_BTW: Tensor) -> Tensor:
@@ -103,22 +121,27 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
-        self.encoder = Stack(config, config.encoder_layers, causal=False, cross=False) if config.encoder_layers else None
+        self.embedding = nn.Embedding(config.vocabulary_size, config.width) if config.vocabulary_size else None
+        self.token_types = nn.Embedding(config.token_types, config.width) if config.token_types else None
         cross = config.architecture == "encoder-decoder"
-        self.decoder = Stack(config, config.decoder_layers, causal=True, cross=cross) if config.decoder_layers else None
-        untied = not config.tied_embeddings and config.architecture != "encoder"
-        self.output = Linear(config.width, config.vocabulary_size, bias=False) if untied else None
+        self.encoder = Stack(config.of_encoder(), causal=False, cross=False) if config.encoder_layers else None
+        self.decoder = Stack(config.of_decoder(), causal=True, cross=cross) if config.decoder_layers else None
+        writes = config.architecture != "encoder"
+        self.output = Linear(config.width, config.vocabulary_size, bias=False) if writes and not config.tied_embeddings else None
+        self.output_bias = nn.Parameter(torch.zeros(config.vocabulary_size)) if writes and config.output_bias else None
         self._initialise()
 
     def forward(
         self,
-        tokens: Tensor,
+        tokens: Tensor | None = None,
         *,
+        embeddings: Tensor | None = None,
+        token_types: Tensor | None = None,
         positions: Tensor | None = None,
         document_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         source_tokens: Tensor | None = None,
+        source_embeddings: Tensor | None = None,
         source_mask: Tensor | None = None,
         memory: Tensor | None = None,
         cache: KVCache | None = None,
@@ -126,11 +149,14 @@ class Transformer(nn.Module):
         """Logits (B, T, V) for the token after each of `tokens`; for an encoder, its hidden states (B, T, W).
 
         Args:
-            tokens: ids (B, T).
+            tokens: ids (B, T); or
+            embeddings: what another front end made of its input, (B, T, W).
+            token_types: (B, T), where the config has `token_types`; all 0 where None.
             positions: (B, T) where a row's tokens do not count from the cache's length upwards.
             document_ids: (B, T); tokens attend within their own document only.
             attention_mask: True on real tokens: (B, T), or with a cache (B, length + T).
             source_tokens: what an encoder-decoder reads, (B, S); or
+            source_embeddings: the same from another front end, (B, S, W); or
             memory: what `encode` made of it, (B, S, W).
             source_mask: True on real source tokens, (B, S).
             cache: keys and values of the tokens before these; extended in place.
@@ -139,56 +165,77 @@ class Transformer(nn.Module):
             ValueError: when the tokens exceed the context.
         """
         hidden = self.hidden(
-            tokens, positions=positions, document_ids=document_ids, attention_mask=attention_mask,
-            source_tokens=source_tokens, source_mask=source_mask, memory=memory, cache=cache,
+            tokens, embeddings=embeddings, token_types=token_types, positions=positions, document_ids=document_ids,
+            attention_mask=attention_mask, source_tokens=source_tokens, source_embeddings=source_embeddings, source_mask=source_mask,
+            memory=memory, cache=cache,
         )  # fmt: skip
         return hidden if self.decoder is None else self.logits(hidden)
 
     def hidden(
         self,
-        tokens: Tensor,
+        tokens: Tensor | None = None,
         *,
+        embeddings: Tensor | None = None,
+        token_types: Tensor | None = None,
         positions: Tensor | None = None,
         document_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         source_tokens: Tensor | None = None,
+        source_embeddings: Tensor | None = None,
         source_mask: Tensor | None = None,
         memory: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """As `forward`, but the normed hidden states (B, T, W) that the logits are made of."""
+        x_BTW = self.embed(tokens, embeddings, token_types)
         if self.decoder is None:
-            return self.encode(tokens, attention_mask, positions=positions, document_ids=document_ids)
+            assert self.encoder is not None
+            return self.encoder(x_BTW, positions=positions, document_ids=document_ids, attention_mask=attention_mask)
         if self.encoder is not None and memory is None:
-            if source_tokens is None:
+            if source_tokens is None and source_embeddings is None:
                 raise ValueError("an encoder-decoder needs source_tokens or memory; give what it is to read")
-            memory = self.encode(source_tokens, source_mask)
+            memory = self.encode(source_tokens, source_mask, embeddings=source_embeddings)
         return self.decoder(
-            self.embed(tokens), positions=positions, document_ids=document_ids, attention_mask=attention_mask,
+            x_BTW, positions=positions, document_ids=document_ids, attention_mask=attention_mask,
             source_BSW=memory, source_mask=source_mask, cache=cache,
         )  # fmt: skip
 
-    def encode(
-        self,
-        tokens: Tensor,
-        attention_mask: Tensor | None = None,
-        *,
-        positions: Tensor | None = None,
-        document_ids: Tensor | None = None,
-    ) -> Tensor:
-        """The encoder's hidden states (B, T, W)."""
+    def encode(self, tokens: Tensor | None, attention_mask: Tensor | None = None, *, embeddings: Tensor | None = None) -> Tensor:
+        """The encoder's hidden states (B, T, W) of token ids (B, T), or of embeddings (B, T, W)."""
         if self.encoder is None:
             raise ValueError("a decoder-only model has no encoder; use hidden")
-        return self.encoder(self.embed(tokens), positions=positions, document_ids=document_ids, attention_mask=attention_mask)
+        return self.encoder(self.embed(tokens, embeddings), attention_mask=attention_mask)
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Token embeddings (B, T, W), scaled where the config says so."""
-        x_BTW = self.embedding(tokens)
-        return x_BTW * math.sqrt(self.config.width) if self.config.scaled_embeddings else x_BTW
+    def embed(self, tokens: Tensor | None, embeddings: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
+        """Token embeddings (B, T, W), scaled where the config says so, or the `embeddings` given; with those of the token types."""
+        if embeddings is None:
+            if tokens is None or self.embedding is None:
+                raise ValueError("the model reads tokens or embeddings; give one that it has a front end for")
+            embeddings = self.embedding(tokens)
+            if self.config.scaled_embeddings:
+                embeddings = embeddings * math.sqrt(self.config.width)
+        if self.token_types is None:
+            return embeddings
+        return embeddings + (self.token_types.weight[0] if token_types is None else self.token_types(token_types))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (…, W) → logits (…, V)."""
-        return linear(hidden, self.embedding.weight if self.output is None else self.output.weight)
+        if self.config.output_scale != 1.0:
+            hidden = hidden * self.config.output_scale
+        if self.output is not None:
+            logits = self.output(hidden)
+        else:
+            assert self.embedding is not None
+            logits = linear(hidden, self.embedding.weight)
+        if self.output_bias is not None:
+            logits = logits + self.output_bias
+        cap = self.config.logit_cap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights, and so of the cache."""
+        return next(self.parameters()).dtype
 
     def parameter_count(self) -> int:
         """Parameters held, shared ones once."""
@@ -214,7 +261,8 @@ class Transformer(nn.Module):
                 for module in block.modules():
                     if isinstance(module, Attention):
                         nn.init.normal_(module.output.weight, std=depth_scaled)
-                nn.init.normal_(block.feed_forward.down.weight, std=depth_scaled)  # type: ignore[union-attr, arg-type]
+                    elif isinstance(module, FeedForward | GatedFeedForward):
+                        nn.init.normal_(module.down.weight, std=depth_scaled)
 
 
 def meta_transformer(config: ModelConfig) -> Transformer:

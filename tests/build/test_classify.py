@@ -51,6 +51,7 @@ def test_what_is_hidden_is_not_seen_and_padding_is_never_hidden(model: SequenceC
 
 
 def test_a_model_that_knows_nothing_has_the_entropy_of_the_vocabulary(model: SequenceClassifier) -> None:
+    assert model.transformer.embedding is not None
     torch.nn.init.zeros_(model.transformer.embedding.weight)
     torch.nn.init.zeros_(model.output.weight)
     label, token = masked_losses(model, batch(torch.randint(2, 50, (3, 12)), [12, 7, 3]), 0.3)

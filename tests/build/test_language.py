@@ -60,6 +60,7 @@ def test_columns_count_the_end_as_a_token_but_not_as_a_byte(model: Transformer, 
 
 def test_a_uniform_model_has_the_entropy_of_its_vocabulary(model: Transformer, tokenizer: Tokenizer) -> None:
     uniform = Transformer(model.config)
+    assert uniform.embedding is not None
     torch.nn.init.zeros_(uniform.embedding.weight)
     columns = document_columns(uniform, tokenizer, TEXTS)
     np.testing.assert_allclose(columns["nats"], columns["tokens"] * math.log(tokenizer.vocabulary_size), rtol=1e-5)

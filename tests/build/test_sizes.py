@@ -54,3 +54,15 @@ def test_the_token_budget_is_twenty_a_parameter_but_at_most_four_passes() -> Non
     config = derive(ModelSettings(size="tiny"), {}, 8192).config
     assert token_budget(config, 10**12)[0] == 20 * config.parameter_count()
     assert token_budget(config, 1000)[0] == 4000
+
+
+def test_overrides_of_several_parts_are_checked_and_read() -> None:
+    scaling = {"kind": "linear", "factor": 2.0}
+    settings = ModelSettings(size="tiny", overrides={"depth": 2, "layer_windows": [4, None], "rotary_scaling": scaling})
+    config = derive(settings, {}, 300).config
+    assert config.layer_windows == (4, None)
+    assert config.rotary_scaling is not None
+    assert config.rotary_scaling.factor == 2.0
+    for name, value in (("layer_windows", 4), ("rotary_scaling", [1]), ("rotary_scaling", {"kind": "linear", "faktor": 2.0})):
+        with pytest.raises(UserError, match=r"rotary_scaling|layer_windows|faktor"):
+            derive(ModelSettings(size="tiny", overrides={name: value}), {}, 300)

@@ -14,7 +14,7 @@ from torch import Tensor
 from lodestar.model import native, training_cpu
 from lodestar.model.attention import attend, make_mask
 from lodestar.model.config import ModelConfig
-from lodestar.model.positions import rotary_tables
+from lodestar.model.positions import rotary_frequencies, rotary_tables
 from lodestar.model.transformer import Transformer
 
 needs_compiler = pytest.mark.skipif(native.library() is None, reason="no C compiler here")
@@ -122,7 +122,7 @@ def test_rms_norm(dtype: torch.dtype, rows: int) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("own_positions", [False, True])
 def test_rotate_turns_pairs_and_its_gradient_turns_back(dtype: torch.dtype, own_positions: bool) -> None:
-    cos, sin = rotary_tables(12, 32, 100.0)
+    cos, sin = rotary_tables(torch.arange(12), rotary_frequencies(32, 100.0))
     if own_positions:
         positions = torch.stack((torch.arange(9), torch.arange(9).flip(0)))
         cos, sin = cos[positions][:, None], sin[positions][:, None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from typing import Any
 
@@ -13,14 +15,16 @@ from torch import Tensor
 
 from lodestar.model.attention import Mask, attend, make_mask
 from lodestar.model.cache import KVCache
-from lodestar.model.config import ModelConfig
-from lodestar.model.positions import rotary_tables, rotate, sinusoids
+from lodestar.model.config import CHOICES, ModelConfig, RotaryScaling
+from lodestar.model.positions import relative_buckets, rotary_frequencies, rotary_tables, rotate, sinusoids
 from lodestar.model.transformer import Transformer, meta_transformer
 
 # --- the reference: one head, one query at a time, float64 ------------------------------------------------------------------------
 
 
-def reference_attention(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, allowed_BTS: Tensor) -> Tensor:
+def reference_attention(
+    q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, allowed_BTS: Tensor, scale: Any = None, cap: Any = None, bias_HTS: Any = None
+) -> Tensor:
     """softmax(QKᵀ/√d_k)·V with loops over rows, heads and queries; `allowed_BTS` True where the query sees the key."""
     batch, heads, queries, width = q_BHTD.shape
     group = heads // k_BGSD.shape[1]
@@ -30,7 +34,12 @@ def reference_attention(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, allowed_
             keys, values = k_BGSD[b, h // group].double(), v_BGSD[b, h // group].double()
             for t in range(queries):
                 seen = allowed_BTS[b, t].nonzero().flatten()
-                weights = torch.exp(keys[seen] @ q_BHTD[b, h, t].double() / math.sqrt(width))
+                scores = keys[seen] @ q_BHTD[b, h, t].double() * (1 / math.sqrt(width) if scale is None else scale)
+                if cap is not None:
+                    scores = cap * torch.tanh(scores / cap)
+                if bias_HTS is not None:
+                    scores = scores + bias_HTS[h, t, seen]
+                weights = torch.exp(scores)
                 out[b, h, t] = (weights / weights.sum()) @ values[seen]
     return out
 
@@ -60,6 +69,9 @@ class Reference:
         return y + self.w[f"{name}.bias"] if f"{name}.bias" in self.w else y
 
     def norm(self, x: Tensor, name: str) -> Tensor:
+        """Nothing where the model has no such norm: the names say which there should be, and the parameter count how many."""
+        if f"{name}.weight" not in self.w:
+            return x
         if self.c.norm == "layer":
             x = x - x.mean(-1, keepdim=True)
         return self.rms(x, name) + self.w.get(f"{name}.bias", 0.0)
@@ -67,67 +79,135 @@ class Reference:
     def rms(self, x: Tensor, name: str) -> Tensor:
         return x / (x.pow(2).mean(-1, keepdim=True) + self.c.norm_epsilon).sqrt() * self.w[f"{name}.weight"]
 
-    def rotary(self, x: Tensor, positions: Tensor) -> Tensor:
-        half = x.shape[-1] // 2
+    def rotary(self, x: Tensor, positions: Tensor, base: float) -> Tensor:
+        width = int(self.c.head_size * self.c.rotary_share)
+        half = width // 2
         out = x.clone()
         for i in range(half):
-            angle = positions.double()[:, None, :] * self.c.rotary_base ** (-2 * i / x.shape[-1])
+            angle = positions.double()[:, None, :] * base ** (-2 * i / width)
             out[..., i] = x[..., i] * angle.cos() - x[..., i + half] * angle.sin()
             out[..., i + half] = x[..., i + half] * angle.cos() + x[..., i] * angle.sin()
         return out
 
-    def attention(self, x: Tensor, source: Tensor, name: str, allowed: Tensor, positions: Tensor | None) -> Tensor:
+    def relative_bias(self, table: Tensor, queries: int, keys: int, causal: bool) -> Tensor:
+        """T5's buckets, one pair at a time."""
+        bias = torch.zeros(table.shape[1], queries, keys, dtype=torch.float64)
+        for t in range(queries):
+            for s in range(keys):
+                distance, buckets, first = keys - queries + t - s, self.c.relative_buckets, 0
+                if not causal:
+                    buckets //= 2
+                    first = buckets if distance < 0 else 0
+                    distance = abs(distance)
+                distance, exact = max(distance, 0), buckets // 2
+                if distance >= exact:
+                    share = math.log(distance / exact) / math.log(self.c.relative_distance / exact)
+                    distance = min(exact + int(share * (buckets - exact)), buckets - 1)
+                bias[:, t, s] = table[first + distance]
+        return bias
+
+    def attention(self, x: Tensor, source: Tensor, name: str, allowed: Tensor, positions: Any, base: float, bias: Any) -> Tensor:
         def split(y: Tensor) -> Tensor:
             return y.unflatten(-1, (-1, self.c.head_size)).transpose(1, 2)
 
-        q, k, v = (
-            split(self.linear(x, f"{name}.query")),
-            split(self.linear(source, f"{name}.key")),
-            split(self.linear(source, f"{name}.value")),
-        )
-        if self.c.qk_norm:
+        q, k = self.linear(x, f"{name}.query"), self.linear(source, f"{name}.key")
+        if self.c.qk_norm and self.c.qk_norm_over == "all":
+            q, k = self.rms(q, f"{name}.query_norm"), self.rms(k, f"{name}.key_norm")
+        q, k, v = split(q), split(k), split(self.linear(source, f"{name}.value"))
+        if self.c.qk_norm and self.c.qk_norm_over == "head":
             q, k = self.rms(q, f"{name}.query_norm"), self.rms(k, f"{name}.key_norm")
         if positions is not None and self.c.position == "rotary":
-            q, k = self.rotary(q, positions), self.rotary(k, positions)
-        return self.linear(reference_attention(q, k, v, allowed).transpose(1, 2).flatten(2), f"{name}.output")
+            q, k = self.rotary(q, positions, base), self.rotary(k, positions, base)
+        mixed = reference_attention(q, k, v, allowed, self.c.attention_scale, self.c.attention_cap, bias)
+        return self.linear(mixed.transpose(1, 2).flatten(2), f"{name}.output")
+
+    def activation(self, x: Tensor) -> Tensor:
+        tanh = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return {
+            "gelu": x * 0.5 * (1 + torch.erf(x / math.sqrt(2))),
+            "gelu-tanh": tanh,
+            "quick-gelu": x / (1 + torch.exp(-1.702 * x)),
+            "relu": x.clamp(min=0),
+            "relu2": x.clamp(min=0) ** 2,
+            "silu": x / (1 + torch.exp(-x)),
+            "swiglu": x / (1 + torch.exp(-x)),
+            "geglu": x * 0.5 * (1 + torch.erf(x / math.sqrt(2))),
+            "geglu-tanh": tanh,
+            "reglu": x.clamp(min=0),
+        }[self.c.feed_forward]
 
     def feed_forward(self, x: Tensor, name: str) -> Tensor:
+        if f"{name}.router.weight" in self.w:
+            return self.experts(x, name)
         up = self.linear(x, f"{name}.up")
-        if self.c.feed_forward == "swiglu":
-            gate = self.linear(x, f"{name}.gate")
-            return self.linear(gate / (1 + torch.exp(-gate)) * up, f"{name}.down")
-        if self.c.feed_forward == "gelu":
-            return self.linear(up * 0.5 * (1 + torch.erf(up / math.sqrt(2))), f"{name}.down")
-        return self.linear(up.clamp(min=0) ** 2, f"{name}.down")
+        gated = f"{name}.gate.weight" in self.w
+        hidden = self.activation(self.linear(x, f"{name}.gate")) * up if gated else self.activation(up)
+        return self.linear(hidden, f"{name}.down")
 
-    def stack(
-        self, name: str, tokens: Tensor, allowed: Tensor, positions: Tensor, memory: Any = None, source_allowed: Any = None
-    ) -> Tensor:
+    def experts(self, x: Tensor, name: str) -> Tensor:
+        out = torch.zeros_like(x)
+        for b in range(x.shape[0]):
+            for t in range(x.shape[1]):
+                shares = torch.softmax(self.linear(x[b, t], f"{name}.router"), 0)
+                picked = shares.sort(descending=True).indices[: self.c.experts_per_token].tolist()
+                total = shares[picked].sum() if self.c.experts_normalized else 1.0
+                for expert in picked:
+                    without_router = {key: value for key, value in self.w.items() if key != f"{name}.router.weight"}
+                    one = Reference.__new__(Reference)
+                    one.c, one.w = self.c, without_router
+                    out[b, t] += shares[expert] / total * one.feed_forward(x[b, t], f"{name}.experts.{expert}")
+        return out
+
+    def stack(self, name: str, tokens: Tensor, allowed: Any, positions: Tensor, memory: Any = None, source_allowed: Any = None) -> Tensor:
+        """`allowed`: the window of a layer → what its queries see."""
         x = self.w["embedding.weight"][tokens]
         if self.c.scaled_embeddings:
             x = x * math.sqrt(self.c.width)
+        if self.c.token_types:
+            x = x + self.w["token_types.weight"][0]
+        at = positions + self.c.position_offset
         if self.c.position == "learned":
-            x = x + self.w[f"{name}.learned.weight"][positions]
-        if self.c.position == "sinusoidal":
-            columns = torch.arange(self.c.width, dtype=torch.float64)
-            angle = positions.double()[..., None] / 10_000 ** (2 * (columns // 2) / self.c.width)
-            x = x + torch.where(columns % 2 == 0, angle.sin(), angle.cos())
-        depth = self.c.decoder_layers if name == "decoder" else self.c.encoder_layers
-        for i in range(depth):
-            block = f"{name}.blocks.{i}"
-            x = self.residual(x, f"{block}.attention_norm", lambda y, b=block: self.attention(y, y, f"{b}.attention", allowed, positions))
+            x = x + self.w[f"{name}.learned.weight"][at]
+        if self.c.position.startswith("sinusoidal"):
+            x = x + self.sinusoids(at)
+        x = self.norm(x, f"{name}.embedding_norm")
+        length, causal = tokens.shape[1], name == "decoder"
+        bias = self.relative_bias(self.w[f"{name}.relative.weight"], length, length, causal) if self.c.position == "relative" else None
+        for i in range(self.c.decoder_layers if name == "decoder" else self.c.encoder_layers):
+            block, window = f"{name}.blocks.{i}", self.c.window_of(i)
+            base = self.c.rotary_base if window is None or self.c.local_rotary_base is None else self.c.local_rotary_base
+            x = self.residual(
+                x, f"{block}.attention",
+                lambda y, b=block, w=window, r=base: self.attention(y, y, f"{b}.attention", allowed(w), positions, r, bias),
+            )  # fmt: skip
             if memory is not None:
                 x = self.residual(
-                    x, f"{block}.cross_norm", lambda y, b=block: self.attention(y, memory, f"{b}.cross_attention", source_allowed, None)
-                )
-            x = self.residual(x, f"{block}.feed_forward_norm", lambda y, b=block: self.feed_forward(y, f"{b}.feed_forward"))
-        return self.norm(x, f"{name}.norm") if self.c.norm_place == "pre" else x
+                    x, f"{block}.cross",
+                    lambda y, b=block: self.attention(y, memory, f"{b}.cross_attention", source_allowed, None, 0.0, None),
+                )  # fmt: skip
+            x = self.residual(x, f"{block}.feed_forward", lambda y, b=block: self.feed_forward(y, f"{b}.feed_forward"))
+        return self.norm(x, f"{name}.norm")
 
-    def residual(self, x: Tensor, norm: str, f: Any) -> Tensor:
-        return x + f(self.norm(x, norm)) if self.c.norm_place == "pre" else self.norm(x + f(x), norm)
+    def sinusoids(self, at: Tensor) -> Tensor:
+        width = self.c.width
+        half = width // 2
+        x = torch.zeros(*at.shape, width, dtype=torch.float64)
+        for i in range(half):
+            power = i / max(half - 1, 1) if self.c.position == "sinusoidal-fairseq" else 2 * i / width
+            angle = at.double() / 10_000**power
+            sine, cosine = (2 * i, 2 * i + 1) if self.c.position == "sinusoidal" else (i, half + i)
+            x[..., sine], x[..., cosine] = angle.sin(), angle.cos()
+        return x
+
+    def residual(self, x: Tensor, name: str, f: Any) -> Tensor:
+        if self.c.norm_place == "post":
+            return self.norm(x + f(x), f"{name}_norm")
+        return x + self.norm(f(self.norm(x, f"{name}_norm")), f"{name}_output_norm")
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return hidden @ self.w["embedding.weight" if self.c.tied_embeddings else "output.weight"].T
+        table = self.w["embedding.weight" if self.c.tied_embeddings else "output.weight"]
+        logits = hidden * self.c.output_scale @ table.T + self.w.get("output_bias", 0.0)
+        return logits if self.c.logit_cap is None else self.c.logit_cap * torch.tanh(logits / self.c.logit_cap)
 
 
 # --- strategies -------------------------------------------------------------------------------------------------------------------
@@ -140,27 +220,55 @@ def configs(draw: st.DrawFn, architecture: str | None = None) -> ModelConfig:
     head_width = draw(st.sampled_from([2, 4, 6]))
     own_width = draw(st.booleans())
     architecture = architecture or draw(st.sampled_from(["decoder", "encoder", "encoder-decoder"]))
+    depth = draw(st.sampled_from([1, 2]))
+    decoder_depth = draw(st.sampled_from([None, 1, 3])) if architecture == "encoder-decoder" else None
+    same_depth = decoder_depth in (None, depth)
+    windows = st.sampled_from([None, 1, 3, 50])
+    experts = draw(st.sampled_from([0, 0, 3]))
     return ModelConfig(
         vocabulary_size=draw(st.sampled_from([5, 17])),
         width=draw(st.sampled_from([6, 10, 16])) if own_width else heads * head_width,
-        depth=draw(st.sampled_from([1, 2])),
-        decoder_depth=draw(st.sampled_from([None, 1, 3])) if architecture == "encoder-decoder" else None,
+        depth=depth,
+        decoder_depth=decoder_depth,
+        decoder_feed_forward_width=draw(st.sampled_from([None, 5])) if architecture == "encoder-decoder" else None,
+        source_context=draw(st.sampled_from([None, 10])) if architecture == "encoder-decoder" else None,
         heads=heads,
         key_value_heads=kv_heads,
         head_width=head_width if own_width else None,
         context=draw(st.sampled_from([9, 12])),
         architecture=architecture,  # type: ignore[arg-type]
-        position=draw(st.sampled_from(["rotary", "learned", "sinusoidal", "none"])),
+        position=draw(st.sampled_from(CHOICES["position"])),
+        position_offset=draw(st.sampled_from([0, 2])),
         rotary_base=draw(st.sampled_from([100.0, 10_000.0])),
+        rotary_share=draw(st.sampled_from([1.0, 1.0, 0.5])) if head_width % 4 == 0 else 1.0,
+        local_rotary_base=draw(st.sampled_from([None, 50.0])),
+        relative_buckets=draw(st.sampled_from([4, 8])),
+        relative_distance=draw(st.sampled_from([5, 16])),
         norm=draw(st.sampled_from(["rms", "layer"])),
-        norm_place=draw(st.sampled_from(["pre", "post"])),
-        feed_forward=draw(st.sampled_from(["gelu", "swiglu", "relu2"])),
+        norm_place=draw(st.sampled_from(CHOICES["norm_place"])),
+        embedding_norm=draw(st.booleans()),
+        skip_first_norm=draw(st.booleans()),
+        feed_forward=draw(st.sampled_from(CHOICES["feed_forward"])),
         feed_forward_width=draw(st.sampled_from([None, 7])),
+        experts=experts,
+        experts_per_token=draw(st.sampled_from([1, 2])),
+        expert_width=draw(st.sampled_from([None, 3])),
+        experts_normalized=draw(st.booleans()),
+        dense_layers=(0,) if experts and draw(st.booleans()) else (),
         qk_norm=draw(st.booleans()),
-        window=draw(st.sampled_from([None, 1, 3, 50])),
+        qk_norm_over=draw(st.sampled_from(["head", "all"])),
+        attention_scale=draw(st.sampled_from([None, 0.3])),
+        attention_cap=draw(st.sampled_from([None, None, 2.0])),
+        window=draw(windows),
+        layer_windows=tuple(draw(windows) for _ in range(depth)) if same_depth and draw(st.booleans()) else None,
         bias=draw(st.booleans()),
+        biased=draw(st.sampled_from([None, None, ("query", "value"), ("norm", "feed_forward"), ("output",)])),
+        token_types=draw(st.sampled_from([0, 2])),
         tied_embeddings=draw(st.booleans()),
         scaled_embeddings=draw(st.booleans()),
+        output_scale=draw(st.sampled_from([1.0, 0.5])),
+        output_bias=draw(st.booleans()),
+        logit_cap=draw(st.sampled_from([None, 3.0])),
         initial_std=0.5,  # large, so that every part matters to the output
     )
 
@@ -202,7 +310,12 @@ def test_attention_is_the_formula(data: st.DataObject) -> None:
     real_BS = torch.rand(batch, keys) < 0.7 if real else None
     mask = make_mask(queries, keys, causal=causal, window=window, document_ids_BT=document_ids, attention_mask_BS=real_BS)
     allowed = reference_allowed(batch, queries, keys, causal, window, document_ids, real_BS)
-    torch.testing.assert_close(attend(q, k, v, mask), reference_attention(q, k, v, allowed), rtol=1e-10, atol=1e-12)
+    scale, cap = data.draw(st.sampled_from([None, 0.7])), data.draw(st.sampled_from([None, 1.5]))
+    bias = torch.randn(groups * group, queries, keys, dtype=torch.float64) if data.draw(st.booleans()) else None
+    ours = attend(q, k, v, mask._replace(bias=None if bias is None else bias[None]), scale=scale, cap=cap)
+    # A capped softmax is taken in float32, as the open models' own code does.
+    relative, absolute = (1e-5, 1e-6) if cap else (1e-10, 1e-12)
+    torch.testing.assert_close(ours, reference_attention(q, k, v, allowed, scale, cap, bias), rtol=relative, atol=absolute)
 
 
 def test_attention_of_two_tokens_by_hand() -> None:
@@ -230,13 +343,76 @@ def test_attention_gradient_is_the_formulas() -> None:
 def test_rotary_scores_depend_on_distance_alone() -> None:
     torch.manual_seed(0)
     q, k = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
-    cos, sin = (table.double() for table in rotary_tables(64, 8, 10_000.0))
+    cos, sin = (table.double() for table in rotary_tables(torch.arange(64), rotary_frequencies(8, 10_000.0)))
 
     def score(at: int, to: int) -> float:
         return float((rotate(q, cos[at : at + 1], sin[at : at + 1]) * rotate(k, cos[to : to + 1], sin[to : to + 1])).sum())
 
     assert score(5, 2) == pytest.approx(score(40, 37), rel=1e-4)  # the tables are float32
     assert score(5, 2) != pytest.approx(score(5, 3), rel=1e-2)
+
+
+SCALED = [
+    RotaryScaling("linear", factor=4.0),
+    RotaryScaling("dynamic", factor=2.0, original_context=6),
+    RotaryScaling("llama3", factor=8.0, original_context=64, low_frequency_factor=1.0, high_frequency_factor=4.0),
+    RotaryScaling("yarn", factor=4.0, original_context=32, attention_factor=1.1),
+    RotaryScaling("longrope", original_context=6, attention_factor=1.2, short_factors=(1.0, 1.1), long_factors=(2.0, 3.0)),
+]
+
+
+@pytest.mark.parametrize("scaling", SCALED, ids=lambda scaling: scaling.kind)
+def test_scaled_rotary_decodes_as_it_reads(scaling: RotaryScaling) -> None:
+    """Within the original context for the scalings whose angles change past it: cached keys keep the angles that they were made with."""
+    length = 6 if scaling.kind in ("dynamic", "longrope") else 12
+    model = random_model(ModelConfig(17, width=12, depth=2, heads=3, context=24, rotary_scaling=scaling), seed=4)
+    tokens = torch.randint(0, 17, (2, length))
+    cache = KVCache(model.config, 2, length, dtype=torch.float64)
+    parts = [model(tokens[:, at : at + 1], cache=cache) for at in range(length)]
+    torch.testing.assert_close(torch.cat(parts, 1), model(tokens), rtol=1e-6, atol=1e-6)
+    plain = random_model(ModelConfig(17, width=12, depth=2, heads=3, context=24), seed=4)
+    assert not torch.allclose(model(torch.randint(0, 17, (1, 12))), plain(torch.randint(0, 17, (1, 12))))
+
+
+def test_scaled_rotary_frequencies_by_hand() -> None:
+    plain = rotary_frequencies(4, 100.0)
+    torch.testing.assert_close(plain, torch.tensor([1.0, 0.1], dtype=torch.float64))
+    torch.testing.assert_close(rotary_frequencies(4, 100.0, SCALED[0]), plain / 4)
+    # dynamic, 12 tokens of 6: base 100 · (2 · 2 - 1)^(4 / 2) = 900
+    torch.testing.assert_close(rotary_frequencies(4, 100.0, SCALED[1], 12), torch.tensor([1.0, 1 / 30], dtype=torch.float64))
+    torch.testing.assert_close(rotary_frequencies(4, 100.0, SCALED[1], 5), plain)
+    # llama3 over 64 tokens: the first pair turns 10.2 times (stays), the second 1.02: (1.0186 - 1) / 3 = 0.0062 of it stays
+    stays = (6.4 / (2 * math.pi) - 1) / 3
+    torch.testing.assert_close(
+        rotary_frequencies(4, 100.0, SCALED[2]), torch.tensor([1.0, 0.1 * stays + 0.1 / 8 * (1 - stays)], dtype=torch.float64)
+    )
+    torch.testing.assert_close(rotary_frequencies(4, 100.0, SCALED[4], 6), plain / torch.tensor([1.0, 1.1], dtype=torch.float64))
+    torch.testing.assert_close(rotary_frequencies(4, 100.0, SCALED[4], 7), plain / torch.tensor([2.0, 3.0], dtype=torch.float64))
+
+
+def test_a_context_longer_than_the_tables_is_read_all_the_same() -> None:
+    config = ModelConfig(5, width=4, depth=1, heads=1, context=6_000)
+    model = random_model(config, seed=1)
+    tokens = torch.randint(0, 5, (1, 5_000))
+    last = model(tokens)[:, -1]
+    assert model.decoder is not None
+    assert model.decoder.rotary is not None
+    assert len(model.decoder.rotary.cos) > 5_000
+    short = random_model(ModelConfig(5, width=4, depth=1, heads=1, context=6_000, window=8), seed=1)
+    near = random_model(ModelConfig(5, width=4, depth=1, heads=1, context=6_000, window=8), seed=1)
+    # With a window the last token's answer depends on the last 8 alone, wherever they stand: angles are relative.
+    torch.testing.assert_close(short(tokens)[:, -1], near(tokens[:, -8:])[:, -1], rtol=1e-3, atol=1e-3)
+    assert torch.isfinite(last).all()
+
+
+def test_relative_buckets_by_hand() -> None:
+    # 8 buckets, causal: 0-3 exact, then log steps to 16: 4 → 4, 6 → 4 + 4·ln(1.5)/ln(4) = 5.2, 16 and more → 7; later keys share 0.
+    found = relative_buckets(20, 20, causal=True, buckets=8, furthest=16)
+    assert [int(found[19, 19 - d]) for d in (0, 1, 3, 4, 6, 16, 19)] == [0, 1, 3, 4, 5, 7, 7]
+    assert int(found[3, 9]) == 0
+    both = relative_buckets(20, 20, causal=False, buckets=8, furthest=16)
+    assert int(both[5, 4]) == 1
+    assert int(both[5, 6]) == 5
 
 
 def test_sinusoids_by_hand() -> None:
@@ -248,7 +424,7 @@ def test_sinusoids_by_hand() -> None:
 # --- the whole model --------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(configs(), st.integers(0, 10_000), st.booleans(), st.booleans())
 def test_forward_is_the_formula(config: ModelConfig, seed: int, with_documents: bool, with_padding: bool) -> None:
     model, reference = random_model(config, seed), Reference(random_model(config, seed))
@@ -258,7 +434,10 @@ def test_forward_is_the_formula(config: ModelConfig, seed: int, with_documents: 
     positions = torch.tensor([[0, 1, 0, 1, 2, 0, 1], list(range(7))]) if with_documents else None
     real = torch.tensor([[True] * 7, [True] * 4 + [False] * 3]) if with_padding else None
     at = positions if positions is not None else torch.arange(length).expand(batch, -1)
-    allowed = reference_allowed(batch, length, length, config.architecture != "encoder", config.window, document_ids, real)
+
+    def allowed(window: int | None) -> Tensor:
+        return reference_allowed(batch, length, length, config.architecture != "encoder", window, document_ids, real)
+
     common: dict[str, Any] = {"positions": positions, "document_ids": document_ids, "attention_mask": real}
     if config.architecture == "encoder":
         ours, theirs = model(tokens, **common), reference.stack("encoder", tokens, allowed, at)
@@ -267,7 +446,10 @@ def test_forward_is_the_formula(config: ModelConfig, seed: int, with_documents: 
     else:
         source = torch.randint(0, config.vocabulary_size, (batch, source_length))
         source_real = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
-        seen = reference_allowed(batch, source_length, source_length, False, config.window, None, source_real)
+
+        def seen(window: int | None) -> Tensor:
+            return reference_allowed(batch, source_length, source_length, False, window, None, source_real)
+
         memory = reference.stack("encoder", source, seen, torch.arange(source_length).expand(batch, -1))
         cross = source_real[:, None, :].expand(-1, length, -1)
         ours = model(tokens, source_tokens=source, source_mask=source_real, **common)
@@ -367,6 +549,15 @@ def test_same_seed_same_model_and_dropout_only_in_training() -> None:
         ({"decoder_depth": 2}, "decoder_depth is for the encoder-decoder"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"width": 15, "position": "sinusoidal"}, "even width"),
+        ({"layer_windows": (1,)}, "layer_windows has 1 entries, and depth is 2"),
+        ({"layer_windows": (1, 0)}, "window is 0"),
+        ({"experts": 2, "experts_per_token": 3}, "experts_per_token (3) is more than experts (2)"),
+        ({"dense_layers": (2,)}, "dense_layers names a layer"),
+        ({"rotary_share": 0.0}, "rotary_share is 0.0"),
+        ({"rotary_share": 0.75}, "even head width, and it is 3"),
+        ({"biased": ("querry",)}, "biased names 'querry'"),
+        ({"vocabulary_size": 0}, "vocabulary_size is 0, and a decoder writes tokens"),
+        ({"decoder_heads": 2}, "decoder_heads is for the encoder-decoder"),
     ],
 )
 def test_a_config_that_does_not_fit_says_why(fields: dict[str, Any], sentence: str) -> None:
@@ -377,8 +568,13 @@ def test_a_config_that_does_not_fit_says_why(fields: dict[str, Any], sentence: s
 
 
 def test_config_survives_json_and_refuses_unknown_fields() -> None:
-    config = ModelConfig(17, width=12, depth=2, heads=3, context=16, window=4)
-    assert ModelConfig.from_dict(config.to_dict()) == config
+    scaling = RotaryScaling("longrope", original_context=6, short_factors=(1.0, 1.1), long_factors=(2.0, 3.0))
+    config = ModelConfig(17, width=12, depth=2, heads=3, context=16, layer_windows=(4, None), rotary_scaling=scaling)
+    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(ValueError, match="long_factors has 2 numbers; it needs 3"):
+        ModelConfig(17, width=12, depth=2, heads=2, context=16, rotary_scaling=dataclasses.replace(scaling, short_factors=(1.0,) * 3))
+    with pytest.raises(ValueError, match="yarn needs original_context"):
+        RotaryScaling("yarn", factor=2.0)
     with pytest.raises(ValueError, match="unknown field of ModelConfig: widht"):
         ModelConfig.from_dict(config.to_dict() | {"widht": 1})
 
