@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -16,6 +16,7 @@ from ..contracts.task import device_of
 from ..contracts.tokenizer import Tokenizer
 from ..model.generate import generate, stream
 from ..model.transformer import Transformer
+from .incremental import StopStrings, TextStream
 from .measuring import batches_by_length, evaluating
 
 
@@ -74,27 +75,42 @@ def completion_tokens(
         yield token
 
 
+class Part(NamedTuple):
+    """What one new token, or the end, added to a completion's text."""
+
+    text: str
+    tokens: int
+    """New tokens, 0 or 1; a token may add no text yet."""
+    finish_reason: str | None = None
+    """In the last part: `stop` where the model or a stop string ended it, else `length`."""
+
+
+def completion_parts(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest, prompt_ids: Sequence[int]) -> Iterator[Part]:
+    """A completion as it is written: whole characters only, and nothing of the stop string that ends it."""
+    text, stops = TextStream(tokenizer), StopStrings(request.stop)
+    count = 0
+    for token in completion_tokens(model, tokenizer, request, prompt_ids):
+        count += 1
+        certain = stops.push(text.push(token))
+        if stops.found:
+            yield Part(certain, 1, "stop")
+            return
+        yield Part(certain, 1)
+    # The last bytes may be no character; they are shown as what they are, and may still complete a stop string.
+    rest = stops.push(text.flush())
+    yield Part(rest + stops.flush(), 0, "stop" if stops.found or count < request.max_tokens else "length")
+
+
 def complete(model: nn.Module, tokenizer: Tokenizer, request: CompletionRequest) -> dict[str, Any]:
     """`text`, `finish_reason` (`stop` where the model or a stop string ended it, else `length`) and `usage` in tokens."""
     assert isinstance(model, Transformer)
     read = prompt_tokens(model, tokenizer, request)
-    tokens: list[int] = []
-    text, stopped = "", False
-    for token in completion_tokens(model, tokenizer, request, read):
-        tokens.append(token)
-        if request.stop:
-            text = tokenizer.decode(tokens)
-            places = [place for place in map(text.find, request.stop) if place >= 0]
-            if places:
-                text, stopped = text[: min(places)], True
-                break
-    if not stopped:
-        text = tokenizer.decode(tokens)
-    ended = stopped or len(tokens) < request.max_tokens
+    parts = list(completion_parts(model, tokenizer, request, read))
+    written = sum(part.tokens for part in parts)
     return {
-        "text": text,
-        "finish_reason": "stop" if ended else "length",
-        "usage": {"prompt_tokens": len(read), "completion_tokens": len(tokens), "total_tokens": len(read) + len(tokens)},
+        "text": "".join(part.text for part in parts),
+        "finish_reason": parts[-1].finish_reason,
+        "usage": {"prompt_tokens": len(read), "completion_tokens": written, "total_tokens": len(read) + written},
     }
 
 

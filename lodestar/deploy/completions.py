@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..build.completion import CompletionRequest, completion_tokens
+from ..build.completion import completion_parts
 from ..contracts.randomness import derive_seed
 from ..contracts.tokenizer import Tokenizer
 from ..model.transformer import Transformer
 from .errors import ApiError
-from .incremental import StopStrings, TextStream
 from .protocol import CompletionBody
 
 
@@ -90,21 +89,7 @@ def completion_work(
                 request = body.for_choice(seed if index == 0 else derive_seed(seed, "choice", index))
                 if body.echo:
                     yield Delta(index, prompt.text, 0)
-                yield from _answer(model, tokenizer, request, prompt.ids, index)
+                for part in completion_parts(model, tokenizer, request, prompt.ids):
+                    yield Delta(index, *part)
 
     return work
-
-
-def _answer(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest, prompt_ids: Sequence[int], index: int) -> Iterator[Delta]:
-    text, stops = TextStream(tokenizer), StopStrings(request.stop)
-    count = 0
-    for token in completion_tokens(model, tokenizer, request, prompt_ids):
-        count += 1
-        certain = stops.push(text.push(token))
-        if stops.found:
-            yield Delta(index, certain, 1, "stop")
-            return
-        yield Delta(index, certain, 1)
-    # The last bytes may be no character; they are shown as what they are, and may still complete a stop string.
-    rest = stops.push(text.flush())
-    yield Delta(index, rest + stops.flush(), 0, "stop" if stops.found or count < request.max_tokens else "length")

@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lodestar.build.incremental import StopStrings, TextStream
 from lodestar.contracts.tokenizer import Tokenizer
-from lodestar.deploy.incremental import StopStrings, TextStream
+from lodestar.prepare import train_tokenizer
 
 ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """Byte-level, and with so few merges that a Chinese character takes two or three tokens."""
+    return train_tokenizer(["the lamp is lit, and the river runs"], 270)
 
 
 def parts_of(tokenizer: Tokenizer, ids: list[int]) -> tuple[list[str], str]:
