@@ -16,7 +16,7 @@ def freed_memory_kept() -> Iterator[None]:
     """Inside, the C library gives no freed memory back to the system; outside, it does again.
 
     Every tensor of more than 32 MB, and most smaller ones, would else be fresh pages that the system has to find and clear. How much that
-    costs varies with the model and the machine's load: from nothing to a third of a CPU step (measured 2026-11: bench/RESULTS.d/speed.md).
+    costs varies with the model and the machine's load: from nothing to a third of a CPU step (measured 2026-11: bench/RESULTS.md).
     Memory on a GPU has such a cache of its own, in torch. Does nothing where the C library is not glibc.
     """
     library = ctypes.CDLL(None) if hasattr(ctypes.CDLL(None), "gnu_get_libc_version") else None
