@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_tensors
 from torch import nn
 
 from ..contracts.errors import UserError
@@ -18,6 +17,7 @@ from ..model.config import ModelConfig
 from ..model.positions import Rotary
 from ..model.transformer import Stack
 from ..store.files import atomic_folder, read_json, write_atomic, write_json
+from ..store.tensors import write_tensors
 
 WEIGHTS, CONFIG, TOKENIZER, TASK = "model.safetensors", "config.json", "tokenizer.json", "task.json"
 _AGAIN = "restore the folder, or train again"
@@ -38,8 +38,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     """Write a bundle as a new folder, whole or not at all; a folder that stands there gives way."""
     with atomic_folder(folder, replace=True) as partial:
         # Tied weights are one parameter, so state_dict holds them once; buffers follow from the config.
-        state = {name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()}
-        write_atomic(partial / WEIGHTS, save_tensors(state, metadata={"format": "pt"}))
+        write_tensors(partial / WEIGHTS, bundle.model.state_dict(), metadata={"format": "pt"})
         write_json(partial / CONFIG, bundle.config.to_dict())
         write_atomic(partial / TOKENIZER, bundle.tokenizer.to_json())
         write_json(partial / TASK, dict(bundle.task))

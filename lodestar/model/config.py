@@ -344,7 +344,10 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value that `from_dict` reads back."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        for part in (fields, fields["rotary_scaling"] or {}):
+            part |= {name: list(value) for name, value in part.items() if isinstance(value, tuple)}  # as JSON gives it back
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:

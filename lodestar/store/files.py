@@ -15,7 +15,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,19 +29,20 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 _SUFFIX = ".partial"
 
 
-def write_atomic(path: Path | str, data: bytes | str) -> None:
-    """Write a file whole or not at all; text is UTF-8. Missing parent folders are made.
+def write_atomic(path: Path | str, data: bytes | str | Iterable[bytes | memoryview]) -> None:
+    """Write a file whole or not at all; text is UTF-8, an iterable gives the content piece by piece. Missing parent folders are made.
 
     Raises:
         UserError: the disk is full or the place cannot be written; `path` is then as it was.
     """
     path = Path(path)
-    content = data.encode() if isinstance(data, str) else data
+    pieces = [data.encode()] if isinstance(data, str) else [data] if isinstance(data, bytes) else data
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         with _partial_file(path) as (partial, handle):
-            _write_all(handle, content)
+            for piece in pieces:
+                _write_all(handle, piece)
             os.fsync(handle)
             partial.replace(path)
         _sync(path.parent)
@@ -312,7 +313,7 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def _write_all(handle: int, content: bytes) -> None:
+def _write_all(handle: int, content: bytes | memoryview) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(handle, view) :]

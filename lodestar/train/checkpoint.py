@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from ..contracts.errors import UserError
 from ..store.files import atomic_folder, sha256_file
+from ..store.tensors import write_tensors
 
 MANIFEST, STATE = "manifest.json", "state.json"
 _PREFIX = "step-"
@@ -50,8 +50,7 @@ class Checkpoints:
         path = self.folder / f"{_PREFIX}{step:06d}"
         with atomic_folder(path, replace=True) as partial:
             for part, tensors in parts.items():
-                content = to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-                (partial / f"{part}.safetensors").write_bytes(content)
+                write_tensors(partial / f"{part}.safetensors", tensors)
             (partial / STATE).write_text(json.dumps(state, allow_nan=False), "utf-8")
             hashes = {file.name: sha256_file(file) for file in sorted(partial.iterdir())}
             (partial / MANIFEST).write_text(json.dumps(hashes, indent=2), "utf-8")
