@@ -33,23 +33,24 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         UserError: the disk is full or the place cannot be written; `path` is then as it was.
     """
+    write_atomic(path, pieces(tensors, metadata))
+
+
+def pieces(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
+    """The content of a safetensors file, for who writes it among other files."""
     assert sys.byteorder == "little", "the format is little-endian"
     # Wide types first, as in the library's own files: each number then stands at a multiple of its size.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
-    write_atomic(path, _chunks(ordered, metadata))
-
-
-def _chunks(tensors: list[tuple[str, Tensor]], metadata: Mapping[str, str] | None) -> Iterator[bytes | memoryview]:
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
-    for name, tensor in tensors:
+    for name, tensor in ordered:
         start, end = end, end + tensor.numel() * tensor.element_size()
         kind = _TYPES[str(tensor.dtype).removeprefix("torch.")]
         header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     yield len(text).to_bytes(8, "little") + text
-    for _, tensor in tensors:
+    for _, tensor in ordered:
         yield _content(tensor)
 
 

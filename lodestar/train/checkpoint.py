@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..contracts.errors import UserError
 from ..store.files import atomic_folder, sha256_file
-from ..store.tensors import write_tensors
+from ..store.tensors import pieces
 
 MANIFEST, STATE = "manifest.json", "state.json"
 _PREFIX = "step-"
@@ -50,7 +50,8 @@ class Checkpoints:
         path = self.folder / f"{_PREFIX}{step:06d}"
         with atomic_folder(path, replace=True) as partial:
             for part, tensors in parts.items():
-                write_tensors(partial / f"{part}.safetensors", tensors)
+                with (partial / f"{part}.safetensors").open("wb") as file:
+                    file.writelines(pieces(tensors))
             (partial / STATE).write_text(json.dumps(state, allow_nan=False), "utf-8")
             hashes = {file.name: sha256_file(file) for file in sorted(partial.iterdir())}
             (partial / MANIFEST).write_text(json.dumps(hashes, indent=2), "utf-8")
