@@ -101,7 +101,8 @@ class Sums:
 
 def make_model(seed: int = 0, **fields: Any) -> Transformer:
     torch.manual_seed(derive_seed(seed, "model"))
-    return Transformer(ModelConfig(VOCABULARY, width=32, depth=2, heads=2, context=CONTEXT, **{"dropout": 0.1, "qk_norm": True, **fields}))
+    shape = {"width": 32, "depth": 2, "heads": 2, "context": CONTEXT, "dropout": 0.1, "qk_norm": True}
+    return Transformer(ModelConfig(VOCABULARY, **{**shape, **fields}))
 
 
 def held_out() -> list[Batch]:
