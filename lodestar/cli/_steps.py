@@ -69,6 +69,7 @@ def train(venture: Venture) -> Step:
     import torch
 
     from ..build.bundle import Bundle, save_bundle
+    from ..build.device import best_device
     from ..contracts.randomness import derive_seed
     from ..prepare.loader import Sequential, make_loader
     from ..prepare.shards import open_split
@@ -88,7 +89,7 @@ def train(venture: Venture) -> Step:
     if (plan.prepared / "validation").exists():
         validation = Sequential(open_split(plan.prepared, "validation"), task.batching, limit=VALIDATION_BATCHES, **shape)
     torch.manual_seed(derive_seed(settings.seed, "model"))
-    model = task.build(config).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = task.build(config).to(best_device())
 
     def save(trained: nn.Module, place: Path) -> None:
         save_bundle(place, Bundle(trained, config, tokenizer, task.describe()))
@@ -184,10 +185,11 @@ def load_task(description: Mapping[str, Any]) -> Task:
 
 
 def load_model(folder: Path) -> Bundle:
-    """A bundle, built by the task that it names."""
+    """A bundle, built by the task that it names, where it runs fastest."""
     from ..build.bundle import load_bundle
+    from ..build.device import best_device
 
-    return load_bundle(folder, lambda task, config: load_task(task).build(config))
+    return load_bundle(folder, lambda task, config: load_task(task).build(config), device=best_device())
 
 
 def _context(venture: Venture, task: Task) -> int:

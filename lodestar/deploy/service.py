@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..build.bundle import WEIGHTS, load_bundle
+from ..build.device import best_device
 from ..contracts.errors import UserError
 from ..contracts.record import Scorecard
 from ..contracts.score import Score
@@ -54,7 +55,7 @@ class Service:
         Raises:
             UserError: when the folder is missing or damaged; the sentence names the file.
         """
-        bundle = load_bundle(release, lambda _, config: task.build(config))
+        bundle = load_bundle(release, lambda _, config: task.build(config), device=best_device())
         scorecard = release / SCORECARD
         scores = Scorecard.parse(read_json(scorecard), where=scorecard).scores if scorecard.is_file() else []
         known, created, gates = _read_card(release)

@@ -27,7 +27,7 @@ from .journal import Journal, draw_loss
 from .memory import freed_memory_kept
 from .plan import EVALUATION_SHARE, EVALUATIONS, Plan, steps_in_budget
 from .precision import choose_precision
-from .random_state import seed_all
+from .random_state import repeatable, seed_all
 from .schedules import learning_rate_factor
 from .signals import StopSignal
 from .spikes import SpikeWatch
@@ -75,7 +75,7 @@ def train(
             NaN or spiked, and the settings say stop or rewinding did not help.
         Interrupted: a signal asked to stop; the work so far is in a checkpoint.
     """
-    with hold(out, "train"), freed_memory_kept():
+    with hold(out, "train"), freed_memory_kept(), repeatable(device_of(model)):
         run = _Run(task, model, loader, validation, settings, out, dict(inputs or {}))
         record = run.finished()
         if record is None:

@@ -1,9 +1,11 @@
-"""The state of every global random generator that a model or a task can draw from, as tensors and JSON."""
+"""What makes a run repeatable: the state of every global random generator, as tensors and JSON, and one order of sums on a GPU."""
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,3 +44,25 @@ def restore_random_state(tensors: Mapping[str, Tensor], others: Mapping[str, Any
     random.setstate((version, tuple(words), gauss))
     inner = others["numpy"]["state"]
     np.random.set_state({**others["numpy"], "state": {"key": np.array(inner["key"], dtype=np.uint32), "pos": inner["pos"]}})
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Inside, equal inputs give equal bits on a GPU, too, where some gradients else are summed in the order that threads happen to end.
+
+    On a CPU the operations are so already, and nothing changes. See https://pytorch.org/docs/stable/notes/randomness.html.
+
+    Raises:
+        RuntimeError: inside, by an operation that has no such form on a GPU; torch names it.
+    """
+    if device.type == "cpu":
+        yield
+        return
+    # cuBLAS asks for a workspace of a fixed size, in its own words: eight buffers of 4,096 KiB.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

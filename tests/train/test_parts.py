@@ -20,7 +20,7 @@ from lodestar.train.journal import Journal, draw_loss
 from lodestar.train.memory import freed_memory_kept
 from lodestar.train.plan import Plan, steps_in_budget
 from lodestar.train.precision import WORTH_IT, autocast, bf16_speed, choose_precision
-from lodestar.train.random_state import random_state, restore_random_state, seed_all
+from lodestar.train.random_state import random_state, repeatable, restore_random_state, seed_all
 from lodestar.train.spikes import SUSTAINED, WINDOW, SpikeWatch
 
 CPU = torch.device("cpu")
@@ -203,6 +203,16 @@ def test_random_states_come_back() -> None:
     assert draw() == first
     seed_all(3)
     assert draw() != first
+
+
+def test_on_a_gpu_sums_keep_one_order_and_the_caller_gets_back_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    with repeatable(CPU):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(KeyError), repeatable(torch.device("cuda")):
+        assert torch.are_deterministic_algorithms_enabled()
+        raise KeyError
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch, toy: object) -> None:
