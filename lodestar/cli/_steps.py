@@ -197,6 +197,15 @@ def _context(venture: Venture, task: Task) -> int:
     return _derive(venture, task, venture.file.data.vocabulary).config.context
 
 
+def check_shape(venture: Venture) -> None:
+    """Refuse a model or a batch that no run of the venture could have, before anything is read.
+
+    Raises:
+        UserError: the sentence names the field.
+    """
+    _context(venture, task_of(venture))
+
+
 def _derive(venture: Venture, task: Task, vocabulary_size: int) -> Derived:
     from ..build.sizes import derive
 

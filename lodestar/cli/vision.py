@@ -19,9 +19,11 @@ def command(venture: Path) -> None:
     from ..venture.brief import brief
     from ..venture.status import BRIEF_FILE
     from ..venture.venture import Venture
+    from ._steps import check_shape
 
     opened = Venture.open(venture)
     warnings = check_vision(opened)
+    check_shape(opened)
     path = opened.folder / BRIEF_FILE
     write_atomic(path, brief(opened.file, metrics_of(opened.file)))
     count = len(opened.file.targets)

@@ -131,6 +131,16 @@ def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path: Path, 
     assert not list(venture.glob("runs/train-*"))
 
 
+@pytest.mark.parametrize("overrides", [{"heads": 5}, {"widht": 5}], ids=str)
+def test_the_vision_does_not_hold_of_a_model_that_cannot_be(tmp_path: Path, overrides: dict[str, int]) -> None:
+    venture = make_venture(tmp_path / "venture", model=TINY | {"overrides": overrides})
+    done = lodestar("vision", "--venture", venture)
+    assert done.returncode == 2
+    assert next(iter(overrides)) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in venture.iterdir()] == ["venture.yaml"]
+
+
 def test_a_step_whose_input_is_missing_says_what_to_run(tmp_path: Path) -> None:
     venture = make_venture(tmp_path / "venture")
     for step, first in (("train", "prepare"), ("evaluate", "prepare"), ("release", "run"), ("serve", "release")):
