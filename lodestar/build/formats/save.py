@@ -1,0 +1,160 @@
+"""A module → an open checkpoint that Hugging Face's libraries read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...contracts.errors import UserError, unknown
+from ...contracts.tokenizer import Tokenizer
+from ...model.config import BIASED, ModelConfig
+from ...store.files import atomic_folder, ensure_space, write_atomic, write_json
+from ...store.tensors import write_tensors
+from .family import Binding, Family, families
+from .folder import CONFIG, INDEX, WEIGHTS, Origin
+
+SHARD_BYTES = 2_000_000_000
+
+
+def save_model(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    family: str | None = None,
+    tokenizer: Tokenizer | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    replace: bool = False,
+) -> None:
+    """Write a model as a new folder in Hugging Face's layout, whole or not at all.
+
+    A model that `load_model` read goes back as its own family, with its tokenizer, chat template and generation config beside it. Any
+    other goes as the first family that can say all of its config.
+
+    Args:
+        family: its name ("llama"), in place of the one found.
+        tokenizer: in place of the one that the model was read with.
+        shard_bytes: the most that one file of weights holds, but for a tensor that is larger by itself.
+        replace: whether a folder that stands there gives way.
+
+    Raises:
+        UserError: no family can say the config, the folder exists, or the disk is full.
+    """
+    folder = Path(folder)
+    origin: Origin | None = getattr(model, "origin", None)
+    config = config_of(model)
+    chosen = _choose_family(config, origin, family)
+    if origin is not None and origin.family != chosen.name:
+        origin = None
+    fields = _fields(chosen, config, origin, model)
+    kept = [] if origin is None else [file for file in origin.kept if tokenizer is None or not file.name.startswith("tokenizer.")]
+    for file in kept:
+        if not file.is_file():
+            raise UserError("the file is gone since the model was read", where=file, fix="restore it, or give save_model a tokenizer")
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    bindings = chosen.bindings(config, chosen.full(fields), state)
+    ensure_space(folder, sum(tensor.nbytes for tensor in state.values()))
+    with atomic_folder(folder, replace=replace) as partial:
+        write_json(partial / CONFIG, fields)
+        for file in kept:
+            shutil.copyfile(file, partial / file.name)
+        if tokenizer is not None:
+            write_atomic(partial / "tokenizer.json", tokenizer.to_json())
+        _write_weights(partial, _shards(bindings, state, shard_bytes), state, next(model.parameters()).dtype)
+
+
+def config_of(model: nn.Module) -> ModelConfig:
+    """The config of a Transformer, or of the one inside a head."""
+    config = getattr(getattr(model, "transformer", model), "config", None)
+    assert isinstance(config, ModelConfig), "a model with a config, or with a transformer that has one"
+    return config
+
+
+def find_expressive(config: ModelConfig) -> list[Family]:
+    """The families that can say all of a config: reading what they write gives it back."""
+    return [family for family in families() if _says(family, config)]
+
+
+def _says(family: Family, config: ModelConfig) -> bool:
+    try:
+        return _plain(family.read_config(family.full(family.write_config(config)))) == _plain(config)
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _plain(config: ModelConfig) -> dict[str, Any]:
+    """What of a config shapes the answers: a default written out equals the default, and training's settings do not count."""
+    derived = {"key_value_heads": config.kv_heads, "head_width": config.head_size, "feed_forward_width": config.hidden_width}
+    training = {"dropout": 0.0, "initial_std": 0.0}
+    windows = {"window": None, "layer_windows": tuple(config.window_of(layer) for layer in range(config.depth))}
+    biases = {"bias": False, "biased": tuple(sorted(part for part in BIASED if config.has_bias(part)))}
+    return {**config.to_dict(), **derived, **training, **windows, **biases}
+
+
+def _choose_family(config: ModelConfig, origin: Origin | None, name: str | None) -> Family:
+    known = {family.name: family for family in families()}
+    if name is None and origin is not None:
+        name = origin.family
+    if name is not None:
+        if name not in known:
+            raise unknown("family", name, known)
+        if not _says(known[name], config):
+            raise UserError(
+                f"the format of {name} cannot say all of the model's config", fix="change the config back, or name another family"
+            )
+        return known[name]
+    able = find_expressive(config)
+    if not able:
+        raise UserError("no open format can say all of the model's config", fix="train a model of one of the open families' shapes")
+    return able[0]
+
+
+def _fields(family: Family, config: ModelConfig, origin: Origin | None, model: nn.Module) -> dict[str, Any]:
+    """config.json: as it came where the config is the same, else with what has changed."""
+    kind = str(next(model.parameters()).dtype).removeprefix("torch.")
+    if origin is None:
+        return {"architectures": [family.architectures[0]], "model_type": family.name, **family.write_config(config), "dtype": kind}
+    fields = dict(origin.fields)
+    if family.read_config(family.full(fields)) != config:
+        fields |= family.write_config(config)
+    fields["torch_dtype" if "torch_dtype" in fields else "dtype"] = kind
+    return fields
+
+
+def _shards(bindings: list[Binding], state: Mapping[str, Tensor], limit: int) -> list[list[Binding]]:
+    """The bindings in the order of their table, cut into files."""
+    shards: list[list[Binding]] = [[]]
+    total = 0
+    for binding in bindings:
+        size = sum(state[name].nbytes for name in binding.ours)
+        if total and total + size > limit:
+            shards.append([])
+            total = 0
+        shards[-1].append(binding)
+        total += size
+    return shards
+
+
+def _write_weights(folder: Path, shards: list[list[Binding]], state: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    """One file, or several and their index."""
+    places: dict[str, str] = {}
+    total = 0
+    for number, shard in enumerate(shards, 1):
+        file = WEIGHTS if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        theirs = dict(_theirs(shard, state, dtype))
+        write_tensors(folder / file, theirs, metadata={"format": "pt"})
+        places |= dict.fromkeys(theirs, file)
+        total += sum(tensor.nbytes for tensor in theirs.values())
+    if len(shards) > 1:
+        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
+
+
+def _theirs(bindings: list[Binding], state: Mapping[str, Tensor], dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    for binding in bindings:
+        made = binding.transform.write([state[name] for name in binding.ours])
+        for name, tensor in zip(binding.theirs, made, strict=True):
+            yield name, tensor.to(dtype) if binding.transform.widens else tensor
