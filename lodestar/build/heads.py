@@ -1,42 +1,157 @@
-"""Heads around an encoder.
+"""Heads around an encoder: a class for a text, a class for each token, the token behind a mask, one vector for a text.
 
-Axes: B batch, T tokens, W model width, C classes.
+Axes: B batch, T tokens, W model width, C classes, V vocabulary.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
+from ..model.blocks import ACTIVATIONS
 from ..model.config import ModelConfig
+from ..model.linear import Linear, linear
+from ..model.norms import make_norm
 from ..model.transformer import Transformer
 
+Pooling = Literal["mean", "first"]
 
-class SequenceClassifier(nn.Module):
-    """One of `labels` for a sequence: the mean of the encoder's states over the real tokens, and a linear layer."""
 
-    def __init__(self, config: ModelConfig, labels: int) -> None:
+@dataclass(frozen=True)
+class HeadShape:
+    """What stands between the encoder's states and the last linear layer; as it is, nothing but the mean."""
+
+    pooling: Pooling = "mean"
+    """One vector for a text: the mean of the states of its real tokens, or the state of its first token (BERT's [CLS])."""
+    activation: str | None = None
+    """Of a layer as wide as the model before the last one, "tanh" or one of `model.blocks.ACTIVATIONS`; no such layer where None."""
+    dense_bias: bool = True
+    """A bias in that layer."""
+    norm: bool = False
+    """A norm of the config's kind after it."""
+
+
+class Projection(nn.Module):
+    """norm(activation(dense(x))), as wide as the model."""
+
+    def __init__(self, config: ModelConfig, activation: str, *, bias: bool = True, norm: bool = False) -> None:
         super().__init__()
-        self.config = config
+        self.dense = Linear(config.width, config.width, bias=bias)
+        self.activation = torch.tanh if activation == "tanh" else ACTIVATIONS[activation]
+        self.norm = make_norm(config) if norm else nn.Identity()
+        _initialise(self.dense, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, W) → (…, W)."""
+        return self.norm(self.activation(self.dense(x)))
+
+
+class _Classifier(nn.Module):
+    """The encoder, the projection of the head's shape, and a linear layer to the labels."""
+
+    def __init__(self, config: ModelConfig, labels: int, shape: HeadShape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
         self.transformer = Transformer(config)
+        self.projection = (
+            Projection(config, shape.activation, bias=shape.dense_bias, norm=shape.norm) if shape.activation else nn.Identity()
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.width, labels)
-        nn.init.normal_(self.output.weight, std=config.initial_std)
-        nn.init.zeros_(self.output.bias)
+        _initialise(self.output, config)
 
-    def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+    def _decide(self, x: Tensor) -> Tensor:
+        """(…, W) → (…, C)."""
+        return self.output(self.dropout(self.projection(x)))
+
+
+class SequenceClassifier(_Classifier):
+    """One of `labels` for a sequence: its states pooled, and a linear layer; what stands between them is the `shape`."""
+
+    def __init__(self, config: ModelConfig, labels: int, shape: HeadShape | None = None) -> None:
+        super().__init__(config, labels, shape or HeadShape())
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
         """Logits (B, C).
 
         Args:
             tokens: ids (B, T).
-            attention_mask: (B, T), True on real tokens, of which each row has at least one.
+            attention_mask: (B, T), True on real tokens, of which each row has at least one; all of them where None.
+            token_types: (B, T), where the config has them.
         """
-        return self.classify(self.transformer.hidden(tokens, attention_mask=attention_mask), attention_mask)
+        return self.classify(self.transformer.hidden(tokens, attention_mask=attention_mask, token_types=token_types), attention_mask)
 
-    def classify(self, hidden_BTW: Tensor, attention_mask: Tensor) -> Tensor:
+    def classify(self, hidden_BTW: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, C) from the encoder's states."""
-        return self.output(self.dropout(self.pooled(hidden_BTW, attention_mask)))
+        return self._decide(self.pooled(hidden_BTW, attention_mask))
 
-    def pooled(self, hidden_BTW: Tensor, attention_mask: Tensor) -> Tensor:
-        """The mean of the states of the real tokens, (B, W)."""
+    def pooled(self, hidden_BTW: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The one vector of each row, (B, W), by the shape's pooling."""
+        if self.shape.pooling == "first":
+            return hidden_BTW[:, 0]
+        if attention_mask is None:
+            return hidden_BTW.mean(1)
         weights_BT1 = attention_mask[..., None].to(hidden_BTW.dtype)
         return (hidden_BTW * weights_BT1).sum(1) / weights_BT1.sum(1)
+
+
+class TokenClassifier(_Classifier):
+    """One of `labels` for each token: names in a text; or with two, the start and the end of an answer."""
+
+    def __init__(self, config: ModelConfig, labels: int, shape: HeadShape | None = None) -> None:
+        super().__init__(config, labels, shape or HeadShape())
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
+        """Logits (B, T, C); those of padding mean nothing. The arguments are those of `SequenceClassifier`."""
+        return self._decide(self.transformer.hidden(tokens, attention_mask=attention_mask, token_types=token_types))
+
+
+class MaskedLanguageModel(nn.Module):
+    """The token behind each mask: a projection, and the token embedding transposed.
+
+    Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1.
+    """
+
+    def __init__(self, config: ModelConfig, activation: str = "gelu", *, dense_bias: bool = True, output_bias: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.projection = Projection(config, activation, bias=dense_bias, norm=True)
+        self.output_bias = nn.Parameter(torch.zeros(config.vocabulary_size)) if output_bias else None
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
+        """Logits (B, T, V). The arguments are those of `SequenceClassifier`."""
+        return self.logits(self.transformer.hidden(tokens, attention_mask=attention_mask, token_types=token_types))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The encoder's states (…, W), of masked tokens alone where that saves work, → logits (…, V)."""
+        embedding = self.transformer.embedding
+        assert embedding is not None
+        return linear(self.projection(hidden), embedding.weight, self.output_bias)
+
+
+class PooledEncoder(nn.Module):
+    """BERT as it is published without a task: the states, and a layer that makes one vector of the first one."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.pooler = Projection(config, "tanh")
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
+        """The encoder's states (B, T, W). The arguments are those of `SequenceClassifier`."""
+        return self.transformer.hidden(tokens, attention_mask=attention_mask, token_types=token_types)
+
+    def pooled(self, hidden_BTW: Tensor) -> Tensor:
+        """One vector for each row, (B, W), from the encoder's states."""
+        return self.pooler(hidden_BTW[:, 0])
+
+
+def _initialise(layer: nn.Linear, config: ModelConfig) -> None:
+    nn.init.normal_(layer.weight, std=config.initial_std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,112 @@
+"""What BERT, RoBERTa and ModernBERT share: the layers' names of the first two, and the heads that `architectures` names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from ...model.config import ModelConfig
+from ..heads import HeadShape, SequenceClassifier, TokenClassifier
+from .family import Fields, Rule, inside, layers
+from .fields import from_activation, only, to_activation
+
+HEADS = ("MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering")
+"""What may follow `For` in the name of an architecture; the bare model ends in `Model`."""
+
+LAYER = (
+    Rule("attention.self.query", "attention.query"),
+    Rule("attention.self.key", "attention.key"),
+    Rule("attention.self.value", "attention.value"),
+    Rule("attention.output.dense", "attention.output"),
+    Rule("attention.output.LayerNorm", "attention_norm"),
+    Rule("intermediate.dense", "feed_forward.up"),
+    Rule("output.dense", "feed_forward.down"),
+    Rule("output.LayerNorm", "feed_forward_norm"),
+)
+OLD_NAMES = ((r"\.gamma$", ".weight"), (r"\.beta$", ".bias"))
+"""Of norms, in checkpoints that come from TensorFlow."""
+DEFAULTS: Fields = {
+    "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072, "hidden_act": "gelu",
+    "max_position_embeddings": 512, "layer_norm_eps": 1e-12, "type_vocab_size": 2, "hidden_dropout_prob": 0.1, "initializer_range": 0.02,
+}  # fmt: skip
+
+
+def architectures(*names: str) -> tuple[str, ...]:
+    """The architectures of the families whose names begin so: `BertModel`, `BertForMaskedLM` and so on."""
+    return tuple(f"{name}{ending}" for name in names for ending in ("Model", *(f"For{head}" for head in HEADS)))
+
+
+def head_of(fields: Fields) -> str:
+    """The one of `HEADS` that config.json names; "" for the bare model."""
+    named = (fields.get("architectures") or [""])[0]
+    return next((head for head in HEADS if named.endswith(f"For{head}")), "")
+
+
+def label_count(fields: Fields) -> int:
+    """How many labels a classifier has; where config.json names none, there are two."""
+    return len(fields.get("id2label") or ()) or int(fields.get("num_labels") or 2)
+
+
+def build_classifier(config: ModelConfig, fields: Fields, sequence: HeadShape, token: HeadShape) -> nn.Module:
+    """The classifier of a sequence, or of each token; an answer's start and end are a classifier with two labels."""
+    if head_of(fields) == "SequenceClassification":
+        return SequenceClassifier(config, label_count(fields), sequence)
+    return TokenClassifier(config, label_count(fields), token)
+
+
+def encoder(config: ModelConfig, theirs: str, head: Sequence[Rule]) -> list[Rule]:
+    """The table of BERT and RoBERTa with a head; `theirs` stands before the encoder's names."""
+    body = [
+        Rule("embeddings.word_embeddings", "embedding"),
+        Rule("embeddings.position_embeddings", "encoder.learned"),
+        Rule("embeddings.token_type_embeddings", "token_types"),
+        Rule("embeddings.LayerNorm", "encoder.embedding_norm"),
+        *layers("encoder.layer", "encoder.blocks", config.depth, LAYER),
+    ]
+    return [*inside(theirs, "transformer.", body), *head]
+
+
+def read_encoder(fields: Fields, **choices: Any) -> ModelConfig:
+    """The config of BERT and RoBERTa; `choices` are what is the family's own."""
+    only(fields, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute", tie_word_embeddings=True)
+    return ModelConfig(
+        **{
+            "vocabulary_size": fields["vocab_size"],
+            "width": fields["hidden_size"],
+            "depth": fields["num_hidden_layers"],
+            "heads": fields["num_attention_heads"],
+            "context": fields["max_position_embeddings"],
+            "architecture": "encoder",
+            "position": "learned",
+            "norm": "layer",
+            "norm_place": "post",
+            "norm_epsilon": fields["layer_norm_eps"],
+            "embedding_norm": True,
+            "feed_forward": from_activation(fields["hidden_act"]),
+            "feed_forward_width": fields["intermediate_size"],
+            "bias": True,
+            "token_types": fields["type_vocab_size"],
+            "initial_std": fields["initializer_range"],
+            "dropout": fields["hidden_dropout_prob"],
+            **choices,
+        }
+    )
+
+
+def write_encoder(config: ModelConfig) -> dict[str, Any]:
+    """The inverse of `read_encoder`."""
+    return {
+        "vocab_size": config.vocabulary_size,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.heads,
+        "max_position_embeddings": config.position_offset + config.context,
+        "layer_norm_eps": config.norm_epsilon,
+        "hidden_act": to_activation(config.feed_forward),
+        "intermediate_size": config.hidden_width,
+        "type_vocab_size": config.token_types,
+        "initializer_range": config.initial_std,
+        "hidden_dropout_prob": config.dropout,
+    }
