@@ -123,13 +123,19 @@ class Family:
     """The names in config.json's `architectures` that are read; the first one is written where nothing else is known."""
     read_config: Callable[[Fields], ModelConfig]
     write_config: Callable[[ModelConfig], dict[str, Any]]
-    """What of config.json follows from the config, but for `model_type` and `architectures`."""
+    """What of config.json follows from the config, but for `model_type`; `architectures` where it follows, too."""
     tensors: Callable[[ModelConfig, Fields], Sequence[Rule]]
     """The table of names; each of our tensors stands in one rule."""
     build: Callable[[ModelConfig, Fields], nn.Module] = _transformer
     """The module that the tensors belong to; called with the meta device as default."""
+    write_parts: Callable[[nn.Module], dict[str, Any] | None] = lambda module: {}
+    """What of config.json follows from what stands around the Transformer: a front end's shape, a head's labels. None for a module that is
+    none of the family's.
+    """
     model_types: tuple[str, ...] = ()
     """Other `model_type`s that are read as this family."""
+    flat: Callable[[Fields], dict[str, Any]] = dict
+    """config.json → the fields of the part that is read, where a folder holds more than our model."""
     defaults: Fields = field(default_factory=dict)
     """What the family's config.json may leave out; `read_config` and the others see the fields with these filled in."""
     prefix: str = ""
@@ -137,7 +143,9 @@ class Family:
     renamed: tuple[tuple[str, str], ...] = ()
     """Regular expressions and their replacements, for names of older checkpoints."""
     ignored: tuple[str, ...] = ()
-    """Regular expressions of tensors that follow from the config, or that our model does without."""
+    """Regular expressions of tensors that may be left out where the model has no place for them: they follow from the config, or belong
+    to a head that it does without.
+    """
     tied: Mapping[str, str] = field(default_factory=dict)
     """Tensors that a checkpoint may hold although they are another one, and which: `lm_head.weight` → the embedding's name."""
 
@@ -145,11 +153,15 @@ class Family:
         """The fields with the family's defaults where config.json leaves them out."""
         return {**self.defaults, **fields}
 
-    def known_as(self, name: str) -> str | None:
-        """The table's name for a tensor found in a checkpoint; None for one that is to be ignored."""
+    def known_as(self, name: str) -> str:
+        """The table's name for a tensor found in a checkpoint."""
         for pattern, replacement in self.renamed:
             name = re.sub(pattern, replacement, name)
-        return None if any(re.search(pattern, name) for pattern in (*IGNORED, *self.ignored)) else name
+        return name
+
+    def ignores(self, name: str) -> bool:
+        """Whether a tensor that the model has no place for may be left out."""
+        return any(re.search(pattern, name) for pattern in (*IGNORED, *self.ignored))
 
     def bindings(self, config: ModelConfig, fields: Fields, ours: Iterable[str]) -> list[Binding]:
         """The table, tensor by tensor, for a model whose state has the names `ours`."""

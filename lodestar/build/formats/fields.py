@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ...model.config import FeedForward, ModelConfig, RotaryScaling
@@ -144,3 +145,35 @@ def write_scaling(config: ModelConfig) -> dict[str, Any]:
     if scaling.kind == "longrope":
         found |= {"short_factor": list(scaling.short_factors), "long_factor": list(scaling.long_factors)}
     return found
+
+
+def read_windows(fields: Fields, slides: Callable[[int], bool]) -> tuple[int | None, ...] | None:
+    """`layer_windows` of a config.json that has `sliding_window` and perhaps `layer_types`; None where no layer has a window.
+
+    Args:
+        slides: whether a layer, counted from 0, has the window where `layer_types` is left out.
+    """
+    window, kinds = fields.get("sliding_window"), fields.get("layer_types")
+    if window is None:
+        return None
+    depth = fields["num_hidden_layers"]
+    sliding = [kind == "sliding_attention" for kind in kinds] if kinds else [slides(layer) for layer in range(depth)]
+    return tuple(window if one else None for one in sliding) if any(sliding) else None
+
+
+def write_windows(config: ModelConfig) -> dict[str, Any]:
+    """`sliding_window` and `layer_types`, the inverse of `read_windows`."""
+    kinds = [config.window_of(layer) for layer in range(config.depth)]
+    sizes = set(kinds) - {None}
+    if len(sizes) > 1:
+        raise ValueError(f"the layers' windows are of {len(sizes)} sizes, and the format has one")
+    types = ["full_attention" if kind is None else "sliding_attention" for kind in kinds]
+    return {"sliding_window": sizes.pop() if sizes else None, "layer_types": types}
+
+
+def one_window(config: ModelConfig) -> int | None:
+    """The window that all layers share, for a format that has one."""
+    kinds = {config.window_of(layer) for layer in range(config.depth)}
+    if len(kinds) > 1:
+        raise ValueError("the layers' windows differ, and the format has one")
+    return kinds.pop()

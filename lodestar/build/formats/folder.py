@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ...contracts.errors import UserError
 from ...store.files import read_json, sha256_file
 
@@ -52,6 +54,12 @@ class Origin:
         if self.stamps != tuple(stamp(file) for file in self.weights):
             raise UserError("the weights have changed since the model was read", where=self.source, fix="load the model again")
         return hashlib.sha256("".join(sha256_file(file) for file in self.weights).encode()).hexdigest()
+
+
+def origin_of(model: nn.Module) -> Origin | None:
+    """Where `load_model` read a model from; None for one that it did not."""
+    origin = getattr(model, "origin", None)
+    return origin if isinstance(origin, Origin) else None
 
 
 def stamp(file: Path) -> tuple[int, int] | None:

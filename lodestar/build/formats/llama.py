@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...model.config import ModelConfig
-from .decoders import DEFAULTS, FEED_FORWARD, PRE_NORMS, SELF_ATTENTION, TIED, decoder, read_decoder, write_decoder
+from .decoders import DEFAULTS, FEED_FORWARD, PRE_NORMS, SELF_ATTENTION, TIED, attention_biases, decoder, read_decoder, write_decoder
 from .family import Family, Fields, Rule
 
 
@@ -14,8 +14,7 @@ def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
 
 
 def read_config(fields: Fields) -> ModelConfig:
-    attention = ("query", "key", "value", "output") if fields["attention_bias"] else ()
-    return read_decoder(fields, biased=(*attention, *(("feed_forward",) if fields["mlp_bias"] else ())))
+    return read_decoder(fields, biased=(*attention_biases(fields), *(("feed_forward",) if fields["mlp_bias"] else ())))
 
 
 def write_config(config: ModelConfig) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def load_model(
     folder, commit = hub.resolve(source, revision, accept=lambda folder: find_family(read_fields(folder), folder / CONFIG))
     fields = read_fields(folder)
     family = find_family(fields, folder / CONFIG)
-    fields = family.full(fields)
+    found = family.flat(fields)
+    fields = family.full(found)
     weights = Weights(find_weights(folder), family)
     config = read_config(family, fields, folder / CONFIG)
     bound = _Bound(family, config, fields, weights, folder)
@@ -59,7 +60,7 @@ def load_model(
     model = bound.fill(dtype, device)
     files = tuple(file.path for file in weights.files)
     model.origin = Origin(  # type: ignore[assignment]
-        family.name, read_fields(folder), files, find_kept(folder), str(source), commit, tuple(stamp(file) or (0, 0) for file in files)
+        family.name, found, files, find_kept(folder), str(source), commit, tuple(stamp(file) or (0, 0) for file in files)
     )  # fmt: skip
     return model.eval()
 
@@ -105,8 +106,6 @@ class Weights:
         for file in self.files:
             for stored in file.stored:
                 name = family.known_as(stored)
-                if name is None:
-                    continue
                 if name in self._places:
                     raise UserError(f"{name!r} stands in {self._places[name][0].path.name}, too", where=file.path, fix="remove one of them")
                 self._places[name] = file, stored
@@ -180,7 +179,7 @@ class _Bound:
             bindings = self._bind(family, dataclasses.replace(config, tied_embeddings=False), {**fields, "tie_word_embeddings": False})
         self.bindings = bindings
         self.wanted = [name for binding in bindings for name in binding.theirs]
-        self._check_names(folder)
+        self._check_names(family, folder)
         self._check_shapes(folder)
 
     def _bind(self, family: Family, config: ModelConfig, fields: Fields) -> list[Binding]:
@@ -204,11 +203,12 @@ class _Bound:
                 return True
         return False
 
-    def _check_names(self, folder: Path) -> None:
+    def _check_names(self, family: Family, folder: Path) -> None:
         wanted = set(self.wanted)
+        unknown = {name for name in self.weights.names - wanted if not family.ignores(name)}
         for names, what, fix in (
             (wanted - self.weights.names, "missing", "download or save the model again"),
-            (self.weights.names - wanted, "unknown to its config", "the weights and config.json are of different models, or the model has "
+            (unknown, "unknown to its config", "the weights and config.json are of different models, or the model has "
              "parts that Lodestar does not have"),
         ):  # fmt: skip
             if names:

@@ -16,7 +16,7 @@ from ...model.config import BIASED, ModelConfig
 from ...store.files import atomic_folder, ensure_space, write_atomic, write_json
 from ...store.tensors import write_tensors
 from .family import Binding, Family, families
-from .folder import CONFIG, INDEX, WEIGHTS, Origin
+from .folder import CONFIG, INDEX, WEIGHTS, Origin, origin_of
 
 SHARD_BYTES = 2_000_000_000
 
@@ -45,9 +45,9 @@ def save_model(
         UserError: no family can say the config, the folder exists, or the disk is full.
     """
     folder = Path(folder)
-    origin: Origin | None = getattr(model, "origin", None)
+    origin = origin_of(model)
     config = config_of(model)
-    chosen = _choose_family(config, origin, family)
+    chosen = _choose_family(config, model, origin, family)
     if origin is not None and origin.family != chosen.name:
         origin = None
     fields = _fields(chosen, config, origin, model)
@@ -74,14 +74,17 @@ def config_of(model: nn.Module) -> ModelConfig:
     return config
 
 
-def find_expressive(config: ModelConfig) -> list[Family]:
-    """The families that can say all of a config: reading what they write gives it back."""
-    return [family for family in families() if _says(family, config)]
+def find_expressive(config: ModelConfig, model: nn.Module) -> list[Family]:
+    """The families that can say all of a model and its config: reading what they write gives it back."""
+    return [family for family in families() if _says(family, config, model)]
 
 
-def _says(family: Family, config: ModelConfig) -> bool:
+def _says(family: Family, config: ModelConfig, model: nn.Module) -> bool:
+    parts = family.write_parts(model)
+    if parts is None:
+        return False
     try:
-        return _plain(family.read_config(family.full(family.write_config(config)))) == _plain(config)
+        return _plain(family.read_config(family.full({**family.write_config(config), **parts}))) == _plain(config)
     except (KeyError, TypeError, ValueError):
         return False
 
@@ -95,32 +98,38 @@ def _plain(config: ModelConfig) -> dict[str, Any]:
     return {**config.to_dict(), **derived, **training, **windows, **biases}
 
 
-def _choose_family(config: ModelConfig, origin: Origin | None, name: str | None) -> Family:
+def _choose_family(config: ModelConfig, model: nn.Module, origin: Origin | None, name: str | None) -> Family:
     known = {family.name: family for family in families()}
     if name is None and origin is not None:
         name = origin.family
     if name is not None:
         if name not in known:
             raise unknown("family", name, known)
-        if not _says(known[name], config):
+        if not _says(known[name], config, model):
             raise UserError(
                 f"the format of {name} cannot say all of the model's config", fix="change the config back, or name another family"
             )
         return known[name]
-    able = find_expressive(config)
+    able = find_expressive(config, model)
     if not able:
         raise UserError("no open format can say all of the model's config", fix="train a model of one of the open families' shapes")
     return able[0]
 
 
 def _fields(family: Family, config: ModelConfig, origin: Origin | None, model: nn.Module) -> dict[str, Any]:
-    """config.json: as it came where the config is the same, else with what has changed."""
+    """config.json: as it came where the model is the same, else with what has changed."""
     kind = str(next(model.parameters()).dtype).removeprefix("torch.")
+    parts = family.write_parts(model) or {}
     if origin is None:
-        return {"architectures": [family.architectures[0]], "model_type": family.name, **family.write_config(config), "dtype": kind}
+        # transformers' own defaults for these are ids of the family's first tokenizer.
+        ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+        written = {**ids, **family.write_config(config), **parts, "dtype": kind}
+        return {"architectures": [family.architectures[0]], "model_type": family.name, **written}
     fields = dict(origin.fields)
-    if family.read_config(family.full(fields)) != config:
+    full = family.full(fields)
+    if family.read_config(full) != config:
         fields |= family.write_config(config)
+    fields |= {name: value for name, value in parts.items() if full.get(name) != value}
     fields["torch_dtype" if "torch_dtype" in fields else "dtype"] = kind
     return fields
 
