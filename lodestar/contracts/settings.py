@@ -121,3 +121,67 @@ class EvaluateSettings(Config):
     """The interval's level."""
     seed: int = 0
     """The seed of the resampling and of sampled completions."""
+
+
+class PreferenceSettings(Config):
+    """How to learn from preferences (venture.yaml: `preference`)."""
+
+    kind: Literal["dpo", "ipo", "orpo", "kto"] = "dpo"
+    """`dpo` and `ipo` take pairs of replies and a reference model, `orpo` takes pairs alone, `kto` single replies and a reference model."""
+    beta: float = Field(0.1, gt=0)
+    """What leaving the reference costs (orpo: the weight of the odds ratio)."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """The share of pairs assumed to be labelled the wrong way round (dpo)."""
+    desirable_weight: float = Field(1.0, gt=0)
+    """The weight of wanted replies (kto); weight times number should be within 1 to 4/3 of the unwanted ones' (Ethayarajh et al. 2024)."""
+    undesirable_weight: float = Field(1.0, gt=0)
+    """The weight of unwanted replies (kto)."""
+
+    @model_validator(mode="after")
+    def _fields_belong_to_the_kind(self) -> PreferenceSettings:
+        if self.label_smoothing and self.kind != "dpo":
+            raise ValueError(f"label_smoothing ({self.label_smoothing}) belongs to kind dpo, and the kind is {self.kind}; leave it out")
+        if self.kind != "kto" and (self.desirable_weight, self.undesirable_weight) != (1.0, 1.0):
+            raise ValueError(f"desirable_weight and undesirable_weight belong to kind kto, and the kind is {self.kind}; leave them out")
+        return self
+
+
+class RewardSettings(Config):
+    """How to learn from a reward that can be verified (venture.yaml: `reward`): group relative policy optimisation.
+
+    Shao et al. 2024, https://arxiv.org/abs/2402.03300. Where others chose otherwise, a field says who.
+    """
+
+    prompts: int = Field(8, ge=1)
+    """Prompts in a round of sampling."""
+    group: int = Field(8, ge=2)
+    """Replies to each prompt, which are judged by each other."""
+    max_tokens: int = Field(256, ge=1)
+    """The longest reply."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the sampling, and of the probabilities that the loss is made of."""
+    steps: int = Field(1, ge=1)
+    """Optimiser steps that a round is cut into."""
+    epochs: int = Field(1, ge=1)
+    """How often each reply of a round is learnt from."""
+    clip: float = Field(0.2, gt=0, lt=1)
+    """How far the probability of a token may fall, relative to when it was drawn, before it is learnt from no more."""
+    clip_high: float | None = Field(None, gt=0)
+    """And how far it may rise; as `clip` where absent. Yu et al. 2025 (DAPO) take 0.28."""
+    beta: float = Field(0.04, ge=0)
+    """What leaving the reference costs; 0, as in DAPO and Dr. GRPO, needs no reference model."""
+    advantage: Literal["normalised", "centred"] = "normalised"
+    """A reply's reward less its group's mean, divided by the group's standard deviation, or not (Liu et al. 2025, Dr. GRPO)."""
+    average: Literal["sequence", "token", "constant"] = "sequence"
+    """What the mean is over: replies' means; all tokens (DAPO); or replies' sums over `max_tokens` (Dr. GRPO)."""
+
+    @property
+    def replies(self) -> int:
+        """Replies in a round."""
+        return self.prompts * self.group
+
+    @model_validator(mode="after")
+    def _round_can_be_cut(self) -> RewardSettings:
+        if self.replies % self.steps:
+            raise ValueError(f"prompts ({self.prompts}) times group ({self.group}) must be a multiple of steps ({self.steps}); change one")
+        return self

@@ -44,6 +44,18 @@ class Loader(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+class Objective(Protocol):
+    """What the training loop asks of a task, and of a loss that is none (preferences, rewards)."""
+
+    def describe(self) -> dict[str, Any]:
+        """What shapes the loss, as JSON: part of what tells one run from another."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The summed loss (a scalar with gradient) and the number of terms in it (a scalar)."""
+        ...
+
+
 class Task(ABC):
     """One application, the whole way from record to answer.
 

@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 
 from ..contracts.errors import UserError
-from ..contracts.task import Task
+from ..contracts.task import Objective
 from .trainer import LossFunction
 
 
-def loss_function(task: Task, wanted: Literal["auto", "yes", "no"], device: torch.device) -> LossFunction:
+def loss_function(task: Objective, wanted: Literal["auto", "yes", "no"], device: torch.device) -> LossFunction:
     """The task's loss, compiled or not. All of it is compiled, so that the cross-entropy fuses with the last product.
 
     `auto` compiles on a GPU alone: on a CPU it costs half a minute and gains nothing in bf16 (0.90 to 0.97 times as fast, measured).

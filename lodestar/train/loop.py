@@ -18,7 +18,7 @@ from ..contracts.progress import Bar, bar, note
 from ..contracts.record import RECORD_FILE, RunRecord, fingerprint
 from ..contracts.score import Cost
 from ..contracts.settings import TrainSettings
-from ..contracts.task import Batch, Loader, Task, device_of
+from ..contracts.task import Batch, Loader, Objective, device_of
 from ..store.files import ensure_space, hash_folder, read_json, sha256_file, write_json
 from ..store.lock import hold
 from .checkpoint import Checkpoint, Checkpoints, model_tensors
@@ -46,7 +46,7 @@ Save = Callable[[nn.Module, Path], None]
 
 
 def train(
-    task: Task,
+    task: Objective,
     model: nn.Module,
     loader: Loader,
     validation: Validation,
@@ -62,7 +62,7 @@ def train(
     In the end `out` holds model/, checkpoints/, metrics.jsonl, loss.png and, written last, record.json.
 
     Args:
-        task: gives the loss.
+        task: gives the loss; a task, or another objective.
         model: initialised, on the device to train on. Its `config`, where it has one, is part of the record.
         loader: gives batches of `settings.micro_batch_tokens` (or `batch_tokens`) tokens each.
         validation: gives the batches to evaluate on, the same ones at each call.
@@ -95,7 +95,7 @@ class _Run:
 
     def __init__(
         self,
-        task: Task,
+        task: Objective,
         model: nn.Module,
         loader: Loader,
         validation: Validation,
