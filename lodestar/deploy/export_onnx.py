@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -25,6 +26,9 @@ from ..store.files import write_atomic
 
 MOST_BYTES = 2**31 - 1
 """Of one file: the limit of its format, protocol buffers."""
+
+TOLERANCE = 1e-3
+"""Of the largest output: other kernels sum in another order. What a wrong graph is off by is many times that."""
 
 
 class _Graph(nn.Module):
@@ -43,11 +47,13 @@ class _Graph(nn.Module):
 def export_onnx(model: nn.Module, path: Path | str) -> None:
     """Write an encoder as one ONNX file, whole or not at all; any batch and any length up to the context run in it.
 
+    The graph is run beside the model before it is written: a tracer that took a wrong turn would not say so.
+
     Args:
-        model: a Transformer that is an encoder, or one of the heads of `build.heads`. Its weights keep their number type.
+        model: a Transformer that is an encoder, or one of the heads of `build.heads`; in float32, which every runtime has.
 
     Raises:
-        UserError: the model is no encoder or does not fit one file, or a package is missing.
+        UserError: the model is no encoder, of another number type or too large for one file, or a package is missing.
     """
     path = Path(path)
     encoder = model if isinstance(model, Transformer) else getattr(model, "transformer", None)
@@ -55,39 +61,61 @@ def export_onnx(model: nn.Module, path: Path | str) -> None:
     if not isinstance(model, heads) or not isinstance(encoder, Transformer) or encoder.decoder is not None or encoder.embedding is None:
         what = f"ONNX export is for encoders of text, and this is a {type(model).__name__}"
         raise UserError(what, where=path, fix="give an encoder, or a classifier around one")
-    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    if encoder.dtype is not torch.float32:
+        raise UserError(f"the weights are {encoder.dtype}", where=path, fix="load the model with dtype=torch.float32")
+    size = sum(parameter.nbytes for parameter in model.parameters())
     if size > MOST_BYTES:
-        raise UserError(
-            f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds 2", where=path, fix="export in float16, or a smaller model"
-        )
+        raise UserError(f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds 2", where=path, fix="export a smaller model")
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        if find_spec(package) is None:
+            raise missing_extra(package, "onnx", why="ONNX export")
+    training = model.training
+    model.eval()
     try:
-        import onnx  # noqa: F401 - torch.onnx needs both, and says so less clearly
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise missing_extra(error.name or "onnxscript", "onnx", why="ONNX export") from None
-    write_atomic(path, _graph_bytes(model, encoder.config))
+        with torch.no_grad(), _quiet():
+            content = _graph_bytes(model, encoder.config)
+            _check(content, model, encoder.config)
+    finally:
+        model.train(training)
+    write_atomic(path, content)
 
 
 def _graph_bytes(model: nn.Module, config: ModelConfig) -> bytes:
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if config.token_types else [])]
     outputs = {Transformer: ["last_hidden_state"], PooledEncoder: ["last_hidden_state", "pooler_output"]}.get(type(model), ["logits"])
     # torch follows the path that the sample takes: 1 row or token would be a constant, and a row within the window would need none.
-    windows = [window for layer in range(config.depth) if (window := config.window_of(layer))]
-    length = min(config.context, max(windows, default=1) + 1)
+    length = min(config.context, _longest_window(config, 1) + 1)
     inputs = tuple(torch.ones(2, length, dtype=torch.int64, device=device_of(model)) for _ in names)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=config.context)}
-    training = model.training
-    graph = _Graph(model).eval()
-    try:
-        with torch.no_grad(), _quiet():
-            program = torch.onnx.export(
-                graph, inputs, dynamo=True, dynamic_shapes=tuple(axes for _ in names), input_names=names, output_names=outputs,
-                external_data=False, verbose=False,
-            )  # fmt: skip
-    finally:
-        model.train(training)
+    program = torch.onnx.export(
+        _Graph(model).eval(), inputs, dynamo=True, dynamic_shapes=tuple(axes for _ in names), input_names=names, output_names=outputs,
+        external_data=False, verbose=False,
+    )  # fmt: skip
     assert program is not None
     return program.model_proto.SerializeToString()
+
+
+def _check(content: bytes, model: nn.Module, config: ModelConfig) -> None:
+    """Run the graph on the shortest input and on one that is longer than any window, with padding, and hold it against the model."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for rows, length in ((1, 1), (3, min(config.context, 2 * _longest_window(config, 32)))):
+        tokens = (torch.arange(rows * length) * 7919 % config.vocabulary_size).view(rows, length)
+        mask = (torch.arange(length) < torch.tensor([[length], [length // 2 + 1], [1]])[:rows]).long()
+        types = tokens % config.token_types if config.token_types else None
+        device = device_of(model)
+        expected = _Graph(model)(tokens.to(device), mask.to(device), None if types is None else types.to(device))
+        feeds = {"input_ids": tokens, "attention_mask": mask} | ({} if types is None else {"token_type_ids": types})
+        found = session.run(None, {name: value.numpy() for name, value in feeds.items()})
+        for mine, theirs in zip(expected, found, strict=True):
+            apart = float((mine.cpu() - torch.from_numpy(theirs)).abs().max())
+            if apart > TOLERANCE * (1 + float(mine.abs().max())):
+                raise RuntimeError(f"the exported graph differs from the model by {apart:.2g} on inputs of length {length}")
+
+
+def _longest_window(config: ModelConfig, otherwise: int) -> int:
+    return max((window for layer in range(config.depth) if (window := config.window_of(layer))), default=otherwise)
 
 
 @contextmanager
