@@ -128,9 +128,9 @@ class Family:
     """The table of names; each of our tensors stands in one rule."""
     build: Callable[[ModelConfig, Fields], nn.Module] = _transformer
     """The module that the tensors belong to; called with the meta device as default."""
-    write_parts: Callable[[nn.Module], dict[str, Any] | None] = lambda module: {}
-    """What of config.json follows from what stands around the Transformer: a front end's shape, a head's labels. None for a module that is
-    none of the family's.
+    write_parts: Callable[[nn.Module, Fields], dict[str, Any] | None] = lambda module, fields: {}
+    """What of config.json follows from what stands around the Transformer: a front end's shape, a head's labels. Given the module and the
+    fields that it was read with, if it was; None for a module that is none of the family's.
     """
     model_types: tuple[str, ...] = ()
     """Other `model_type`s that are read as this family."""

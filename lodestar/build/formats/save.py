@@ -80,7 +80,7 @@ def find_expressive(config: ModelConfig, model: nn.Module) -> list[Family]:
 
 
 def _says(family: Family, config: ModelConfig, model: nn.Module) -> bool:
-    parts = family.write_parts(model)
+    parts = family.write_parts(model, {})
     if parts is None:
         return False
     try:
@@ -119,7 +119,7 @@ def _choose_family(config: ModelConfig, model: nn.Module, origin: Origin | None,
 def _fields(family: Family, config: ModelConfig, origin: Origin | None, model: nn.Module) -> dict[str, Any]:
     """config.json: as it came where the model is the same, else with what has changed."""
     kind = str(next(model.parameters()).dtype).removeprefix("torch.")
-    parts = family.write_parts(model) or {}
+    parts = family.write_parts(model, {} if origin is None else family.full(origin.fields)) or {}
     if origin is None:
         # transformers' own defaults for these are ids of the family's first tokenizer.
         ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
