@@ -18,6 +18,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from lodestar.build.chat_template import DEFAULT_TEMPLATE, END_OF_TURN, ChatFormat
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.tokenizer import SPECIAL_TOKENS, Tokenizer
+from lodestar.prepare.tokenizer import SPLIT_PATTERN
 
 TOOLS: list[dict[str, Any]] = [
     {
@@ -56,9 +57,9 @@ LLAMA_2 = """\
 {% for m in rest %}
     {% if (m['role'] == 'user') != (loop.index0 is divisibleby 2) %}{{ raise_exception('user and assistant take turns') }}{% endif %}
     {% if m['role'] == 'user' %}
-        {{ bos_token + '[INST] ' + (opening if loop.first else '') + m['content'].strip() + ' [/INST]' }}
+        {{- bos_token + '[INST] ' + (opening if loop.first else '') + m['content'].strip() + ' [/INST]' -}}
     {% else %}
-        {{ ' ' + m['content'] | trim + ' ' + eos_token }}
+        {{- ' ' + m['content'] | trim + ' ' + eos_token -}}
     {% endif %}
 {% endfor %}"""
 LLAMA_3 = """\
@@ -149,7 +150,9 @@ CORPUS = [message["content"] for message in WITH_SYSTEM + WITH_CALLS] + [json.du
 def byte_level(*, words: bool = False) -> tokenizers.Tokenizer:
     """As GPT-2's and Llama 3's: bytes; with merges across words and lines unless `words`."""
     backend = tokenizers.Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words)
+    in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    cut = pre_tokenizers.Split(tokenizers.Regex(SPLIT_PATTERN), "isolated")
+    backend.pre_tokenizer = pre_tokenizers.Sequence([cut, in_bytes]) if words else in_bytes
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=700, special_tokens=MARKS, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
