@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.rounds import interleave, machine, ratios, spread, work
+from lodestar.build.arithmetic import bf16_speed
 from lodestar.build.language import next_token_loss
 from lodestar.contracts.settings import TrainSettings
 from lodestar.model.config import ModelConfig
 from lodestar.model.transformer import Transformer
 from lodestar.train.memory import freed_memory_kept
-from lodestar.train.precision import bf16_speed, choose_precision
+from lodestar.train.precision import choose_precision
 from lodestar.train.trainer import Trainer
 
 VOCABULARY, DEPTH, WIDTH, HEADS, CONTEXT, BATCH = 65, 6, 384, 6, 256, 16

@@ -16,7 +16,9 @@ from torch.nn import functional as F
 from ..contracts.progress import track
 from ..contracts.task import IGNORE, Batch, device_of
 from ..contracts.tokenizer import Tokenizer
+from ..model.cross_entropy import LinearCrossEntropy
 from ..model.transformer import Transformer
+from .arithmetic import widens
 from .measuring import batches_by_length, evaluating
 
 LOGIT_ROWS = 2_048
@@ -30,10 +32,37 @@ def document_tokens(text: str, tokenizer: Tokenizer) -> list[int]:
 
 def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """The summed cross-entropy in nats of a packed batch's targets, and how many there are."""
-    logits_BTV = model(batch["tokens"], positions=batch.get("positions"), document_ids=batch.get("document_ids"))
     targets_BT = batch["targets"]
-    loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum")
+    if isinstance(model, Transformer) and joins(model):
+        hidden_BTW = model.hidden(batch["tokens"], positions=batch.get("positions"), document_ids=batch.get("document_ids"))
+        loss = joined_loss(model, hidden_BTW, targets_BT)
+    else:
+        logits_BTV = model(batch["tokens"], positions=batch.get("positions"), document_ids=batch.get("document_ids"))
+        loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum")
     return loss, (targets_BT != IGNORE).sum()
+
+
+def joins(model: Transformer) -> bool:
+    """Whether `joined_loss` takes the model: where gradients are asked of eager operations on a CPU, and its logits are plain products."""
+    config, head = model.config, model.output if model.output is not None else model.embedding
+    plain = config.logit_cap is None and not config.output_bias and config.output_scale == 1.0
+    return (
+        plain
+        and isinstance(head, nn.Linear | nn.Embedding)
+        and head.weight.device.type == "cpu"
+        and torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+    )
+
+
+def joined_loss(model: Transformer, hidden_BTW: Tensor, targets_BT: Tensor) -> Tensor:
+    """The summed cross-entropy, in nats, of the targets that are not `IGNORE`; their logits alone are computed, a part at a time."""
+    head = model.output if model.output is not None else model.embedding
+    assert isinstance(head, nn.Linear | nn.Embedding)
+    told_BT = targets_BT != IGNORE
+    hidden_NW = hidden_BTW.flatten(0, 1) if told_BT.all() else hidden_BTW[told_BT]
+    wide = not head.weight.requires_grad and widens(head.weight.dtype, head.weight.device)
+    return LinearCrossEntropy.apply(hidden_NW, head.weight, targets_BT[told_BT], wide)
 
 
 def document_columns(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, np.ndarray]:

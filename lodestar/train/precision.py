@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
 
-from ..contracts.clock import seconds
+from ..build.arithmetic import bf16_speed
 from ..contracts.errors import UserError
 
 Precision = Literal["fp32", "bf16"]
@@ -36,27 +34,6 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.devi
     if wanted == "auto":
         return "bf16" if bf16_speed() >= WORTH_IT else "fp32"
     return wanted
-
-
-@functools.cache
-def bf16_speed() -> float:
-    """How many times as fast as float32 this CPU multiplies matrices in bf16.
-
-    The best of twenty small products each, taken in turn on one thread: half a tenth of a second, and steady to 2% on a busy machine.
-    """
-    matrices = {dtype: torch.zeros(256, 256, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
-    best = dict.fromkeys(matrices, math.inf)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for _ in range(20):
-            for dtype, matrix in matrices.items():
-                begin = seconds()
-                matrix @ matrix
-                best[dtype] = min(best[dtype], seconds() - begin)
-    finally:
-        torch.set_num_threads(threads)
-    return best[torch.float32] / best[torch.bfloat16]
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

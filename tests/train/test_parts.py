@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from lodestar.build.arithmetic import bf16_speed
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.settings import TrainSettings
 from lodestar.train.average import Average
@@ -19,7 +20,7 @@ from lodestar.train.compiled import loss_function
 from lodestar.train.journal import Journal, draw_loss
 from lodestar.train.memory import freed_memory_kept
 from lodestar.train.plan import Plan, steps_in_budget
-from lodestar.train.precision import WORTH_IT, autocast, bf16_speed, choose_precision
+from lodestar.train.precision import WORTH_IT, autocast, choose_precision
 from lodestar.train.random_state import random_state, repeatable, restore_random_state, seed_all
 from lodestar.train.spikes import SUSTAINED, WINDOW, SpikeWatch
 
