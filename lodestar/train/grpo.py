@@ -27,7 +27,7 @@ from .scoring import SCORED, Scored, padded, token_log_probabilities
 
 Reward = Callable[[Sequence[str], Sequence[Any]], Sequence[float]]
 """Replies, and what each is to be held against → a number each."""
-OLD, REFERENCE, ADVANTAGE = "old", "reference", "advantage"
+OLD, REFERENCE, ADVANTAGE, REWARD = "old", "reference", "advantage", "reward"
 SPREAD = 1e-4
 """Added to a group's standard deviation, as in TRL: a group that agrees has no advantage rather than an infinite one."""
 
@@ -90,13 +90,18 @@ class Reinforcement:
         return {"reward": self.settings.model_dump(mode="json")}
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The summed loss of a batch, and its terms.
+        """What the replies lack to a reward of 1, with the gradient of `grpo_loss`, and its terms.
+
+        The loss itself says nothing: in the first step of a round it is 0, whatever the model can do. What is written down, drawn and
+        watched for spikes is what is meant to fall.
 
         Args:
-            batch: `tokens`, `scored`, `old` and, where β is not 0, `reference` (B, T), `advantage` (B,).
+            batch: `tokens`, `scored`, `old` and, where β is not 0, `reference` (B, T), `advantage` and `reward` (B,).
         """
         new_BT = token_log_probabilities(model, batch, self.settings.temperature)
-        return grpo_loss(new_BT, batch[OLD], batch[ADVANTAGE], batch[SCORED], self.settings, batch.get(REFERENCE))
+        loss, terms = grpo_loss(new_BT, batch[OLD], batch[ADVANTAGE], batch[SCORED], self.settings, batch.get(REFERENCE))
+        weight_B = batch[SCORED].sum(1) if self.settings.average == "token" else 1.0
+        return loss + (((1 - batch[REWARD]) * weight_B).sum() - loss).detach(), terms
 
 
 class Rollouts:
@@ -154,7 +159,7 @@ class Rollouts:
         groups with a `signal`, that is, whose replies are not all rewarded alike."""
 
     def next_batch(self) -> Batch:
-        """`tokens`, `scored`, `attention_mask`, `old`, `reference` (B, T), and `advantage` (B,)."""
+        """`tokens`, `scored`, `attention_mask`, `old`, `reference` (B, T), `advantage` and `reward` (B,)."""
         epoch, start = divmod(self._place, self._settings.replies)
         if epoch == self._settings.epochs or not self._replies:
             self._replies = self._sample()
@@ -207,7 +212,8 @@ class Rollouts:
         )
         values = advantages(grouped, settings.advantage).flatten().tolist()
         replies = [
-            _Reply(list(problem.prompt), reply, advantage) for problem, reply, advantage in zip(chosen, written, values, strict=True)
+            _Reply(list(problem.prompt), reply, reward, advantage)
+            for problem, reply, reward, advantage in zip(chosen, written, rewards.tolist(), values, strict=True)
         ]
         self._remember(replies, "old")
         if settings.beta and self._reference is not None:
@@ -250,7 +256,7 @@ class Rollouts:
             batch[name] = torch.from_numpy(values_BT)
         if not self._settings.beta:
             del batch[REFERENCE]
-        return batch | {ADVANTAGE: torch.tensor([reply.advantage for reply in replies])}
+        return batch | {name: torch.tensor([getattr(reply, name) for reply in replies]) for name in (ADVANTAGE, REWARD)}
 
 
 @dataclass
@@ -259,6 +265,7 @@ class _Reply:
 
     prompt: list[int]
     reply: list[int]
+    reward: float
     advantage: float
     old: Sequence[float] = ()
     reference: Sequence[float] = ()

@@ -135,6 +135,22 @@ def test_a_round_is_sampled_judged_and_remembered(toy: ModuleType) -> None:
     assert loader.history[0]["signal"] == 1.0
 
 
+@pytest.mark.parametrize("average", ["sequence", "token", "constant"])
+def test_what_is_written_down_is_what_is_missing_of_the_reward(toy: ModuleType, average: Any) -> None:
+    settings = RewardSettings(average=average, max_tokens=3, beta=0.0)
+    model = toy.make_model(dropout=0.0)
+    batch = rollouts(model, lambda texts, _: [float(number % 3) for number in range(len(texts))], rows=16).next_batch()
+    total, terms = Reinforcement(settings).loss(model, batch)
+    new = token_log_probabilities(model, batch)
+    plain, same_terms = grpo_loss(new, batch["old"], batch["advantage"], batch["scored"], settings)
+    if average != "token":
+        assert (total / terms).item() == pytest.approx(1 - 15 / 16)
+    assert terms == same_terms
+    weights = list(model.parameters())
+    for ours, expected in zip(torch.autograd.grad(total, weights), torch.autograd.grad(plain, weights), strict=True):
+        assert torch.equal(ours, expected)
+
+
 def test_every_problem_has_its_turn(toy: ModuleType) -> None:
     seen: list[int] = []
     problems = [Problem([number], number) for number in range(6)]
