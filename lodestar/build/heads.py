@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from ..model.blocks import ACTIVATIONS
-from ..model.config import ModelConfig
+from ..model.config import FeedForward, ModelConfig
 from ..model.linear import Linear, linear
 from ..model.norms import make_norm
 from ..model.transformer import Transformer
 
 Pooling = Literal["mean", "first"]
+Activation = FeedForward | Literal["tanh"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class HeadShape:
 
     pooling: Pooling = "mean"
     """One vector for a text: the mean of the states of its real tokens, or the state of its first token (BERT's [CLS])."""
-    activation: str | None = None
-    """Of a layer as wide as the model before the last one, "tanh" or one of `model.blocks.ACTIVATIONS`; no such layer where None."""
+    activation: Activation | None = None
+    """Of a layer as wide as the model before the last one; no such layer where None."""
     dense_bias: bool = True
     """A bias in that layer."""
     norm: bool = False
@@ -37,12 +38,19 @@ class HeadShape:
 class Projection(nn.Module):
     """norm(activation(dense(x))), as wide as the model."""
 
-    def __init__(self, config: ModelConfig, activation: str, *, bias: bool = True, norm: bool = False) -> None:
+    def __init__(self, config: ModelConfig, activation: Activation, *, bias: bool = True, norm: bool = False) -> None:
         super().__init__()
+        self.config = config
         self.dense = Linear(config.width, config.width, bias=bias)
         self.activation = torch.tanh if activation == "tanh" else ACTIVATIONS[activation]
         self.norm = make_norm(config) if norm else nn.Identity()
-        _initialise(self.dense, config)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Begin anew: normal weights, no bias, a norm that changes nothing."""
+        _initialise(self.dense, self.config)
+        if isinstance(self.norm, nn.LayerNorm | nn.RMSNorm):
+            self.norm.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, W) → (…, W)."""
@@ -61,7 +69,13 @@ class _Classifier(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.width, labels)
-        _initialise(self.output, config)
+        self.initialise_head()
+
+    def initialise_head(self) -> None:
+        """Begin anew with all but the encoder."""
+        if isinstance(self.projection, Projection):
+            self.projection.initialise()
+        _initialise(self.output, self.config)
 
     def _decide(self, x: Tensor) -> Tensor:
         """(…, W) → (…, C)."""
@@ -115,9 +129,9 @@ class MaskedLanguageModel(nn.Module):
     Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3.1.
     """
 
-    def __init__(self, config: ModelConfig, activation: str = "gelu", *, dense_bias: bool = True, output_bias: bool = True) -> None:
+    def __init__(self, config: ModelConfig, activation: Activation = "gelu", *, dense_bias: bool = True, output_bias: bool = True) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.shape = config, HeadShape(activation=activation, dense_bias=dense_bias, norm=True)
         self.transformer = Transformer(config)
         self.projection = Projection(config, activation, bias=dense_bias, norm=True)
         self.output_bias = nn.Parameter(torch.zeros(config.vocabulary_size)) if output_bias else None

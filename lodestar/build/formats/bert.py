@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from ...model.config import ModelConfig
 from ..heads import HeadShape, MaskedLanguageModel, PooledEncoder
-from .encoders import DEFAULTS, OLD_NAMES, architectures, build_classifier, encoder, head_of, read_encoder, write_encoder
+from .encoders import (
+    DEFAULTS,
+    OLD_NAMES,
+    POOLED,
+    architectures,
+    build_classifier,
+    encoder,
+    head_of,
+    read_encoder,
+    write_bert_parts,
+    write_encoder,
+)  # fmt: skip
 from .family import Family, Fields, Rule
 
+NAMES = ("Bert",)
 HEADS = {
     "": (Rule("bert.pooler.dense", "pooler.dense"),),
     "MaskedLM": (
@@ -29,7 +43,13 @@ def build(config: ModelConfig, fields: Fields) -> nn.Module:
         case "MaskedLM":
             return MaskedLanguageModel(config, config.feed_forward)
         case _:
-            return build_classifier(config, fields, HeadShape("first", "tanh"), HeadShape())
+            return build_classifier(config, fields, POOLED, HeadShape())
+
+
+def write_parts(module: nn.Module, fields: Fields) -> dict[str, Any] | None:
+    # The projection of masked tokens has the activation of the layers.
+    activation = module.config.feed_forward if isinstance(module, MaskedLanguageModel) else "gelu"
+    return write_bert_parts(module, fields, NAMES, activation)
 
 
 def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
@@ -38,11 +58,12 @@ def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
 
 FAMILY = Family(
     name="bert",
-    architectures=architectures("Bert"),
+    architectures=architectures(*NAMES),
     read_config=read_encoder,
     write_config=write_encoder,
     tensors=tensors,
     build=build,
+    write_parts=write_parts,
     prefix="bert.",
     renamed=OLD_NAMES,
     # The pre-training's second task, and the output matrix and bias where a checkpoint holds those tied ones twice.

@@ -1,4 +1,4 @@
-"""What BERT, RoBERTa and ModernBERT share: the layers' names of the first two, and the heads that `architectures` names."""
+"""What BERT, RoBERTa and ModernBERT share: the heads that `architectures` names, and the layers' names of the first two."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 from torch import nn
 
 from ...model.config import ModelConfig
-from ..heads import HeadShape, SequenceClassifier, TokenClassifier
+from ..heads import Activation, HeadShape, MaskedLanguageModel, PooledEncoder, SequenceClassifier, TokenClassifier
 from .family import Fields, Rule, inside, layers
 from .fields import from_activation, only, to_activation
 
 HEADS = ("MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering")
 """What may follow `For` in the name of an architecture; the bare model ends in `Model`."""
+POOLED = HeadShape("first", "tanh")
+"""How BERT and RoBERTa classify a text: by its first token."""
 
 LAYER = (
     Rule("attention.self.query", "attention.query"),
@@ -54,6 +56,53 @@ def build_classifier(config: ModelConfig, fields: Fields, sequence: HeadShape, t
     if head_of(fields) == "SequenceClassification":
         return SequenceClassifier(config, label_count(fields), sequence)
     return TokenClassifier(config, label_count(fields), token)
+
+
+def write_head(module: nn.Module, fields: Fields, *names: str) -> dict[str, Any]:
+    """`architectures` and the labels of a module, where `fields`, which it was read with, do not say the same.
+
+    Args:
+        names: what the family's architectures begin with; the first one where the fields have none.
+    """
+    head = "MaskedLM" if isinstance(module, MaskedLanguageModel) else ""
+    if isinstance(module, SequenceClassifier):
+        head = "SequenceClassification"
+    if isinstance(module, TokenClassifier):
+        head = "QuestionAnswering" if head_of(fields) == "QuestionAnswering" else "TokenClassification"
+    named = (fields.get("architectures") or [""])[0]
+    name = next((name for name in names if named.startswith(name)), names[0])
+    written: dict[str, Any] = {"architectures": [f"{name}For{head}" if head else f"{name}Model"]}
+    if isinstance(module, SequenceClassifier | TokenClassifier) and label_count(fields) != module.output.out_features:
+        written |= write_labels([f"LABEL_{number}" for number in range(module.output.out_features)])
+    return written
+
+
+def write_labels(labels: Sequence[str]) -> dict[str, Any]:
+    """A classifier's labels, in the order of its logits, as config.json has them."""
+    return {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+
+
+def write_bert_parts(module: nn.Module, fields: Fields, names: tuple[str, ...], activation: Activation) -> dict[str, Any] | None:
+    """What of config.json follows from a module around BERT or RoBERTa; None where neither has such a head.
+
+    Args:
+        activation: of the projection before the masked tokens' logits.
+    """
+    match module:
+        case PooledEncoder():
+            has = True
+        case MaskedLanguageModel():
+            has = module.shape == HeadShape(activation=activation, norm=True) and module.output_bias is not None
+        case SequenceClassifier():
+            has = module.shape == POOLED
+        case TokenClassifier():
+            has = module.shape.activation is None
+        case _:
+            has = False
+    return write_head(module, fields, *names) if has else None
 
 
 def encoder(config: ModelConfig, theirs: str, head: Sequence[Rule]) -> list[Rule]:

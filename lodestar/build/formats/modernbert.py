@@ -8,8 +8,8 @@ from torch import nn
 
 from ...model.config import ModelConfig
 from ...model.transformer import Transformer
-from ..heads import HeadShape, MaskedLanguageModel
-from .encoders import architectures, build_classifier, head_of
+from ..heads import HeadShape, MaskedLanguageModel, SequenceClassifier, TokenClassifier
+from .encoders import architectures, build_classifier, head_of, write_head
 from .family import SPLIT, Family, Fields, Rule, inside, layers
 from .fields import from_activation, only, to_activation
 
@@ -33,6 +33,26 @@ def build(config: ModelConfig, fields: Fields) -> nn.Module:
         return MaskedLanguageModel(config, activation, dense_bias=bias, output_bias=fields["decoder_bias"])
     shape = HeadShape("first" if fields["classifier_pooling"] == "cls" else "mean", activation, dense_bias=bias, norm=True)
     return build_classifier(config, fields, shape, shape)
+
+
+def write_parts(module: nn.Module, fields: Fields) -> dict[str, Any] | None:
+    written: dict[str, Any] = {}
+    match module:
+        case Transformer():
+            return write_head(module, fields, "ModernBert")
+        case MaskedLanguageModel():
+            written = {"decoder_bias": module.output_bias is not None}
+        case SequenceClassifier():
+            written = {"classifier_pooling": "cls" if module.shape.pooling == "first" else "mean"}
+        case TokenClassifier():
+            pass
+        case _:
+            return None
+    shape = module.shape
+    if shape.activation is None or shape.activation == "tanh" or not shape.norm:
+        return None
+    written |= {"classifier_activation": to_activation(shape.activation), "classifier_bias": shape.dense_bias}
+    return {**written, **write_head(module, fields, "ModernBert")}
 
 
 def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
@@ -122,6 +142,7 @@ FAMILY = Family(
     write_config=write_config,
     tensors=tensors,
     build=build,
+    write_parts=write_parts,
     prefix="model.",
     ignored=(r"^decoder\.weight$",),  # the embedding, where a checkpoint holds it twice
     defaults={

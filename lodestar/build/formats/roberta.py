@@ -11,10 +11,24 @@ from typing import Any
 from torch import nn
 
 from ...model.config import ModelConfig
-from ..heads import HeadShape, MaskedLanguageModel, PooledEncoder
-from .encoders import DEFAULTS, OLD_NAMES, architectures, build_classifier, encoder, head_of, read_encoder, write_encoder
+from ..heads import Activation, HeadShape, MaskedLanguageModel, PooledEncoder
+from .encoders import (
+    DEFAULTS,
+    OLD_NAMES,
+    POOLED,
+    architectures,
+    build_classifier,
+    encoder,
+    head_of,
+    read_encoder,
+    write_bert_parts,
+    write_encoder,
+)  # fmt: skip
 from .family import Family, Fields, Rule
 
+ACTIVATION: Activation = "gelu"
+"""Of the projection of masked tokens, whatever the layers have."""
+NAMES = ("Roberta", "XLMRoberta")
 HEADS = {
     "": (Rule("roberta.pooler.dense", "pooler.dense"),),
     "MaskedLM": (
@@ -33,9 +47,13 @@ def build(config: ModelConfig, fields: Fields) -> nn.Module:
         case "":
             return PooledEncoder(config)
         case "MaskedLM":
-            return MaskedLanguageModel(config)  # GELU, whatever the layers have
+            return MaskedLanguageModel(config, ACTIVATION)
         case _:
-            return build_classifier(config, fields, HeadShape("first", "tanh"), HeadShape())
+            return build_classifier(config, fields, POOLED, HeadShape())
+
+
+def write_parts(module: nn.Module, fields: Fields) -> dict[str, Any] | None:
+    return write_bert_parts(module, fields, NAMES, ACTIVATION)
 
 
 def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
@@ -53,12 +71,13 @@ def write_config(config: ModelConfig) -> dict[str, Any]:
 
 FAMILY = Family(
     name="roberta",
-    architectures=architectures("Roberta", "XLMRoberta"),
+    architectures=architectures(*NAMES),
     model_types=("xlm-roberta",),
     read_config=read_config,
     write_config=write_config,
     tensors=tensors,
     build=build,
+    write_parts=write_parts,
     prefix="roberta.",
     renamed=OLD_NAMES,
     # The output matrix and bias, where a checkpoint holds those tied ones twice.
