@@ -18,8 +18,11 @@ from ..model.positions import Rotary
 from ..model.transformer import Stack
 from ..store.files import atomic_folder, read_json, write_atomic, write_json
 from ..store.tensors import write_tensors
+from .quantize import Quantization, restructure
 
 WEIGHTS, CONFIG, TOKENIZER, TASK = "model.safetensors", "config.json", "tokenizer.json", "task.json"
+QUANTIZATION = "quantization"
+"""The field of config.json that says how the weights are coded, where they are."""
 _AGAIN = "restore the folder, or train again"
 
 
@@ -39,7 +42,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     with atomic_folder(folder, replace=True) as partial:
         # Tied weights are one parameter, so state_dict holds them once; buffers follow from the config.
         write_tensors(partial / WEIGHTS, bundle.model.state_dict(), metadata={"format": "pt"})
-        write_json(partial / CONFIG, bundle.config.to_dict())
+        plan: Quantization | None = getattr(bundle.model, "quantization", None)
+        write_json(partial / CONFIG, bundle.config.to_dict() | ({} if plan is None else {QUANTIZATION: plan.to_dict()}))
         write_atomic(partial / TOKENIZER, bundle.tokenizer.to_json())
         write_json(partial / TASK, dict(bundle.task))
 
@@ -56,7 +60,7 @@ def load_bundle(
     Args:
         folder: what `save_bundle` wrote.
         build: task description and config → the module that the weights belong to.
-        dtype: convert the weights; kept as written where None.
+        dtype: convert the weights, but for codes and their scales; kept as written where None.
 
     Raises:
         UserError: the folder is missing or damaged; the sentence names the file.
@@ -66,12 +70,16 @@ def load_bundle(
     task = read_json(folder / TASK)
     fields = read_json(folder / CONFIG)
     try:
+        coded = fields.pop(QUANTIZATION, None)
+        plan = None if coded is None else Quantization.from_dict(coded)
         config = ModelConfig.from_dict(fields)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise UserError(f"the file is damaged: {error}", where=folder / CONFIG, fix=_AGAIN) from None
     tokenizer = Tokenizer.load(folder / TOKENIZER)
     with torch.device("meta"):
         model = build(task, config)
+    if plan is not None:
+        restructure(model, plan)
     fill(model, folder / WEIGHTS, dtype=dtype, device=device)
     return Bundle(model.eval(), config, tokenizer, task)
 
@@ -89,7 +97,7 @@ def fill(model: nn.Module, weights: Path, *, dtype: torch.dtype | None = None, d
             if found != expected:
                 differing = sorted(set(found.items()) ^ set(expected.items()))[0][0]
                 raise UserError(f"the weights are of another model: {differing!r} differs", where=weights, fix=_AGAIN)
-            state = {name: file.get_tensor(name).to(dtype) if dtype else file.get_tensor(name) for name in found}
+            state = {name: _converted(name, file.get_tensor(name), dtype) for name in found}
     except FileNotFoundError:
         raise UserError("no such file", where=weights, fix=_AGAIN) from None
     except SafetensorError as error:
@@ -98,3 +106,7 @@ def fill(model: nn.Module, weights: Path, *, dtype: torch.dtype | None = None, d
     for module in model.modules():
         if isinstance(module, Rotary | Stack):
             module.make_buffers(device)
+
+
+def _converted(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    return tensor if dtype is None or not tensor.is_floating_point() or name.endswith(".scales") else tensor.to(dtype)

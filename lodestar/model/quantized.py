@@ -7,7 +7,8 @@ Axes: I input width, O output width, C codes of a row as they are packed (I, or 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ class QuantizedLinear(nn.Module):
 
     codes: Tensor
     scales: Tensor
+    bias: nn.Parameter | None
 
     def __init__(self, in_features: int, out_features: int, *, code: Code, group: int, bias: bool = True) -> None:
         super().__init__()
@@ -51,7 +53,7 @@ class QuantizedLinear(nn.Module):
             packed = torch.empty(out_features, in_features // 2, dtype=torch.uint8)
         self.register_buffer("codes", packed)
         self.register_buffer("scales", torch.empty(out_features, in_features // group, dtype=torch.bfloat16))
-        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        self.register_parameter("bias", nn.Parameter(torch.empty(out_features)) if bias else None)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, I) → (…, O), of the type of x."""
@@ -67,6 +69,12 @@ class QuantizedLinear(nn.Module):
         else:
             levels_OI = codes_OI.float() if self.code == "int8" else codes_OI.float() - 8
         return levels_OI.unflatten(1, (-1, self.group)).mul_(self.scales.float()[..., None]).flatten(1).to(dtype)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Scales stay bfloat16 when a model is converted: they are part of the code, and the fast products read them so."""
+        super()._apply(fn, recurse)
+        self.scales = self.scales.bfloat16()
+        return self
 
     def memory_bytes(self) -> int:
         """What codes, scales and bias take."""

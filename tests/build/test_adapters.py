@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from lodestar.model.transformer import Transformer
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of the peers
 
 IDS = torch.tensor([[5, 9, 2, 33, 7, 1], [3, 3, 8, 60, 21, 4]])
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "lora": {"rank": 4, "alpha": 8.0},
     "rslora": {"rank": 4, "alpha": 8.0, "rank_stabilized": True},
     "dora": {"rank": 4, "alpha": 8.0, "kind": "dora"},
@@ -67,9 +68,9 @@ def stir(model, name="default"):
     return model
 
 
-def tiny(**changes):
+def tiny(**changes: Any) -> Transformer:
     torch.manual_seed(0)
-    shape = {"vocabulary_size": 64, "width": 32, "depth": 2, "heads": 4, "context": 32, "feed_forward_width": 48} | changes
+    shape: dict[str, Any] = {"vocabulary_size": 64, "width": 32, "depth": 2, "heads": 4, "context": 32, "feed_forward_width": 48} | changes
     return Transformer(ModelConfig(**shape)).eval()
 
 
@@ -190,7 +191,7 @@ def test_merged_is_the_same_and_unmerged_to_the_bit(kind):
 
 def test_rows_of_a_batch_with_different_adapters():
     model = tiny()
-    alone = {None: logits_of(model)}
+    alone: dict[str | None, torch.Tensor] = {None: logits_of(model)}
     for number, name in enumerate(("poems", "letters")):
         add_adapter(model, AdapterSettings(rank=2 + number, targets=["value", "gate"][: number + 1]), name)
         stir(model, name)

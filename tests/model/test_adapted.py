@@ -1,6 +1,7 @@
 """Adapted layers and their products, against the formulas written out with torch's own operations."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from lodestar.model.linear import Linear
 from lodestar.model.quantized import QuantizedLinear
 
 
-def layer_of(*, bias=True, dtype=torch.float32, magnitude=False, wide=False, names=("one",)):
+def layer_of(
+    *, bias: bool = True, dtype: torch.dtype = torch.float32, magnitude: bool = False, wide: bool = False, names: tuple[str, ...] = ("one",)
+) -> Any:
     """An adapted layer 64 → 48 whose adapters are not zero."""
     torch.manual_seed(0)
     base = Linear(64, 48, bias=bias).to(dtype).requires_grad_(False)
@@ -21,7 +24,7 @@ def layer_of(*, bias=True, dtype=torch.float32, magnitude=False, wide=False, nam
     for name in names:
         adapter = layer.adapters[name] = Adapter(base, 4, 0.5, magnitude=magnitude)
         torch.nn.init.normal_(adapter.up)
-        if magnitude:
+        if adapter.magnitude is not None:
             torch.nn.init.normal_(adapter.magnitude, mean=1.0, std=0.1)
     layer.selection.default = names[0]
     return layer
@@ -58,7 +61,12 @@ def test_nothing_but_input_and_inner_product_is_kept():
     """Else a frozen weight in another form, or the output, would take memory until the backward pass."""
     kept = []
     layer, x = layer_of(), torch.randn(7, 64, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.shape) or tensor, lambda tensor: tensor):
+
+    def keep(tensor):
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         layer(x)
     assert sorted(kept) == sorted([(7, 64), (7, 4), (4, 64), (48, 4)])
 
@@ -96,6 +104,7 @@ def test_under_autocast_the_products_are_bfloat16():
         y = layer(x)
     assert y.dtype is torch.bfloat16
     y.float().sum().backward()
+    assert x.grad is not None
     assert x.grad.dtype is torch.float32
     torch.testing.assert_close(y.float(), formula(layer, x), rtol=0.02, atol=0.05)
 
@@ -124,7 +133,7 @@ def test_base_of_codes():
     torch.manual_seed(0)
     base = QuantizedLinear(64, 48, code="nf4", group=32, bias=False)
     base.codes, base.scales = torch.randint(0, 256, (48, 32), dtype=torch.uint8), torch.rand(48, 2).bfloat16()
-    layer = Adapted(base, Selection())
+    layer: Any = Adapted(base, Selection())
     layer.adapters["one"] = Adapter(base, 4, 0.5, magnitude=True)
     layer.selection.default = "one"
     x = torch.randn(5, 64, requires_grad=True)

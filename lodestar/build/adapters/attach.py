@@ -15,7 +15,7 @@ from ...model.frozen import Base
 from ...model.linear import Linear
 from ...model.quantized import QuantizedLinear
 from ..arithmetic import widens
-from .base import base_fingerprint
+from ..fingerprint import base_fingerprint
 
 DEFAULT = "default"
 """The name of an adapter that is given none, as in `peft`."""

@@ -1,4 +1,4 @@
-"""Which model an adapter belongs to."""
+"""Which weights a model has, told by few of them."""
 
 from __future__ import annotations
 
