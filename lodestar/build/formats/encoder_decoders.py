@@ -67,7 +67,8 @@ def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
 
 def read_encoder_decoder(fields: Fields, **choices: Any) -> ModelConfig:
     """The config of an encoder-decoder; `choices` are what is the family's own."""
-    only(fields, is_decoder=False)
+    # Untied, transformers gives the encoder and the decoder an embedding each, too.
+    only(fields, is_decoder=False, tie_word_embeddings=True)
     heads, hidden = fields["encoder_attention_heads"], fields["encoder_ffn_dim"]
     return ModelConfig(
         **{
@@ -85,7 +86,6 @@ def read_encoder_decoder(fields: Fields, **choices: Any) -> ModelConfig:
             "feed_forward": from_activation(fields["activation_function"]),
             "feed_forward_width": hidden,
             "bias": True,
-            "tied_embeddings": fields["tie_word_embeddings"],
             "scaled_embeddings": fields["scale_embedding"],
             "dropout": fields["dropout"],
             "initial_std": fields["init_std"],
@@ -108,7 +108,6 @@ def write_encoder_decoder(config: ModelConfig) -> dict[str, Any]:
         "decoder_ffn_dim": decoder.hidden_width,
         "max_position_embeddings": config.context,
         "activation_function": to_activation(config.feed_forward),
-        "tie_word_embeddings": config.tied_embeddings,
         "scale_embedding": config.scaled_embeddings,
         "dropout": config.dropout,
         "init_std": config.initial_std,
