@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .build.formats import load_model as load_model
+    from .build.formats import load_tokenizer as load_tokenizer
+    from .build.formats import save_model as save_model
     from .contracts.errors import UserError as UserError
     from .contracts.task import Task as Task
     from .contracts.tokenizer import Tokenizer as Tokenizer
@@ -27,6 +30,9 @@ _HOMES = {
     "UserError": "contracts.errors",
     "Venture": "venture.venture",
     "generate": "model.generate",
+    "load_model": "build.formats",
+    "load_tokenizer": "build.formats",
+    "save_model": "build.formats",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the one list of names is the table above

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from .errors import UserError
 
@@ -20,30 +22,70 @@ SPECIAL_TOKENS = (END_OF_TEXT, PAD)
 """Ids 0 and 1 of every tokenizer that Lodestar trains; later tasks append theirs."""
 
 
+TOKENIZER, TOKENS, TOKEN_MAP, GENERATION, MODEL = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"
+)  # fmt: skip
+"""The file of the tokenizer, and those that name its special tokens: as text in the first two, as ids in the other two."""
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Which ids an open model's files name for what; None where they name none."""
+
+    end_of_text: int | None = None
+    pad: int | None = None
+    begin: int | None = None
+    stops: tuple[int, ...] = ()
+    """All that end an answer: a chat model often has one for the turn and one for the text."""
+
+
 class Tokenizer:
-    """Encodes any string and decodes back to exactly it.
+    """Encodes any text and decodes it back; Lodestar's own, byte-level ones decode to exactly what they encoded.
 
     Special tokens in the text are treated as plain text, so that data cannot end its own document.
+
+    Args:
+        special_ids: of an open model; by the names above where None.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        self.backend = backend
+    def __init__(self, backend: tokenizers.Tokenizer, special_ids: SpecialIds | None = None) -> None:
+        self.backend, self.special_ids = backend, special_ids
         self.backend.encode_special_tokens = True
+        # A tokenizer.json may bring a length to cut and fill texts to: nothing is cut in silence here.
+        self.backend.no_truncation()
+        self.backend.no_padding()
 
     @classmethod
-    def load(cls, path: Path) -> Tokenizer:
-        """Read tokenizer.json (the file, or the folder that holds it)."""
+    def load(cls, path: Path, *, fix: str = "run `lodestar prepare` again") -> Tokenizer:
+        """Read tokenizer.json: the file, or the folder that holds it, perhaps with the files that name its special tokens.
+
+        Args:
+            fix: what the user is told to do where it is damaged.
+        """
         import tokenizers
 
-        file = path / "tokenizer.json" if path.is_dir() else path
+        file = path / TOKENIZER if path.is_dir() else path
         try:
-            return cls(tokenizers.Tokenizer.from_str(file.read_text("utf-8")))
+            backend = tokenizers.Tokenizer.from_str(file.read_text("utf-8"))
         except FileNotFoundError:
             raise UserError("no tokenizer here", where=file, fix="run `lodestar prepare` first") from None
         except UnicodeDecodeError:
-            raise UserError("the tokenizer is damaged", where=file, fix="run `lodestar prepare` again") from None
+            raise UserError("the tokenizer is damaged", where=file, fix=fix) from None
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception for anything it cannot read
-            raise UserError(f"the tokenizer is damaged ({error})", where=file, fix="run `lodestar prepare` again") from None
+            raise UserError(f"the tokenizer is damaged ({error})", where=file, fix=fix) from None
+        return cls(backend, read_special_ids(file.parent, backend))
+
+    def files(self) -> dict[str, str]:
+        """What `load` reads back, as the content of each file."""
+        files = {TOKENIZER: self.to_json()}
+        ids = self.special_ids
+        if ids is not None:
+            names = {"eos_token": ids.end_of_text, "pad_token": ids.pad, "bos_token": ids.begin}
+            tokens = {name: self.backend.id_to_token(one) for name, one in names.items() if one is not None}
+            files[TOKENS] = json.dumps(tokens, ensure_ascii=False, indent=2) + "\n"
+            if len(ids.stops) > 1:
+                files[GENERATION] = json.dumps({"eos_token_id": list(ids.stops)}) + "\n"
+        return files
 
     def to_json(self) -> str:
         """The content of tokenizer.json."""
@@ -62,20 +104,108 @@ class Tokenizer:
 
     @cached_property
     def end_of_text(self) -> int:
-        return self.special(END_OF_TEXT)
+        """What ends a text, and so stands between two."""
+        given = self.special_ids.end_of_text if self.special_ids is not None else None
+        return self.special(END_OF_TEXT) if given is None else given
 
     @cached_property
     def pad(self) -> int:
-        return self.special(PAD)
+        """What fills padded rows; masks, not this id, say where a row ends, so that it may be that of another token."""
+        given = self.special_ids.pad if self.special_ids is not None else None
+        found = self.backend.token_to_id(PAD) if given is None else given
+        return self.end_of_text if found is None else int(found)
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of `text`, no special tokens added."""
-        return list(self.backend.encode(text, add_special_tokens=False).ids)
+    @property
+    def begin(self) -> int | None:
+        """What begins a text, where the model has such a token."""
+        return self.special_ids.begin if self.special_ids is not None else None
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The tokens that end an answer."""
+        return (self.special_ids.stops if self.special_ids is not None else ()) or (self.end_of_text,)
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """The ids of `text`.
+
+        Args:
+            special: with the tokens that the tokenizer puts around a text (Llama's `<s>`, BERT's `[CLS]` and `[SEP]`).
+        """
+        encoding = self.backend.encode(text, add_special_tokens=special)
+        return self._as_text(text, encoding.ids, encoding.special_tokens_mask)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """As `encode`, on all cores."""
-        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [self._as_text(text, encoding.ids, encoding.special_tokens_mask) for text, encoding in zip(texts, encodings, strict=True)]
+
+    def _as_text(self, text: str, ids: list[int], around: list[int]) -> list[int]:
+        """The ids with each special token that stands in the text spelt out: a Unigram model knows them as pieces, too (T5's `</s>`).
+
+        Args:
+            around: 1 where an id was put around the text.
+        """
+        if self._special_texts.keys().isdisjoint(ids):
+            return ids
+        spelt = {one: name for one, name in self._special_texts.items() if name in text}
+        found: list[int] = []
+        for one, added in zip(ids, around, strict=True):
+            name = "" if added else spelt.get(one, "")
+            found += [token.id for character in name for token in self.backend.model.tokenize(character)] or [one]
+        return found
+
+    @cached_property
+    def _special_texts(self) -> dict[int, str]:
+        unknown = getattr(self.backend.model, "unk_token", None)
+        added = self.backend.get_added_tokens_decoder().items()
+        return {one: token.content for one, token in added if token.special and token.content != unknown}
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, special tokens left out; bytes that are no UTF-8 (a cut character) become U+FFFD."""
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
+
+
+def read_special_ids(folder: Path, backend: tokenizers.Tokenizer) -> SpecialIds | None:
+    """What the files beside a tokenizer.json name; None where they name nothing.
+
+    Raises:
+        UserError: one of them is damaged.
+    """
+    found: dict[str, int] = {}
+    for name in (TOKENS, TOKEN_MAP):
+        for role, token in _fields(folder / name).items():
+            text = token.get("content") if isinstance(token, Mapping) else token
+            one = backend.token_to_id(text) if role in _ROLES and isinstance(text, str) else None
+            if one is not None:
+                found.setdefault(role, one)
+    stops: list[int] = [found["eos_token"]] if "eos_token" in found else []
+    for name in (GENERATION, MODEL):
+        fields = _fields(folder / name)
+        for role in _ROLES:
+            given = fields.get(f"{role}_id")
+            ids = [one for one in (given if isinstance(given, list) else [given]) if _is_id(one, backend)]
+            if ids:
+                found.setdefault(role, ids[0])
+            # config.json repeats what generation_config.json says, or is older.
+            if role == "eos_token" and not (name == MODEL and stops):
+                stops += [one for one in ids if one not in stops]
+    if not found:
+        return None
+    return SpecialIds(found.get("eos_token"), found.get("pad_token"), found.get("bos_token"), tuple(stops))
+
+
+_ROLES = ("eos_token", "pad_token", "bos_token")
+
+
+def _is_id(value: Any, backend: tokenizers.Tokenizer) -> TypeGuard[int]:
+    return type(value) is int and backend.id_to_token(value) is not None
+
+
+def _fields(file: Path) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read ({error})", where=file, fix="restore the file") from None
+    return fields if isinstance(fields, dict) else {}

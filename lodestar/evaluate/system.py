@@ -65,8 +65,9 @@ def measure_system(task: Task, model: nn.Module, tokenizer: Tokenizer, examples:
     if type(task).__module__ == "__main__":
         return _columns(answer_all(task, model.eval(), tokenizer, examples[: REQUESTS + WARM_UP]))
     with tempfile.TemporaryFile() as job, tempfile.TemporaryFile() as result:
+        measured = list(examples[: REQUESTS + WARM_UP])
         pickle.dump(sys.path, job)
-        pickle.dump((torch.get_num_threads(), task, model, tokenizer.to_json(), list(examples[: REQUESTS + WARM_UP])), job)
+        pickle.dump((torch.get_num_threads(), task, model, tokenizer.to_json(), tokenizer.special_ids, measured), job)
         job.seek(0)
         finished = subprocess.run([sys.executable, "-P", "-c", PROGRAM], stdin=job, stdout=result, check=False)
         result.seek(0)
@@ -88,9 +89,9 @@ def serve_job() -> None:
     from ..contracts.tokenizer import Tokenizer
 
     # Written a moment ago by the process that started this one, into a file that has no name.
-    threads, task, model, tokenizer, examples = pickle.load(sys.stdin.buffer)
+    threads, task, model, tokenizer, special_ids, examples = pickle.load(sys.stdin.buffer)
     torch.set_num_threads(threads)
-    rows = answer_all(task, model.eval(), Tokenizer(tokenizers.Tokenizer.from_str(tokenizer)), examples)
+    rows = answer_all(task, model.eval(), Tokenizer(tokenizers.Tokenizer.from_str(tokenizer), special_ids), examples)
     sys.stdout.write("\n" + json.dumps(rows) + "\n")
 
 

@@ -34,13 +34,14 @@ SAMPLE_DISTINCT_BYTES = 4_000_000
 """Bytes of distinct words in it, at most: the trainer holds some 100 bytes for each. # measured: 2.6 MB of Chinese, 250 MB"""
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], vocabulary: int, special_tokens: Sequence[str] = ()) -> Tokenizer:
     """Learn a byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2, Radford et al. 2019) from `texts`.
 
     The same texts give the same tokenizer, byte for byte. It has fewer tokens than `vocabulary` where the texts hold no more pairs.
 
     Args:
         vocabulary: tokens at most, the special ones (ids 0 and 1) and the 256 bytes included; at least 258.
+        special_tokens: more special ones, with the ids from 2 on; they come on top of `vocabulary`.
     """
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -54,7 +55,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     ])  # fmt: skip
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
+        vocab_size=vocabulary + len(special_tokens), special_tokens=[*SPECIAL_TOKENS, *special_tokens], show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )  # fmt: skip
     backend.train_from_iterator(texts, trainer)
@@ -123,13 +124,13 @@ class AheadTokenizer(Tokenizer):
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__(tokenizer.backend)
+        super().__init__(tokenizer.backend, tokenizer.special_ids)
         self._ahead: dict[str, list[int]] = {}
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Encode `texts` now, and forget the ones before."""
         self._ahead = dict(zip(texts, self.encode_batch(texts), strict=True))
 
-    def encode(self, text: str) -> list[int]:
-        found = self._ahead.get(text)
-        return super().encode(text) if found is None else list(found)
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        found = None if special else self._ahead.get(text)
+        return super().encode(text, special=special) if found is None else list(found)

@@ -102,7 +102,8 @@ def find_weights(folder: Path) -> tuple[Path, ...]:
     if pickles:
         what = f"the weights are pickled ({pickles[0]}), and reading a pickle runs whatever code is in it"
         raise UserError(what, where=folder, fix=_CONVERT.format(folder=folder))
-    raise UserError(f"the folder has no weights ({WEIGHTS})", where=folder, fix="download or save the model again")
+    fix = "take a folder with safetensors; pickled weights (.bin, .pt) are not read, since that runs whatever code is in them"
+    raise UserError(f"the folder has no weights ({WEIGHTS})", where=folder, fix=fix)
 
 
 def _sharded(folder: Path) -> tuple[Path, ...]:

@@ -14,12 +14,15 @@ _WEIGHTS = ["model*.safetensors"]
 """No pickles; and not the `consolidated.safetensors` that some models hold a second time."""
 
 
-def resolve(source: str | Path, revision: str | None = None, accept: Callable[[Path], object] | None = None) -> tuple[Path, str | None]:
+def resolve(
+    source: str | Path, revision: str | None = None, *, weights: bool = True, accept: Callable[[Path], object] | None = None
+) -> tuple[Path, str | None]:
     """The folder of a model, downloaded where it is not yet, and its commit; (the folder, None) for one of the disk.
 
     A text that names an existing folder or file, or looks like a path, is one; any other is an id.
 
     Args:
+        weights: whether they are needed, too.
         accept: refuses, with a UserError, a folder that has all but the weights.
 
     Raises:
@@ -29,10 +32,10 @@ def resolve(source: str | Path, revision: str | None = None, accept: Callable[[P
         if revision is not None:
             raise UserError("a folder has no revision", where=source, fix="leave the revision out, or name a model on the hub")
         return Path(source).expanduser(), None
-    return _download(source, revision, accept)
+    return _download(source, revision, weights, accept)
 
 
-def _download(name: str, revision: str | None, accept: Callable[[Path], object] | None) -> tuple[Path, str]:
+def _download(name: str, revision: str | None, weights: bool, accept: Callable[[Path], object] | None) -> tuple[Path, str]:
     try:
         import huggingface_hub
         from huggingface_hub import errors
@@ -44,7 +47,8 @@ def _download(name: str, revision: str | None, accept: Callable[[Path], object] 
         commit = folder.name  # the cache keeps each commit in a folder of its name
         if accept is not None:
             accept(folder)
-        folder = Path(huggingface_hub.snapshot_download(name, revision=commit, allow_patterns=[*_SMALL, *_WEIGHTS]))
+        if weights:
+            folder = Path(huggingface_hub.snapshot_download(name, revision=commit, allow_patterns=[*_SMALL, *_WEIGHTS]))
     except errors.GatedRepoError:
         fix = f"ask for it at https://huggingface.co/{name} and log in with: hf auth login"
         raise UserError("the model asks who you are", where=name, fix=fix) from None

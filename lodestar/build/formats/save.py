@@ -63,7 +63,8 @@ def save_model(
         for file in kept:
             shutil.copyfile(file, partial / file.name)
         if tokenizer is not None:
-            write_atomic(partial / "tokenizer.json", tokenizer.to_json())
+            for name, content in tokenizer.files().items():
+                write_atomic(partial / name, content)
         _write_weights(partial, _shards(bindings, state, shard_bytes), state, next(model.parameters()).dtype)
 
 

@@ -114,9 +114,9 @@ def _read_entry(name: str, entry: Any, data: int, path: Path) -> Stored:
         kind, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
         raise UserError(f"the file is damaged: its header describes {name!r} in no known way", where=path, fix=_AGAIN) from None
-    if kind not in TYPES:
+    if not isinstance(kind, str) or kind not in TYPES:
         raise UserError(f"{name!r} is of the number type {kind!r}", where=path, fix=f"convert it to one of {', '.join(TYPES)}")
-    if not all(isinstance(number, int) and number >= 0 for number in (*shape, start, end)):
+    if not all(type(number) is int and number >= 0 for number in (*shape, start, end)):
         raise UserError(f"the file is damaged: the shape or place of {name!r} is no number", where=path, fix=_AGAIN)
     needed = math.prod(shape) * TYPES[kind].itemsize
     if end - start != needed:
