@@ -23,7 +23,8 @@ class UserError(LodestarError):
     def __init__(self, what: str, *, where: str | Path | None = None, fix: str | None = None) -> None:
         self.what, self.where, self.fix = what, None if where is None else str(where), fix
         sentence = what if where is None else f"{where}: {what}"
-        super().__init__(f"{sentence}; {fix}." if fix else f"{sentence}.")
+        # A question mark ends its own sentence.
+        super().__init__(f"{sentence}; {fix}{'' if fix.endswith('?') else '.'}" if fix else f"{sentence}.")
 
 
 class Interrupted(LodestarError):  # noqa: N818 - a wish that was granted
@@ -50,11 +51,7 @@ def unknown(kind: str, word: str, known: Iterable[str], *, where: str | Path | N
     names = sorted(known)
     guess = nearest(word, names)
     fix = f"did you mean {guess!r}?" if guess else f"use one of {', '.join(names)}"
-    # A question mark ends its own sentence.
-    error = UserError(f"unknown {kind} {word!r}", where=where, fix=fix)
-    if guess:
-        error.args = (error.args[0].removesuffix("."),)
-    return error
+    return UserError(f"unknown {kind} {word!r}", where=where, fix=fix)
 
 
 def missing_extra(package: str, extra: str, *, why: str) -> UserError:

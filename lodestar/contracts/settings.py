@@ -28,6 +28,9 @@ class DataSettings(Config):
     """The share of records held out to judge the release."""
     deduplicate: Literal["exact", "near", "no"] = "exact"
     """`exact` drops records that are equal; `near` also those that share most of their word sequences (MinHash)."""
+    too_long: Literal["cut", "drop", "refuse"] = "cut"
+    """What becomes of a record longer than the context, for tasks that read records whole: its end is cut off, it is left out of
+    training, or the data is refused. How many there are is said before training starts."""
     vocabulary: int = Field(8192, ge=258)
     """The tokenizer's size at most: 256 bytes, the two special tokens, and merges."""
 
@@ -41,6 +44,9 @@ class DataSettings(Config):
 class ModelSettings(Config):
     """The model's size (venture.yaml: `model`); `overrides` sets any field of ModelConfig by hand."""
 
+    base: str | None = None
+    """The open checkpoint to fine-tune: a folder relative to venture.yaml, or the id of a model on the hub. It decides the size and
+    brings its tokenizer."""
     size: Literal["tiny", "small", "medium", "large"] = "small"
     """The dial that width, depth, heads, batch and learning rate derive from."""
     context: int | None = Field(None, ge=8)

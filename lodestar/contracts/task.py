@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from .config import Config
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Batch = Mapping[str, "Tensor"]
 """Tensors by name.
 
-Packed (rows without padding, for token streams): `tokens`, `targets` (B, T; -100 where nothing is to be learnt), and, where a
+Packed and whole (rows of documents, end to end): `tokens`, `targets` (B, T; -100 where nothing is to be learnt), and, where a
 row holds more than one document, `document_ids` and `positions` (B, T).
 Padded (one example a row): `tokens`, `attention_mask` (B, T; True on real tokens), and each scalar field of the example (B,).
 """
@@ -34,6 +35,15 @@ IGNORE = -100
 
 class Example(Config):
     """Base of a task's record as its user writes it; the file formats follow from its fields."""
+
+    @classmethod
+    def of_record(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A file's record → the fields of this class, for a task whose records come in several forms.
+
+        Raises:
+            UserError: it is in none of them.
+        """
+        return fields
 
 
 class Loader(Protocol):
@@ -70,9 +80,12 @@ class Task(ABC):
     example: ClassVar[type[Example]]
     metrics: ClassVar[tuple[Metric, ...]]
     """The first one is the headline."""
-    batching: ClassVar[Literal["packed", "padded"]]
-    endpoint: ClassVar[Literal["completions", "classify"]]
+    batching: ClassVar[Literal["packed", "padded", "whole"]]
+    """Rows cut from a stream of all documents; one example a row; or rows of as many whole examples as fit."""
+    endpoint: ClassVar[Literal["completions", "classify", "chat/completions"]]
     """The HTTP route, and the page, that serve it."""
+    special_tokens: ClassVar[tuple[str, ...]] = ()
+    """What a tokenizer that is trained for the task has beside the special tokens of every one."""
     template: ClassVar[Mapping[str, Any]]
     """venture.yaml of `lodestar new --template NAME`, less the name."""
 
@@ -85,6 +98,9 @@ class Task(ABC):
         return {"task": self.name, "options": self.options, "state": self.state}
 
     # Data
+
+    def adopt(self, folder: Path) -> None:  # noqa: B027 - most tasks take nothing but the weights
+        """Take from an open checkpoint's folder what the task needs of it to be fine-tuned from it, into `state`."""
 
     @classmethod
     @abstractmethod
@@ -100,7 +116,9 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, example: Any, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
-        """`tokens`, other sequences of the same length, and scalars."""
+        """`tokens`, other sequences of the same length, and scalars. Where there is a sequence `targets`, it says for each token which
+        one is to be predicted from it, or `IGNORE`; otherwise the next one is.
+        """
 
     # Model
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..contracts.language import Words
+from .fit import Fit
 from .sources import SAMPLE, STANDARD_LIBRARY
 
 LICENCES = {STANDARD_LIBRARY: "PSF-2.0", SAMPLE: "Apache-2.0"}
@@ -43,12 +44,12 @@ class TextStatistics:
         self._held, self._held_bytes = [], 0
 
 
-def split_card(lengths: np.ndarray, text: TextStatistics, context: int | None, *, padded: bool) -> dict[str, Any]:
+def split_card(lengths: np.ndarray, text: TextStatistics, fit: Fit) -> dict[str, Any]:
     """What the card says of one split.
 
     Args:
         lengths: tokens in each record (n,).
-        context: the model's, where known; only padded records are cut at it.
+        fit: what was found too long for the context.
     """
     tokens = int(lengths.sum())
     quantiles = np.quantile(lengths, [0, 0.5, 0.95, 1]).astype(int).tolist() if len(lengths) else [0] * 4
@@ -60,7 +61,8 @@ def split_card(lengths: np.ndarray, text: TextStatistics, context: int | None, *
         "east_asian_share": round(text.east_asian / max(text.characters, 1), 4),
         "bytes_per_token": round(text.utf8_bytes / max(tokens, 1), 3),
         "length": dict(zip(("shortest", "median", "p95", "longest"), quantiles, strict=True)),
-        "truncated": int((lengths > context).sum()) if padded and context else 0,
+        "truncated": fit.records,
+        "tokens_lost": fit.tokens,
     }
 
 
@@ -95,6 +97,18 @@ def _page(card: Mapping[str, Any], language: Any) -> list[str]:
     return out
 
 
+def too_long(card: Mapping[str, Any], name: str) -> Words:
+    """What became of the records of a split that are longer than the context."""
+    split, context, dropped = card["splits"][name], card["context"], card["too_long"] == "drop"
+    records, count, lost = split["records"], split["truncated"], split["tokens_lost"]
+    share = lost / max(split["tokens"] + dropped * lost, 1)
+    en, zh = ("are left out of training", "不参与训练") if dropped else ("lose their end", "末尾将被截断")
+    return Words(
+        f"{count:,} of {records:,} records of {name} are longer than the context of {context} and {en}: {lost:,} tokens, {share:.1%}",
+        f"{name} 的 {records:,} 条记录中有 {count:,} 条超过上下文长度 {context}，{zh}：共 {lost:,} 个词元，占 {share:.1%}",
+    )
+
+
 def _notes(card: Mapping[str, Any]) -> list[Words]:
     """What was left out or done to the data, said where it happened."""
     dropped, tokenizer = card["dropped"], card["tokenizer"]
@@ -109,14 +123,14 @@ def _notes(card: Mapping[str, Any]) -> list[Words]:
             notes.append(Words(f"{dropped[key]:,} dropped: {en}", f"删除 {dropped[key]:,} 条：{zh}"))
     for name, split in card["splits"].items():
         if split["truncated"]:
-            notes.append(Words(
-                f"{split['truncated']:,} records of {name} are longer than the context of {card['context']} and lose their end",
-                f"{name} 中有 {split['truncated']:,} 条记录超过上下文长度 {card['context']}，末尾将被截断",
-            ))  # fmt: skip
+            notes.append(too_long(card, name))
     for column, count in card["ignored_columns"].items():
         notes.append(Words(f"column `{column}` ignored ({count:,} records)", f"忽略了列 `{column}`（{count:,} 条记录）"))
     for suffix, count in card["skipped_files"].items():
         notes.append(Words(f"{count:,} files `{suffix}` skipped: no records in them", f"跳过了 {count:,} 个 `{suffix}` 文件：其中没有记录"))
+    if not tokenizer["sample_bytes"]:
+        size = tokenizer["vocabulary"]
+        return [*notes, Words(f"tokenizer: the base model's, {size:,} tokens", f"分词器：沿用基座模型，{size:,} 个词元")]
     sampled, total = tokenizer["sample_bytes"], card["splits"]["train"]["bytes"]
     part = Words("", "") if sampled >= total else Words(f" (an even sample of {total:,})", f"（在 {total:,} 字节中均匀抽样）")
     notes.append(Words(

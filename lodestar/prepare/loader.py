@@ -16,8 +16,11 @@ from ..contracts.errors import UserError
 from ..contracts.randomness import generator
 from ..contracts.task import IGNORE, Batch
 from .shards import TOKENS, Split
+from .whole import TARGETS, pack, whole_rows
 
 Arrays = dict[str, np.ndarray]
+Batching = Literal["packed", "padded", "whole"]
+"""As in `Task.batching`."""
 
 
 class PackedLoader:
@@ -136,6 +139,7 @@ class PaddedLoader:
     def _epoch_batches(self) -> list[np.ndarray]:
         draw = generator(self._seed, "padded", self._epoch)
         order = draw.permutation(self._split.records)
+        order = order[self._lengths[order] > 0]
         batches: list[np.ndarray] = []
         stretch = self.BUCKET * self._rows
         for start in range(0, len(order), stretch):
@@ -143,6 +147,54 @@ class PaddedLoader:
             part = part[np.argsort(self._lengths[part], kind="stable")]
             batches += [part[at : at + self._rows] for at in range(0, len(part), self._rows)]
         return [batches[index] for index in draw.permutation(len(batches))]
+
+
+class WholeLoader:
+    """Rows of as many whole documents as fit, for ever.
+
+    Each epoch visits all documents in another order, packs those that come near each other (see `pack`), and visits the rows in another
+    order. A document longer than `context` loses its end.
+    """
+
+    def __init__(self, split: Split, *, rows: int, context: int, seed: int, pad: int) -> None:
+        check_records(split)
+        self._split, self._rows, self._context, self._seed, self._pad = split, rows, context, seed, pad
+        self._epoch = self._row = 0
+        self._packed = self._epoch_rows()
+
+    def next_batch(self) -> Batch:
+        """`tokens`, `targets`, `document_ids` and `positions` (B, T)."""
+        chosen: list[list[int]] = []
+        while len(chosen) < self._rows:
+            part = self._packed[self._row : self._row + self._rows - len(chosen)]
+            chosen += part
+            self._row += len(part)
+            if self._row == len(self._packed):
+                self._epoch, self._row = self._epoch + 1, 0
+                self._packed = self._epoch_rows()
+        return _tensors(whole_rows(self._split, chosen, self._context, self._pad))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next batch begins, and what the counters mean."""
+        return {"epoch": self._epoch, "row": self._row, **self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken.
+
+        Raises:
+            UserError: it was taken from other data, or with another batch, context or seed.
+        """
+        _check_identity(state, self._identity())
+        self._epoch, self._row = int(state["epoch"]), int(state["row"])
+        self._packed = self._epoch_rows()
+
+    def _identity(self) -> dict[str, Any]:
+        return {"kind": "whole", **_identity(self._split, self._rows, self._context, self._seed)}
+
+    def _epoch_rows(self) -> list[list[int]]:
+        draw = generator(self._seed, "whole", self._epoch)
+        rows = pack(self._split.lengths, draw.permutation(self._split.records), self._context)
+        return [rows[index] for index in draw.permutation(len(rows))]
 
 
 class Sequential:
@@ -153,16 +205,18 @@ class Sequential:
         limit: batches at most, evenly spaced over the split; all where absent.
     """
 
-    def __init__(
-        self, split: Split, batching: Literal["packed", "padded"], *, rows: int, context: int, pad: int, limit: int | None = None
-    ) -> None:
+    def __init__(self, split: Split, batching: Batching, *, rows: int, context: int, pad: int, limit: int | None = None) -> None:
         check_records(split)
         self._split, self._batching, self._context, self._pad = split, batching, context, pad
-        if batching == "packed":
+        units: Any
+        if batching == "whole":
+            units = pack(split.lengths, np.arange(split.records), context)
+        elif batching == "packed":
             # The last token is only a target.
             units = np.arange(0, max(split.token_count - 1, 1), context, dtype=np.int64)
         else:
             units = np.argsort(np.minimum(split.lengths, context), kind="stable")
+            units = units[split.lengths[units] > 0]
         batches = [units[at : at + rows] for at in range(0, len(units), rows)]
         if limit is not None and limit < len(batches):
             batches = [batches[index] for index in np.linspace(0, len(batches) - 1, limit).round().astype(int)]
@@ -175,17 +229,20 @@ class Sequential:
         for chosen in self._batches:
             if self._batching == "packed":
                 yield _tensors(packed_rows(self._split, chosen, self._context, self._pad))
+            elif self._batching == "whole":
+                yield _tensors(whole_rows(self._split, chosen, self._context, self._pad))
             else:
                 yield _tensors(padded_rows(self._split, chosen, self._context, self._pad))
 
 
 def make_loader(
-    split: Split, batching: Literal["packed", "padded"], *, rows: int, context: int, seed: int, pad: int
-) -> PackedLoader | PaddedLoader:
+    split: Split, batching: Batching, *, rows: int, context: int, seed: int, pad: int
+) -> PackedLoader | PaddedLoader | WholeLoader:
     """The training loader for a task's batching."""
     if batching == "packed":
         return PackedLoader(split, rows=rows, context=context, seed=seed)
-    return PaddedLoader(split, rows=rows, context=context, seed=seed, pad=pad)
+    made = WholeLoader if batching == "whole" else PaddedLoader
+    return made(split, rows=rows, context=context, seed=seed, pad=pad)
 
 
 def check_context(split: Split, context: int) -> None:
@@ -217,10 +274,10 @@ def packed_rows(split: Split, starts: np.ndarray, context: int, pad: int = 0) ->
     for name, sequence in split.sequences.items():
         values = sequence[safe].astype(np.int64)
         if not whole:
-            values[~inside] = pad if name == TOKENS else 0
+            values[~inside] = pad if name == TOKENS else IGNORE if name == TARGETS else 0
         arrays[name] = values[:, :-1]
-        if name == TOKENS:
-            targets = values[:, 1:]
+        if name == TARGETS or (name == TOKENS and TARGETS not in split.sequences):
+            targets = values[:, :-1] if name == TARGETS else values[:, 1:]
     # Documents by their place in `offsets`; equal neighbours are empty documents, which hold no token.
     first = np.searchsorted(split.offsets, safe[:, 0], side="right") - 1
     last = np.searchsorted(split.offsets, safe[:, -1], side="right") - 1

@@ -25,7 +25,7 @@ class Validator:
 
     A record's fields are found by name, or by the column that `columns` gives for them. Columns that no field asks for are ignored
     and counted in `ignored`. A plain file fills the only text field that the example requires. A list of strings in a text field
-    (verses, paragraphs) is joined with line ends.
+    (verses, paragraphs) is joined with line ends. An example whose records come in several forms brings them to its own (`of_record`).
     """
 
     def __init__(self, example: type[Example], columns: Mapping[str, str]) -> None:
@@ -33,7 +33,7 @@ class Validator:
         for name in columns:
             if name not in fields:
                 raise unknown("field", name, fields, where="data.columns")
-        self._example = example
+        self._example, self._given_columns = example, dict(columns)
         self._columns = {name: columns.get(name, name) for name in fields}
         self._required = [name for name, field in fields.items() if field.is_required()]
         self._texts = [name for name, field in fields.items() if field.annotation in (str, str | None)]
@@ -46,11 +46,22 @@ class Validator:
         Raises:
             UserError: a column is missing, a value has the wrong type or breaks the example's own rule, or is no valid text.
         """
-        data = self._plain(raw) if raw.path is not None else self._named(raw)
+        data = self._plain(raw) if raw.path is not None else self._named(self._in_own_form(raw))
         try:
             return self._example.model_validate(data)
         except ValidationError as error:
             raise self._wrong(error, raw.where) from None
+
+    def _in_own_form(self, raw: Raw) -> Raw:
+        if self._example.of_record.__func__ is Example.of_record.__func__:  # type: ignore[attr-defined] # a class method has it
+            return raw
+        renamed = {column: name for name, column in self._given_columns.items()}
+        try:
+            fields = self._example.of_record({renamed.get(str(column), str(column)): value for column, value in raw.fields.items()})
+        except UserError as error:
+            place = raw.where if error.where is None else f"{raw.where}: {error.where}"
+            raise UserError(error.what, where=place, fix=error.fix) from None
+        return raw._replace(fields={self._columns.get(name, name): value for name, value in fields.items()})
 
     def _plain(self, raw: Raw) -> dict[str, Any]:
         if len(self._required) != 1 or self._required[0] not in self._texts:

@@ -28,6 +28,7 @@ from ..contracts.tokenizer import Tokenizer
 from ..store.files import atomic_folder, ensure_space, list_files, read_json, sha256_file, write_atomic, write_json
 from .card import LICENCES, TextStatistics, markdown, split_card
 from .duplicates import near_duplicates, priority, representatives
+from .fit import Fit
 from .loader import check_context
 from .shards import Examples, Split, open_split, write_examples, write_tokens
 from .sources import SAMPLE, SPLITS, Sources, find_sources, unreadable
@@ -45,7 +46,8 @@ _COMPRESSED_FACTOR = 5
 
 
 def prepare(
-    task: Task, settings: DataSettings, root: Path, out: Path, *, seed: int = 0, context: int | None = None
+    task: Task, settings: DataSettings, root: Path, out: Path, *, seed: int = 0, context: int | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> RunRecord:  # fmt: skip
     """Prepare a task's data in the folder `out`.
 
@@ -55,7 +57,8 @@ def prepare(
         task: its `state` is learnt here (`fit`) and written to task.json.
         root: what relative sources are relative to.
         seed: decides the sample that the tokenizer learns from, and nothing else.
-        context: the model's context; where given, data too short for it is refused and truncated records are counted.
+        context: the model's context; where given, data too short for it is refused and records too long for it are counted.
+        tokenizer: that of the model to fine-tune, which the task has adopted; one is learnt from the data where absent.
 
     Raises:
         UserError: the sources, their records or the settings are at fault, or the disk is full; `out` is then as it was.
@@ -66,6 +69,8 @@ def prepare(
     if done is None:  # else it may be the same work, which needs no space
         ensure_space(out, _needed_bytes(sources))
     inputs = fingerprint_inputs(task, sources)
+    if tokenizer is not None:
+        inputs["base"] = fingerprint({"tokenizer": tokenizer.files(), "state": task.state})
     config = {"task": task.name or type(task).__name__, "options": task.options, "data": settings.model_dump(), "context": context}
     identity = fingerprint({"step": "prepare", "version": VERSION, "config": config, "inputs": inputs, "seed": seed})
     if done is not None and done.id == identity:
@@ -78,12 +83,19 @@ def prepare(
         _write_records(folder, staging, decision)
         staging.remove()
         task.fit(Examples(folder / "train", task))
-        tokenizer, sample = _tokenizer(task, folder, settings.vocabulary, seed)
-        statistics = {name: _encode(task, folder / name, tokenizer) for name in decision.names}
+        sample = None
+        if tokenizer is None:
+            tokenizer, sample = _train_tokenizer(task, folder, settings.vocabulary, seed)
+        for name, content in tokenizer.files().items():
+            write_atomic(folder / name, content)
+        fits = {name: Fit(settings.too_long, None if task.batching == "packed" else context) for name in decision.names}
+        statistics = {name: _encode(task, folder / name, tokenizer, fits[name]) for name in decision.names}
+        for name, fit in fits.items():
+            fit.check(name)
         splits = {name: open_split(folder, name) for name in decision.names}
         if context is not None and task.batching == "packed":
             check_context(splits["train"], context)
-        card = _card(task, sources, staging, decision, splits, statistics, tokenizer, sample, context)
+        card = _card(task, sources, staging, decision, splits, statistics, fits, tokenizer, sample, context)
         write_json(folder / "task.json", task.describe())
         write_json(folder / "card.json", card)
         write_atomic(folder / "card.md", markdown(card))
@@ -185,14 +197,12 @@ def _write_records(folder: Path, staging: Staging, decision: Decision) -> None:
             write_examples(folder / name, staging.lines(chosen), len(chosen))
 
 
-def _tokenizer(task: Task, folder: Path, vocabulary: int, seed: int) -> tuple[Tokenizer, TokenizerSample]:
+def _train_tokenizer(task: Task, folder: Path, vocabulary: int, seed: int) -> tuple[Tokenizer, TokenizerSample]:
     sample = TokenizerSample(task, Examples(folder / "train", task), seed)
-    tokenizer = train_tokenizer(sample, vocabulary)
-    write_atomic(folder / "tokenizer.json", tokenizer.to_json())
-    return tokenizer, sample
+    return train_tokenizer(sample, vocabulary, task.special_tokens), sample
 
 
-def _encode(task: Task, folder: Path, tokenizer: Tokenizer) -> TextStatistics:
+def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit) -> TextStatistics:
     """Write the shards of one split; returns what its texts are like."""
     statistics, ahead = TextStatistics(), AheadTokenizer(tokenizer)
 
@@ -203,7 +213,7 @@ def _encode(task: Task, folder: Path, tokenizer: Tokenizer) -> TextStatistics:
             statistics.add(text)
 
     write_tokens(
-        folder, Examples(folder, task), lambda example: task.encode(example, ahead), tokenizer.vocabulary_size, look,
+        folder, Examples(folder, task), lambda example: fit(task.encode(example, ahead)), tokenizer.vocabulary_size, look,
         f"encode {folder.name}",
     )  # fmt: skip
     statistics.flush()
@@ -212,21 +222,25 @@ def _encode(task: Task, folder: Path, tokenizer: Tokenizer) -> TextStatistics:
 
 def _card(
     task: Task, sources: Sources, staging: Staging, decision: Decision, splits: dict[str, Split],
-    statistics: dict[str, TextStatistics], tokenizer: Tokenizer, sample: TokenizerSample, context: int | None,
+    statistics: dict[str, TextStatistics], fits: dict[str, Fit], tokenizer: Tokenizer, sample: TokenizerSample | None,
+    context: int | None,
 ) -> dict[str, Any]:  # fmt: skip
-    padded = task.batching == "padded"
     return {
         "task": task.name or type(task).__name__,
         "context": context,
+        "too_long": next(iter(fits.values())).choice,
         "sources": [
             {"source": source, "records": count, "licence": LICENCES.get(source)} for source, count in staging.by_source.items()
         ],
-        "splits": {name: split_card(split.lengths, statistics[name], context, padded=padded) for name, split in splits.items()},
+        "splits": {name: split_card(split.lengths, statistics[name], fits[name]) for name, split in splits.items()},
         "dropped": {
             "duplicates": decision.duplicates, "near_duplicates": decision.near_duplicates, "leaked": decision.leaked,
             "blank": staging.blank,
         },
         "ignored_columns": dict(staging.ignored),
         "skipped_files": dict(sources.skipped),
-        "tokenizer": {"vocabulary": tokenizer.vocabulary_size, "sample_bytes": sample.bytes, "sample_records": sample.records},
+        "tokenizer": {
+            "vocabulary": tokenizer.vocabulary_size,
+            "sample_bytes": sample.bytes if sample else 0, "sample_records": sample.records if sample else 0,
+        },
     }  # fmt: skip

@@ -1,0 +1,46 @@
+"""Records that are longer than the context: counted, and cut, left out or refused, as the settings say. Never in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from ..contracts.errors import UserError
+from .shards import TOKENS
+
+Encoded = Mapping[str, Sequence[int] | int]
+
+
+class Fit:
+    """Looks at each encoded record of a split; what is dropped stays as a record of no tokens, so that places still agree.
+
+    Args:
+        choice: `cut` leaves the cutting to the loader, which knows the row.
+        context: None where nothing can be too long.
+    """
+
+    def __init__(self, choice: Literal["cut", "drop", "refuse"], context: int | None) -> None:
+        self.choice, self.context = choice, context
+        self.records = self.tokens = self.longest = 0
+        """Records that are too long; the tokens that are lost; the longest record's tokens."""
+
+    def __call__(self, encoded: Encoded) -> Encoded:
+        tokens = encoded[TOKENS]
+        assert not isinstance(tokens, int)
+        if self.context is None or len(tokens) <= self.context:
+            return encoded
+        self.records += 1
+        self.longest = max(self.longest, len(tokens))
+        if self.choice != "drop":
+            self.tokens += len(tokens) - self.context
+            return encoded
+        self.tokens += len(tokens)
+        return {name: value if isinstance(value, int) else [] for name, value in encoded.items()}
+
+    def check(self, split: str) -> None:
+        """Refuse what is too long, where the settings say so; raises `UserError` with the count and the longest."""
+        if self.records and self.choice == "refuse":
+            raise UserError(
+                f"{self.records} records of {split} are longer than the context of {self.context} tokens (the longest has {self.longest})",
+                where="data.too_long", fix=f"set model.context to {self.longest}, or data.too_long to cut or drop",
+            )  # fmt: skip
