@@ -16,6 +16,7 @@ from lodestar import generate
 from lodestar.build.formats import load_model, save_model
 from lodestar.build.formats.folder import origin_of
 from lodestar.contracts.errors import UserError
+from lodestar.model.cache import KVCache
 from lodestar.model.transformer import Transformer
 
 VOCABULARY, CONTEXT, SOURCE, TARGET, NEW = 61, 32, 19, 4, 12
@@ -170,6 +171,19 @@ def test_greedy_decoding_with_the_cache_gives_the_same_tokens(pair: Pair) -> Non
     assert torch.equal(found, expected)
     alone = generate(pair.ours, pair.batch.targets[1:2], NEW, source_tokens=pair.batch.sources[1:2, : SOURCE - 7])
     assert torch.equal(alone, expected[1:2]), "a row alone, without its padding"
+
+
+@torch.no_grad()
+def test_token_by_token_with_the_cache_the_logits_are_those_of_the_whole(pair: Pair) -> None:
+    """On random tokens: what random models decode soon repeats itself."""
+    sources, mask = pair.batch.sources, pair.batch.mask
+    targets = torch.randint(5, VOCABULARY, (3, CONTEXT - 3), generator=torch.Generator().manual_seed(4))
+    expected = pair.theirs(input_ids=sources, attention_mask=mask, decoder_input_ids=targets).logits
+    memory, cache = pair.ours.encode(sources, mask.bool()), KVCache(pair.ours.config, 3, CONTEXT)
+    pieces = [
+        pair.ours(piece, memory=memory, source_mask=mask.bool(), cache=cache) for piece in (targets[:, :4], *targets[:, 4:].split(1, dim=1))
+    ]
+    assert_near(torch.cat(pieces, 1), expected)
 
 
 def test_decoding_stops_where_transformers_does(pairs: dict[str, Pair], tmp_path_factory: pytest.TempPathFactory) -> None:
