@@ -19,6 +19,7 @@ import tokenizers
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 
 from ..contracts.errors import UserError
+from ..contracts.task import IGNORE
 from ..contracts.tokenizer import END_OF_TEXT, Tokenizer
 from ..store.files import read_json
 from .template_sandbox import TooMuchWorkError, compiled, render
@@ -69,29 +70,32 @@ class Rendered:
     """For each token, whether the assistant wrote it (the end of its turn included)."""
 
     @property
-    def targets(self) -> list[int | None]:
-        """For each token, the one that is to be predicted from it; None where that is not the assistant's, or there is none."""
-        return [*(token if own else None for token, own in zip(self.ids[1:], self.assistant[1:], strict=True)), None]
+    def targets(self) -> list[int]:
+        """For each token, the one that is to be predicted from it; `IGNORE` where that is not the assistant's, or there is none."""
+        return [*(token if own else IGNORE for token, own in zip(self.ids[1:], self.assistant[1:], strict=True)), IGNORE]
 
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """How one model reads conversations: its template, the special tokens that the template names, and what ends an answer."""
+    """How one model reads conversations: its template, and the special tokens that the template names."""
 
     template: str = DEFAULT_TEMPLATE
     special_tokens: Mapping[str, str] = field(default_factory=lambda: {"eos_token": END_OF_TEXT})
-    stops: Sequence[str] = (END_OF_TURN, END_OF_TEXT)
-    """Tokens that end an answer."""
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, *, otherwise: Self | None = None) -> Self:
         """The chat format of an open checkpoint's folder.
+
+        Args:
+            otherwise: what is given where the folder has no template: a model that is to become a chat model.
 
         Raises:
             UserError: it has no template, or one that cannot be used.
         """
         config = _fields(folder / "tokenizer_config.json")
         template = _find_template(folder, config)
+        if template is None and otherwise is not None:
+            return otherwise
         if template is None:
             raise UserError(
                 "the model has no chat template, so it is no chat model", where=folder,
@@ -99,17 +103,17 @@ class ChatFormat:
             )  # fmt: skip
         extra = _fields(folder / "special_tokens_map.json")
         special = {name: text for name in _NAMES if (text := _token_text(config.get(name, extra.get(name)))) is not None}
-        found = cls(template, special, [special["eos_token"]] if "eos_token" in special else [])
+        found = cls(template, special)
         found.check(folder)
         return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        return cls(value["template"], dict(value["special_tokens"]), list(value["stops"]))
+        return cls(value["template"], dict(value["special_tokens"]))
 
     def to_json(self) -> dict[str, Any]:
-        return {"template": self.template, "special_tokens": dict(self.special_tokens), "stops": list(self.stops)}
+        return {"template": self.template, "special_tokens": dict(self.special_tokens)}
 
     def check(self, where: str | Path | None = None) -> None:
         """Render a first word and its answer; raises `UserError` where the template cannot."""
@@ -152,12 +156,11 @@ class ChatFormat:
         return Rendered(ids, assistant)
 
     def stop_ids(self, tokenizer: Tokenizer) -> list[int]:
-        """The tokens that end an answer, as far as the tokenizer has them: the given ones, and what the template puts after one."""
+        """The tokens that end an answer: the tokenizer's, and the one that the template puts after an answer."""
         text = self.text([{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}])
         tail = text[text.rfind("!") + 1 :].lstrip()
         after = [token for token in _special_texts(tokenizer.backend) if tail.startswith(token)]
-        found = {tokenizer.backend.token_to_id(token) for token in (*self.stops, *after)}
-        return sorted(token for token in found if token is not None)
+        return sorted({*tokenizer.stop_ids, *(tokenizer.special(token) for token in after)})
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None, add_generation_prompt: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -20,13 +20,9 @@ from .incremental import StopStrings, TextStream
 from .measuring import batches_by_length, evaluating
 
 
-class CompletionRequest(Config):
-    """A request for a continuation; the names are those of OpenAI's completions."""
+class Drawing(Config):
+    """How tokens are drawn, and what ends a text; the names are those of OpenAI's API."""
 
-    prompt: str = ""
-    """The text to continue; with the new tokens it must fit the model's context."""
-    max_tokens: int = Field(16, ge=1)
-    """At most so many new tokens; less than the context."""
     temperature: float = Field(0.0, ge=0, le=2)
     """0 takes the likeliest token each time; higher draws more freely."""
     top_k: int | None = Field(None, ge=1)
@@ -36,7 +32,16 @@ class CompletionRequest(Config):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     """Equal seeds draw equally; none draws afresh."""
     stop: list[Annotated[str, Field(min_length=1)]] = []
-    """The completion ends before the first of these strings."""
+    """The text ends before the first of these strings."""
+
+
+class CompletionRequest(Drawing):
+    """A request for a continuation; the names are those of OpenAI's completions."""
+
+    prompt: str = ""
+    """The text to continue; with the new tokens it must fit the model's context."""
+    max_tokens: int = Field(16, ge=1)
+    """At most so many new tokens; less than the context."""
 
 
 def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest) -> list[int]:
@@ -56,13 +61,19 @@ def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionR
 
 
 def completion_tokens(
-    model: Transformer, tokenizer: Tokenizer, request: CompletionRequest, prompt_ids: Sequence[int] | None = None
+    model: Transformer,
+    tokenizer: Tokenizer,
+    request: CompletionRequest,
+    prompt_ids: Sequence[int] | None = None,
+    stop_ids: Collection[int] | None = None,
 ) -> Iterator[int]:
-    """The new tokens one by one; ends before the mark that ends a document, or after `max_tokens`. Stop strings are the caller's.
+    """The new tokens one by one; ends before a token of `stop_ids`, or after `max_tokens`. Stop strings are the caller's.
 
     Args:
         prompt_ids: what the model reads, exactly, in place of `request.prompt`.
+        stop_ids: the mark that ends a document where absent.
     """
+    ends = {tokenizer.end_of_text} if stop_ids is None else set(stop_ids)
     read = prompt_tokens(model, tokenizer, request) if prompt_ids is None else prompt_ids
     prompt = torch.tensor([list(read)], device=device_of(model))
     steps = stream(
@@ -70,7 +81,7 @@ def completion_tokens(
     )
     for drawn in steps:
         token = int(drawn)
-        if token == tokenizer.end_of_text:
+        if token in ends:
             return
         yield token
 
@@ -85,11 +96,17 @@ class Part(NamedTuple):
     """In the last part: `stop` where the model or a stop string ended it, else `length`."""
 
 
-def completion_parts(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest, prompt_ids: Sequence[int]) -> Iterator[Part]:
+def completion_parts(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    request: CompletionRequest,
+    prompt_ids: Sequence[int],
+    stop_ids: Collection[int] | None = None,
+) -> Iterator[Part]:
     """A completion as it is written: whole characters only, and nothing of the stop string that ends it."""
     text, stops = TextStream(tokenizer), StopStrings(request.stop)
     count = 0
-    for token in completion_tokens(model, tokenizer, request, prompt_ids):
+    for token in completion_tokens(model, tokenizer, request, prompt_ids, stop_ids):
         count += 1
         certain = stops.push(text.push(token))
         if stops.found:

@@ -76,18 +76,24 @@ def document_columns(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str
     }
 
 
-def document_nats(model: Transformer, documents: Sequence[Sequence[int]]) -> np.ndarray:
+def document_nats(
+    model: Transformer, documents: Sequence[Sequence[int]], targets: Sequence[Sequence[int]] | None = None
+) -> np.ndarray:  # fmt: skip
     """The summed cross-entropy, in nats, of each document's tokens after its first (float64).
+
+    Args:
+        targets: for each token of each document, the one to predict from it, or `IGNORE`; the next one where absent.
 
     A document longer than the context is read in windows that overlap by half, so that no token past the first window is predicted
     from less than half a context. Windows of like length share a batch.
     """
+    targets = [document[1:] for document in documents] if targets is None else targets
     nats = np.zeros(len(documents))
     windows = [window for number, tokens in enumerate(documents) for window in _windows(number, len(tokens) - 1, model.config.context)]
     batches = batches_by_length([window.end - window.start for window in windows])
     with evaluating(model):
         for batch in track(batches, "cross-entropy", "batch"):
-            nats += np.bincount(*_batch_nats(model, documents, [windows[number] for number in batch]), minlength=len(documents))
+            nats += np.bincount(*_batch_nats(model, documents, targets, [windows[number] for number in batch]), minlength=len(documents))
     return nats
 
 
@@ -109,7 +115,9 @@ def _windows(document: int, predictions: int, context: int) -> Iterator[_Window]
         yield _Window(document, end - context, scored, end)
 
 
-def _batch_nats(model: Transformer, documents: Sequence[Sequence[int]], windows: Sequence[_Window]) -> tuple[np.ndarray, np.ndarray]:
+def _batch_nats(
+    model: Transformer, documents: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], windows: Sequence[_Window]
+) -> tuple[np.ndarray, np.ndarray]:
     """The document of each scored prediction, and its nats."""
     longest = windows[-1].end - windows[-1].start
     # Right padding needs no mask in a decoder: no token sees what comes after it.
@@ -119,7 +127,7 @@ def _batch_nats(model: Transformer, documents: Sequence[Sequence[int]], windows:
         document = documents[window.document]
         tokens_BT[row, : window.end - window.start] = torch.tensor(document[window.start : window.end])
         targets_BT[row, window.scored - window.start : window.end - window.start] = torch.tensor(
-            document[window.scored + 1 : window.end + 1]
+            targets[window.document][window.scored : window.end]
         )
     device = device_of(model)
     rows, columns = (targets_BT != IGNORE).nonzero(as_tuple=True)

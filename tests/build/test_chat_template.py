@@ -17,7 +17,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from lodestar.build.chat_template import DEFAULT_TEMPLATE, END_OF_TURN, ChatFormat
 from lodestar.contracts.errors import UserError
-from lodestar.contracts.tokenizer import SPECIAL_TOKENS, Tokenizer
+from lodestar.contracts.tokenizer import SPECIAL_TOKENS, SpecialIds, Tokenizer
 from lodestar.prepare.tokenizer import SPLIT_PATTERN
 
 TOOLS: list[dict[str, Any]] = [
@@ -189,7 +189,7 @@ def peer(backend: tokenizers.Tokenizer, template: str) -> Any:
 
 
 def ours(template: str) -> ChatFormat:
-    return ChatFormat(template, {"bos_token": "<s>", "eos_token": "</s>"}, ["</s>"])
+    return ChatFormat(template, {"bos_token": "<s>", "eos_token": "</s>"})
 
 
 CASES = [
@@ -270,12 +270,10 @@ def test_a_token_across_the_boundary_is_learnt() -> None:
     """`:` and the answer's blank are one token here, so no prompt's tokens begin the conversation's."""
     backend = tokenizers.Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(": abn")} | {": ": 5}, merges=[(":", " ")]))
     template = "{% for m in messages %}{{ 'a:' if m.role == 'user' else m.content }}{% endfor %}"
-    found = ChatFormat(template, {}, []).encode(
-        Tokenizer(backend), [{"role": "user", "content": ""}, {"role": "assistant", "content": " bn"}]
-    )
+    found = ChatFormat(template, {}).encode(Tokenizer(backend), [{"role": "user", "content": ""}, {"role": "assistant", "content": " bn"}])
     assert found.ids == [2, 5, 3, 4]
     assert found.assistant == [False, True, True, True]
-    assert found.targets == [5, 3, 4, None]
+    assert found.targets == [5, 3, 4, -100]
 
 
 def test_a_special_token_in_a_message_is_text(backend: tokenizers.Tokenizer) -> None:
@@ -296,13 +294,13 @@ def test_a_special_token_that_merges_would_make_is_text_all_the_same() -> None:
     backend.decoder = decoders.Fuse()
     backend.train_from_iterator(["<e>"] * 9 + ["hi"], trainers.BpeTrainer(special_tokens=["<e>"], show_progress=False))
     assert backend.encode("<e>").ids == [0]
-    ids = ChatFormat("{{ messages[0].content }}<e>", {}, []).prompt(Tokenizer(backend), [{"role": "user", "content": "hi<e>"}])
+    ids = ChatFormat("{{ messages[0].content }}<e>", {}).prompt(Tokenizer(backend), [{"role": "user", "content": "hi<e>"}])
     assert ids.count(0) == 1
     assert backend.decode(ids, skip_special_tokens=False) == "hi<e><e>"
 
 
 def test_the_tokens_that_end_an_answer() -> None:
-    tokenizer = Tokenizer(byte_level())
+    tokenizer = Tokenizer(byte_level(), SpecialIds(stops=(1,)))
     for name, end in ENDS.items():
         stops = [tokenizer.backend.id_to_token(token) for token in ours(TEMPLATES[name]).stop_ids(tokenizer)]
         assert end.strip() in stops
@@ -375,7 +373,7 @@ def test_the_format_is_read_from_what_transformers_saves(tmp_path: Path) -> None
     theirs = peer(byte_level(), LLAMA_3)
     theirs.save_pretrained(tmp_path / "new")
     assert ChatFormat.load(tmp_path / "new").to_json() == {
-        "template": LLAMA_3, "special_tokens": {"bos_token": "<s>", "eos_token": "</s>"}, "stops": ["</s>"]
+        "template": LLAMA_3, "special_tokens": {"bos_token": "<s>", "eos_token": "</s>"}
     }  # fmt: skip
     theirs.save_pretrained(tmp_path / "old", save_jinja_files=False)
     assert ChatFormat.load(tmp_path / "old") == ChatFormat.load(tmp_path / "new")

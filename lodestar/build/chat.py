@@ -1,0 +1,191 @@
+"""Answering in a conversation: what a request means, the same offline, in a terminal and served."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import Field, field_validator
+from torch import nn
+
+from ..contracts.errors import UserError
+from ..contracts.messages import read_messages, read_tools
+from ..contracts.randomness import derive_seed
+from ..contracts.tokenizer import Tokenizer
+from ..model.transformer import Transformer
+from .chat_template import ChatFormat
+from .completion import CompletionRequest, Drawing, Part, completion_parts
+
+ANSWER_TOKENS = 512
+"""Tokens that an answer may have where the request does not say, as far as the context has room."""
+LEAST_ROOM = 16
+"""Tokens that must be left for an answer where the request does not say."""
+
+
+class ChatRequest(Drawing):
+    """A request for the next message; the names are those of OpenAI's chat completions."""
+
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    """The conversation so far: `role`, `content`, `tool_calls`."""
+    tools: list[dict[str, Any]] = []
+    """The functions that the model may ask to be called, as OpenAI's API takes them."""
+    max_tokens: int | None = Field(None, ge=1)
+    """At most so many new tokens; what the context has room for, up to 512, where absent."""
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _in_the_one_form(cls, messages: Any) -> Any:
+        return read_messages(messages, "messages")
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _as_functions(cls, tools: Any) -> Any:
+        return read_tools(tools)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request, as the model reads it."""
+
+    ids: list[int]
+    request: CompletionRequest
+    """How to draw; `max_tokens` filled in."""
+    stop_ids: list[int]
+    tools: bool
+
+
+@dataclass
+class Reply:
+    """A message under way: its text as it becomes certain, and, at the end, the calls in it."""
+
+    tools: bool
+    text: str = ""
+    shown: int = 0
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def push(self, text: str) -> str:
+        """The part of the content that is certain with some more text: all of it, but for what may be a call."""
+        self.text += text
+        end = len(self.text)
+        if self.tools:
+            begin = _possible_call(self.text)
+            end = end if begin is None else begin
+        new = self.text[self.shown : end]
+        self.shown = max(self.shown, end)
+        return new
+
+    def finish(self) -> str:
+        """The rest of the content, once no more text comes; `calls` is complete then."""
+        content, self.calls = parse_calls(self.text) if self.tools else (self.text, [])
+        return content[self.shown :]
+
+
+def ask(model: Transformer, tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest) -> Question:
+    """The request as tokens.
+
+    Raises:
+        UserError: the template refuses it, or it does not fit the context beside its answer; nothing is cut off in silence.
+    """
+    ids = form.prompt(tokenizer, request.messages, request.tools)
+    context = model.config.context
+    room = context - len(ids)
+    wanted = request.max_tokens
+    if room < (wanted or LEAST_ROOM):
+        raise UserError(
+            f"the context has {context} tokens, and the conversation takes {len(ids)} of them beside {wanted or LEAST_ROOM} for the answer",
+            where="request", fix="shorten the conversation" + (", or lower max_tokens" if wanted else ""),
+        )  # fmt: skip
+    drawing = CompletionRequest(
+        max_tokens=wanted or min(room, ANSWER_TOKENS), temperature=request.temperature, top_k=request.top_k, top_p=request.top_p,
+        seed=request.seed, stop=request.stop,
+    )  # fmt: skip
+    return Question(ids, drawing, form.stop_ids(tokenizer), bool(request.tools))
+
+
+def answer_parts(model: Transformer, tokenizer: Tokenizer, question: Question, seed: int | None = None) -> Iterator[Part]:
+    """The answer's text as it is written; `seed` in place of the request's."""
+    request = question.request if seed is None else question.request.model_copy(update={"seed": seed})
+    return completion_parts(model, tokenizer, request, question.ids, stop_ids=question.stop_ids)
+
+
+def answer(model: nn.Module, tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest) -> dict[str, Any]:
+    """`message`, `finish_reason` (`stop`, `length` or `tool_calls`) and `usage` in tokens."""
+    assert isinstance(model, Transformer)
+    question = ask(model, tokenizer, form, request)
+    reply = Reply(question.tools)
+    content, written, reason = "", 0, ""
+    for part in answer_parts(model, tokenizer, question):
+        content += reply.push(part.text)
+        written += part.tokens
+        reason = part.finish_reason or reason
+    content += reply.finish()
+    return {
+        "message": message_of(content, named(reply.calls, request.seed or 0)),
+        "finish_reason": "tool_calls" if reply.calls else reason,
+        "usage": {"prompt_tokens": len(question.ids), "completion_tokens": written, "total_tokens": len(question.ids) + written},
+    }
+
+
+def message_of(content: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The assistant's message in OpenAI's form."""
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if calls:
+        message |= {"content": content or None, "tool_calls": list(calls)}
+    return message
+
+
+def named(calls: Sequence[Mapping[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Calls in OpenAI's form: an id each, and the arguments as JSON."""
+    return [
+        {
+            "id": f"call_{derive_seed(seed, 'call', number):016x}", "type": "function",
+            "function": {"name": call["name"], "arguments": json.dumps(call["arguments"], ensure_ascii=False)},
+        }
+        for number, call in enumerate(calls)
+    ]  # fmt: skip
+
+
+# Tool calls in a text. Families write them as JSON: between <tool_call> marks (Hermes, Qwen, ours), after a special token that the
+# decoder leaves out (Mistral), or bare (Llama 3, with `parameters`).
+
+_MARKED = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_OPENING = "<tool_call>"
+
+
+def parse_calls(text: str) -> tuple[str, list[dict[str, Any]]]:
+    """The content, and each call's `name` and `arguments`. What only looks like a call stays content."""
+    marked = [_as_calls(found.group(1)) for found in _MARKED.finditer(text)]
+    if marked:
+        if not all(marked):
+            return text, []
+        return text[: text.find(_OPENING)].rstrip(), [call for calls in marked for call in calls or ()]
+    bare = _as_calls(text.strip())
+    return ("", bare) if bare else (text, [])
+
+
+def _as_calls(text: str) -> list[dict[str, Any]] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    calls = value if isinstance(value, list) else [value]
+    found = []
+    for call in calls:
+        arguments = call.get("arguments", call.get("parameters")) if isinstance(call, dict) else None
+        if not isinstance(arguments, dict) or not isinstance(call.get("name"), str):
+            return None
+        found.append({"name": call["name"], "arguments": arguments})
+    return found or None
+
+
+def _possible_call(text: str) -> int | None:
+    """Where what may become a call begins; None where nothing does."""
+    if text.lstrip()[:1] in ("{", "["):
+        return 0
+    begin = text.find(_OPENING)
+    if begin < 0:
+        begin = next((len(text) - size for size in range(min(len(_OPENING) - 1, len(text)), 0, -1) if text.endswith(_OPENING[:size])), -1)
+    return None if begin < 0 else len(text[:begin].rstrip())

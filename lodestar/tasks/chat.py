@@ -1,0 +1,270 @@
+"""Chat: an assistant that answers in conversations, over many turns, with calls of tools as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts.language import Words
+from ..contracts.task import Batch, Example, Task
+from ..evaluate.metrics import BITS_PER_BYTE, PERPLEXITY
+from ..prepare.conversations import recognise
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from ..build.chat_template import ChatFormat, Rendered
+    from ..contracts.tokenizer import Tokenizer
+    from ..model.config import ModelConfig
+
+
+class Conversation(Example):
+    """Who said what: OpenAI's messages; ShareGPT's, Alpaca's and preference records become them."""
+
+    messages: list[dict[str, Any]]
+    """`role`, `content` and `tool_calls`; the model learns what the assistant says, and no more."""
+    tools: list[dict[str, Any]] = []
+    """The functions that may be called, as OpenAI's API takes them."""
+    rejected: list[dict[str, Any]] = []
+    """Of a preference pair: the worse messages in place of the last ones."""
+
+    @classmethod
+    def of_record(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        return recognise(fields)
+
+    @property
+    def answers(self) -> list[str]:
+        """What the assistant says."""
+        return [str(message["content"]) for message in self.messages if message["role"] == "assistant"]
+
+
+class Chat(Task):
+    words = Words(
+        "Answer in conversations: an assistant of your domain, over many turns, with tools.", "多轮对话：您所在领域的助手，可调用工具。"
+    )
+    example = Conversation
+    metrics = (BITS_PER_BYTE, PERPLEXITY)
+    batching = "whole"
+    endpoint = "chat/completions"
+    special_tokens = ("<|im_start|>", "<|im_end|>")
+    template = {
+        "task": "chat",
+        "statement": Words(
+            "Answers the questions that our crew asks every day, in our own words, on our own machine.",
+            "在我们自己的机器上，用我们自己的话，回答船员每天都会问的问题。",
+        ),
+        "audience": Words("people who ask the same few questions again and again", "反复询问同样几个问题的人"),
+        "north_star": "bits_per_byte",
+        "data": {"sources": ["builtin:sample"], "validation": 0.15, "test": 0.15, "vocabulary": 400, "too_long": "cut"},
+        "model": {"size": "tiny", "context": 256, "overrides": {"depth": 2, "width": 128}},
+        "train": {"tokens": 60_000, "batch_tokens": 1024, "dropout": 0.1},
+        "targets": [
+            {
+                "metric": "bits_per_byte",
+                "at_most": 8.0,
+                "why": Words(
+                    "the sample is too small to promise more; fine-tune an open model on your own conversations (model.base)",
+                    "样本太小，不能承诺更多；请用您自己的对话微调开放模型（model.base）",
+                ),
+            },
+            {
+                "metric": "latency_ms_p95",
+                "at_most": 3000,
+                "unit": "ms",
+                "why": Words("an answer comes before the question is forgotten", "答案来时，问题还没有被忘记"),
+            },
+        ],
+    }
+
+    @property
+    def form(self) -> ChatFormat:
+        """How the model reads conversations: its base's template, else ours."""
+        from ..build.chat_template import ChatFormat
+
+        return ChatFormat.from_json(self.state["format"]) if "format" in self.state else ChatFormat()
+
+    @classmethod
+    def sample(cls) -> Sequence[Conversation]:
+        return [_conversation(text) for text in SAMPLE.strip().split("\n---\n")]
+
+    def texts(self, example: Conversation) -> Iterator[str]:
+        for message in example.messages:
+            yield str(message["content"])
+
+    def adopt(self, folder: Path) -> None:
+        from ..build.chat_template import ChatFormat
+
+        self.state["format"] = ChatFormat.load(folder, otherwise=ChatFormat()).to_json()
+
+    def fit(self, examples: Iterable[Conversation]) -> None:
+        self.state.setdefault("format", self.form.to_json())
+
+    def encode(self, example: Conversation, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
+        rendered = self._rendered(example, tokenizer)
+        return {"tokens": rendered.ids, "targets": rendered.targets}
+
+    def architecture(self) -> Mapping[str, Any]:
+        return {"architecture": "decoder"}
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        from ..model.transformer import Transformer
+
+        return Transformer(config)
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        from ..build.language import next_token_loss
+
+        return next_token_loss(model, batch)
+
+    def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Conversation]) -> dict[str, np.ndarray]:
+        """`nats`, `bytes` and `tokens` of what the assistant says in each conversation; the end of a turn counts no byte."""
+        import numpy as np
+
+        from ..build.language import document_nats
+        from ..model.transformer import Transformer
+
+        assert isinstance(model, Transformer)
+        rendered = [self._rendered(example, tokenizer) for example in examples]
+        learnt = [[token for token, own in zip(one.ids, one.assistant, strict=True) if own] for one in rendered]
+        return {
+            "nats": document_nats(model, [one.ids for one in rendered], [one.targets for one in rendered]),
+            "bytes": np.array([len(tokenizer.decode(ids).encode()) for ids in learnt], dtype=np.int64),
+            "tokens": np.array([len(ids) for ids in learnt], dtype=np.int64),
+        }
+
+    def baseline(self, train: Sequence[Conversation], examples: Sequence[Conversation]) -> tuple[str, dict[str, np.ndarray]]:
+        """Byte n-grams of the answers alone, which know nothing of the question."""
+        import numpy as np
+
+        from ..evaluate.ngram import ByteNGram
+
+        counted = ByteNGram([answer for example in train for answer in example.answers])
+        columns = counted.document_columns([answer for example in examples for answer in example.answers])
+        owners = np.repeat(np.arange(len(examples)), [len(example.answers) for example in examples])
+        return counted.name, {
+            name: np.bincount(owners, column, minlength=len(examples)).astype(column.dtype) for name, column in columns.items()
+        }
+
+    def request(self, example: Conversation) -> dict[str, Any]:
+        """The conversation up to the assistant's first message."""
+        first = next(number for number, message in enumerate(example.messages) if message["role"] == "assistant")
+        tools = {"tools": example.tools} if example.tools else {}
+        return {"messages": example.messages[:first], "max_tokens": 32, **tools}
+
+    def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
+        from ..build.chat import ChatRequest, answer
+
+        return answer(model, tokenizer, self.form, ChatRequest.parse(request, where="request"))
+
+    def _rendered(self, example: Conversation, tokenizer: Tokenizer) -> Rendered:
+        return self.form.encode(tokenizer, example.messages, example.tools)
+
+
+def _conversation(text: str) -> Conversation:
+    """A conversation of the sample: lines of S (system), U (user), A (assistant), C (a call as JSON) or T (a tool's result)."""
+    messages: list[dict[str, Any]] = []
+    roles = {"S": "system", "U": "user", "A": "assistant", "C": "function_call", "T": "tool"}
+    for line in text.splitlines():
+        mark, _, said = line.partition(": ")
+        messages.append({"from": roles[mark], "value": said})
+    return Conversation.model_validate(recognise({"conversations": messages}))
+
+
+# Written for this project; in the public domain (CC0).
+SAMPLE = """
+U: Which way is north?
+A: Find the star that stands still.
+---
+U: How long is a watch?
+A: Four hours, and the cook's tea.
+---
+U: When do we sail?
+A: At six, with the tide.
+U: And if it rains?
+A: At six, in coats.
+---
+U: Who keeps the log?
+A: Whoever stands the watch.
+---
+U: What is a knot?
+A: One sea mile an hour.
+---
+U: How tall is the mast?
+A: Nine metres from the deck.
+---
+S: Be brief.
+U: Is the soup ready?
+A: Soon.
+---
+U: Where are the coats?
+A: Under the stairs, on the left.
+---
+U: May I climb the mast?
+A: With a line, and by day.
+---
+U: What does the bell say?
+A: Two strokes each hour.
+---
+U: How deep is it here?
+C: {"name": "depth", "arguments": {}}
+T: 12
+A: Twelve metres.
+---
+U: Is the lamp lit?
+A: Yes, since dusk.
+---
+U: Who feeds the cat?
+A: The youngest of us.
+---
+U: Are we lost?
+A: No. We are early.
+---
+U: What is for supper?
+A: Bread, fish and an apple.
+---
+U: 哪边是北？
+A: 找那颗不动的星。
+---
+U: 一班多长？
+A: 四个小时。
+---
+U: 几点开船？
+A: 六点，趁涨潮。
+---
+U: 谁写日志？
+A: 谁值班谁写。
+---
+U: 雨衣在哪？
+A: 楼梯下左边。
+---
+U: 汤好了吗？
+A: 快了。
+U: 还要多久？
+A: 一刻钟。
+---
+S: 回答要短。
+U: 灯亮了吗？
+A: 亮了。
+---
+U: 谁喂猫？
+A: 最小的船员。
+---
+U: 晚饭吃什么？
+A: 面包和鱼。
+---
+U: 能爬桅杆吗？
+A: 白天可以，要系绳。
+---
+U: 水多深？
+C: {"name": "depth", "arguments": {}}
+T: 9
+A: 九米。
+---
+U: 迷路了吗？
+A: 没有，只是早到。
+---
+U: 桅杆多高？
+A: 九米。
+"""
