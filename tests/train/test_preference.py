@@ -308,6 +308,30 @@ def test_the_reference_pass_has_no_gradient_and_no_dropout(toy: ModuleType) -> N
     assert model.training
 
 
+@pytest.mark.parametrize("kind", ["dpo", "kto"])
+def test_adapters_switched_off_are_the_reference(models: Models, kind: Any) -> None:
+    """Fine-tuning with adapters needs no second copy: the base is the reference, whatever the adapters have learnt."""
+    from lodestar.build.adapters import add_adapter, use_adapter
+    from lodestar.contracts.adapter import AdapterSettings
+
+    base = copy.deepcopy(models.ours)
+    records: list[Any] = judged([(pair.chosen, number % 2 == 0) for number, pair in enumerate(pairs(5))]) if kind == "kto" else pairs(5)
+    known = with_reference(base, records, rows=5, pad=PAD)
+    add_adapter(base, AdapterSettings(rank=2))
+    trained = [parameter for parameter in base.parameters() if parameter.requires_grad]
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in trained:
+            parameter.add_(torch.randn(parameter.shape), alpha=0.2)
+    settings = PreferenceSettings(kind=kind)
+    now = mean(Preference(settings, lambda: use_adapter(base, None)), base, batch_of(records, PAD))
+    before = mean(Preference(settings), base, batch_of(known, PAD))
+    close(now, before)
+    assert abs(now.item() - mean(Preference(settings, lambda: use_adapter(base, "default")), base, batch_of(records, PAD)).item()) > 0.01
+    now.backward()
+    assert all(parameter.grad is not None for parameter in trained)
+
+
 # Data
 
 
