@@ -150,6 +150,18 @@ def test_the_answers_are_those_of_transformers(pair: Pair) -> None:
     assert_near(pair.ours(batch.targets, **batch.source()), answer.logits)
 
 
+@pytest.mark.parametrize("name", ["t5", "bart-unlike", "m2m100"])
+def test_the_gradients_are_those_of_transformers(name: str, pairs: dict[str, Pair], tmp_path_factory: pytest.TempPathFactory) -> None:
+    pair = get_pair(name, pairs, tmp_path_factory)
+    ours = load_model(pair.folder)
+    answer = ours(pair.batch.targets, **pair.batch.source())
+    weight = torch.randn(answer.shape, generator=torch.Generator().manual_seed(5))
+    (answer * weight).sum().backward()
+    theirs = pair.theirs.get_input_embeddings().weight
+    (expected,) = torch.autograd.grad((pair.theirs(**pair.batch.theirs()).logits * weight).sum(), theirs)
+    assert_near(ours.get_parameter("embedding.weight").grad, expected)  # type: ignore[arg-type]
+
+
 def their_tokens(model: Any, batch: Batch, **settings: Any) -> torch.Tensor:
     """What `transformers` decodes greedily from the targets on, (B, NEW). Its cache has no room for a decoder deeper than the encoder."""
     tokens = model.generate(

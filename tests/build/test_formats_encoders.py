@@ -165,6 +165,20 @@ def test_the_answers_are_those_of_transformers(pair: Pair) -> None:
     assert_near(encoder.hidden(tokens.pop("tokens"), **tokens), pair.states, pair.batch.mask)
 
 
+@pytest.mark.parametrize("name", ["bert-sequence", "roberta-masked", "modernbert-mean"])
+def test_the_gradients_are_those_of_transformers(name: str, pairs: dict[str, Pair], tmp_path_factory: pytest.TempPathFactory) -> None:
+    pair = get_pair(name, pairs, tmp_path_factory)
+    ours = load_model(pair.folder)
+    answer = ours(**pair.batch.ours())
+    weight = torch.randn(answer.shape, generator=torch.Generator().manual_seed(5))
+    if answer.ndim == 3:
+        weight = weight * pair.batch.mask[..., None]
+    (answer * weight).sum().backward()
+    theirs = pair.theirs.get_input_embeddings().weight
+    (expected,) = torch.autograd.grad((pair.theirs(**pair.batch.theirs()).logits * weight).sum(), theirs)
+    assert_near(ours.get_parameter("transformer.embedding.weight").grad, expected, pair.batch.mask)  # type: ignore[arg-type]
+
+
 @torch.no_grad()
 def test_without_a_mask_every_token_is_real(pair: Pair) -> None:
     row = Batch(pair.batch.tokens[:1], pair.batch.mask[:1], None)  # it has no padding
