@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +104,13 @@ class Rotary(nn.Module):
         cos, sin = rotary_tables(torch.arange(self.ready, device=device), self._frequencies(0, device), self.factor)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """The angles stay float32 when a model is converted: bfloat16 tells neighbouring positions apart up to 256 alone."""
+        super()._apply(fn, recurse)
+        if self.cos.dtype != torch.float32:
+            self.make_buffers(self.cos.device)
+        return self
 
     def _frequencies(self, length: int, device: torch.device | str) -> Tensor:
         with torch.device("cpu" if str(device) != "meta" else "meta"):
