@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .cache import KVCache
+from .fast import TokenDecoder, takes
 from .transformer import Transformer
 
 
@@ -90,13 +91,20 @@ def stream(
     positions = None
     if attention_mask is not None:
         positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+    padding = None if attention_mask is None else _padding(attention_mask)
+    fast = TokenDecoder(model, cache) if takes(model, batch) and not (attention_mask is not None and padding is None) else None
+    padding = torch.zeros(batch, dtype=torch.long) if padding is None else padding
     stops = torch.tensor(sorted(stop_ids), device=device)
     stopped = torch.zeros(batch, dtype=torch.bool, device=device)
     for _ in range(max_new_tokens):
-        hidden = model.hidden(
-            tokens, positions=positions, attention_mask=attention_mask, memory=memory, source_mask=source_mask, cache=cache
-        )
-        drawn = sample(model.logits(hidden[:, -1]), temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        if fast is not None and tokens.shape[1] == 1:
+            logits = fast.step(tokens, positions, padding)
+        else:
+            hidden = model.hidden(
+                tokens, positions=positions, attention_mask=attention_mask, memory=memory, source_mask=source_mask, cache=cache
+            )
+            logits = model.logits(hidden[:, -1])
+        drawn = sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         if len(stops):
             drawn = torch.where(stopped, tokens[:, -1], drawn)
             stopped = stopped | torch.isin(drawn, stops)
@@ -107,6 +115,13 @@ def stream(
         if attention_mask is not None and positions is not None:
             attention_mask = torch.cat((attention_mask, torch.ones_like(attention_mask[:, :1])), dim=1)
             positions = positions[:, -1:] + 1
+
+
+def _padding(attention_mask: Tensor) -> Tensor | None:
+    """How many tokens each row of a mask (B, T) leaves out at its beginning, (B,); None where it leaves out others."""
+    padding = (~attention_mask.bool()).sum(-1)
+    from_left = torch.arange(attention_mask.shape[1], device=attention_mask.device) >= padding[:, None]
+    return padding if torch.equal(from_left, attention_mask.bool()) else None
 
 
 def generate(

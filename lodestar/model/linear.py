@@ -23,7 +23,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
     ):
-        product = native.linear_bf16(x, weight, bias)
+        product = native.linear(x, weight, bias)
         if product is not None:
             return product
     return F.linear(x, weight, bias)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from . import native
+
 Code = Literal["int8", "int4", "nf4"]
 
 BITS: dict[str, int] = {"int8": 8, "int4": 4, "nf4": 4}
@@ -59,7 +61,20 @@ class QuantizedLinear(nn.Module):
         """(…, I) → (…, O), of the type of x."""
         if torch.is_grad_enabled() and x.requires_grad:
             return _Product.apply(x, self, self.bias)
+        product = self._compiled(x)
+        if product is not None:
+            return product
         return F.linear(x, self.dequantized(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+    def _compiled(self, x: Tensor) -> Tensor | None:
+        """The product by compiled code, which reads the codes as they are: for a few rows on a CPU, as in decoding; else None."""
+        few = x.numel() <= native.MOST_ROWS * self.in_features
+        plain = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and not torch.compiler.is_compiling()
+        if not (few and plain) or torch.is_grad_enabled():
+            return None
+        return native.linear_codes(
+            x, self.codes, self.scales, self.bias, columns=self.in_features, group=self.group, code=self.code
+        )  # fmt: skip
 
     def dequantized(self, dtype: torch.dtype) -> Tensor:
         """The weights, (O, I): computed in float32, then rounded to `dtype`."""

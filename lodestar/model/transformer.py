@@ -68,7 +68,7 @@ class Stack(nn.Module):
         length = x_BTW.shape[1]
         if start + length > self.config.context:
             raise ValueError(f"{start + length} tokens exceed the context of {self.config.context}; shorten the input")
-        x_BTW = _as_products(self.dropout(self.embedding_norm(self._add_positions(x_BTW, positions, start))))
+        x_BTW = self.enter(x_BTW, positions, start)
         rotary, local_rotary = (
             None if table is None else table(start, length, positions, start + length) for table in (self.rotary, self.local_rotary)
         )
@@ -87,6 +87,10 @@ class Stack(nn.Module):
         if cache is not None:
             cache.advance(length)
         return self.norm(x_BTW)
+
+    def enter(self, x_BTW: Tensor, positions: Tensor | None, start: int) -> Tensor:
+        """What the first layer is given: embedded tokens (B, T, W) and where they stand, normed where the config says so."""
+        return _as_products(self.dropout(self.embedding_norm(self._add_positions(x_BTW, positions, start))))
 
     def _add_positions(self, x_BTW: Tensor, positions: Tensor | None, start: int) -> Tensor:
         if self.learned is not None:

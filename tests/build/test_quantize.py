@@ -125,8 +125,8 @@ def test_model_of_codes(tmp_path, code, head, tied):
 
     dequantize(model)
     assert all(type(layer) is not QuantizedLinear for layer in model.modules())
-    with torch.no_grad():
-        assert torch.equal(model(IDS), got)
+    with torch.no_grad():  # compiled products of codes keep 15 bits of the input
+        torch.testing.assert_close(model(IDS), got, rtol=0, atol=1e-3 * got.abs().max().item())
 
 
 def test_widths_without_a_group_stay_and_are_counted():

@@ -47,8 +47,8 @@ def test_gradient_of_input_without_keeping_weights(code, bias):
     y = layer(x)
     expected = F.linear(plain, layer.dequantized(torch.float32), layer.bias)
     assert torch.equal(y, expected)
-    with torch.no_grad():
-        assert torch.equal(layer(x), expected)
+    with torch.no_grad():  # by compiled code, which keeps 15 bits of the input
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=2**-14 * expected.abs().max().item())
     y.square().sum().backward()
     gradients = None if layer.bias is None else layer.bias.grad.clone()
     layer.zero_grad()

@@ -7,30 +7,42 @@ import ctypes
 import torch
 from torch import Tensor
 
-from .library import AttentionShape, TensorView
 from .library import library as library
+from .structures import AttentionShape, Matrix, Model, Step, TensorView
+from .structures import takes_group as takes_group
 
-MOST_ROWS = 4
+MOST_ROWS = 16
 """Above so many rows of input, oneDNN's product is as fast (measured 2026-11: bench/RESULTS.d/speed.md)."""
 
 
-def linear_bf16(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-    """x · weightᵀ + bias: (…, I), (O, I), (O) → (…, O), for a few rows of `x`. All bfloat16 on the CPU; autograd does not see it.
-
-    None where this machine has no compiled library, I is not a multiple of 32, or a tensor is not contiguous: take another way.
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """x · weightᵀ + bias: (…, I), (O, I), (O) → (…, O), for a few rows of `x`. All bfloat16 or all float32, on the CPU; autograd does
+    not see it. None where this machine has no compiled library, or a tensor is not contiguous: take another way.
     """
-    loaded = library()
-    rows, columns = weight.shape
-    if loaded is None or columns % 32 or not (x.is_contiguous() and weight.is_contiguous()):
+    if library() is None or not (x.is_contiguous() and weight.is_contiguous()):
         return None
-    y = x.new_empty(*x.shape[:-1], rows)
-    offsets = None if bias is None else bias.data_ptr()
-    _check(
-        loaded.linear_bf16(
-            x.data_ptr(), weight.data_ptr(), offsets, y.data_ptr(), x.numel() // columns, columns, rows, torch.get_num_threads()
-        )
-    )
+    return _linear(x, Matrix.of(weight, bias))
+
+
+def linear_codes(x: Tensor, codes: Tensor, scales: Tensor, bias: Tensor | None, *, columns: int, group: int, code: str) -> Tensor | None:
+    """x · weightᵀ + bias for the weights that int8 or int4 codes mean (see `QuantizedLinear`), for a few rows of float32 or bfloat16.
+
+    x keeps 15 bits and a sign, with a scale for each 128 columns. None where another way must be taken.
+    """
+    if library() is None or code == "nf4" or not x.is_contiguous() or not takes_group(columns, group):
+        return None
+    return _linear(x, Matrix.of_codes(codes, scales, bias, columns=columns, group=group, code=code))
+
+
+def _linear(x: Tensor, matrix: Matrix) -> Tensor:
+    y = x.new_empty(*x.shape[:-1], matrix.rows)
+    _check(_library().linear(matrix, x.data_ptr(), y.data_ptr(), x.numel() // matrix.columns, *_kind(x)))
     return y
+
+
+def decode(model: Model, step: Step) -> None:
+    """One token a row through all layers: see decode.h."""
+    _check(_library().decode(model, step, torch.get_num_threads()))
 
 
 def takes(*tensors: Tensor) -> bool:

@@ -16,42 +16,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from .structures import AttentionShape, Matrix, Model, Step, TensorView
 
-SOURCES = ("linear.c", "attention.c", "rows.c")
-HEADERS = ("vectors.h",)
+SOURCES = ("matrix.c", "numbers.c", "codes.c", "decode.c", "decode_parts.c", "attention.c", "rows.c")
+HEADERS = ("vectors.h", "matrix.h", "decode.h")
 # No -lgomp: the parallel loops run on torch's own threads, which are loaded already. A second set would fight them for the cores.
 FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-c")
 
 log = logging.getLogger(__name__)
-
-
-class TensorView(ctypes.Structure):
-    """`Tensor` of vectors.h."""
-
-    _fields_ = [("data", ctypes.c_void_p), *((stride, ctypes.c_long) for stride in ("batch", "head", "token"))]
-
-    @classmethod
-    def of(cls, x_BHTD: Tensor) -> TensorView:
-        assert x_BHTD.stride(-1) == 1, "a head's numbers lie side by side"
-        return cls(x_BHTD.data_ptr(), *x_BHTD.stride()[:3])
-
-
-class AttentionShape(ctypes.Structure):
-    """`Shape` of attention.c."""
-
-    _fields_ = [
-        *((size, ctypes.c_long) for size in ("batch", "heads", "length", "width")),
-        *((number, ctypes.c_int) for number in ("bf16", "threads")),
-        ("allowed", ctypes.c_void_p),
-        ("allowed_batch", ctypes.c_long),
-    ]
-
-    @classmethod
-    def of(cls, x_BHTD: Tensor, mask: Tensor | None) -> AttentionShape:
-        pointer, stride = (None, 0) if mask is None else (mask.data_ptr(), mask.stride(0) if mask.shape[0] > 1 else 0)
-        return cls(*x_BHTD.shape, x_BHTD.dtype == torch.bfloat16, torch.get_num_threads(), pointer, stride)
 
 
 @functools.cache
@@ -71,7 +43,8 @@ def library() -> ctypes.CDLL | None:
         return None
     pointer, number, flag = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
     tensor, shape = ctypes.POINTER(TensorView), ctypes.POINTER(AttentionShape)
-    loaded.linear_bf16.argtypes = [*[pointer] * 4, *[number] * 3, flag]
+    loaded.linear.argtypes = [ctypes.POINTER(Matrix), pointer, pointer, number, flag, flag]
+    loaded.decode.argtypes = [ctypes.POINTER(Model), ctypes.POINTER(Step), flag]
     loaded.attention_forward.argtypes = [*[tensor] * 4, pointer, shape]
     loaded.attention_backward.argtypes = [*[tensor] * 5, pointer, *[tensor] * 3, shape]
     loaded.rms_norm_forward.argtypes = [pointer, pointer, ctypes.c_float, pointer, pointer, number, number, flag, flag]

@@ -81,13 +81,6 @@ void relu2(const void *x, const void *g, void *y, long count, int bf16, int thre
   }
 }
 
-static floats sigmoid(floats x) {
-  const ints negative = x < 0.0f;
-  const floats power = exponential((floats)((ints)x | INT32_MIN)); /* e^-|x| */
-  const floats one = (floats){0} + 1.0f;
-  return (floats)(((ints)power & negative) | ((ints)one & ~negative)) / (one + power);
-}
-
 /* y = silu(gate) · up; count numbers, a multiple of LANES. */
 void swiglu_forward(const void *gate, const void *up, void *y, long count, int bf16, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)

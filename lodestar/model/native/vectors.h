@@ -1,10 +1,17 @@
 /* Vectors of 16 numbers, in the compiler's own notation: it makes AVX-512, two AVX2 or four NEON registers of each. */
 
+#pragma once
+
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __AVX512VNNI__
+#include <immintrin.h>
+#endif
+
 #define LANES 16
 #define VECTOR_BYTES (4 * LANES)
+#define UNROLL _Pragma("GCC unroll 8")
 
 typedef float floats __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t ints __attribute__((vector_size(VECTOR_BYTES)));
@@ -16,20 +23,48 @@ static inline floats load(const float *from) {
   return loaded;
 }
 
-static inline words load_words(const uint32_t *from) {
+static inline words load_words(const void *from) {
   words loaded;
   memcpy(&loaded, from, sizeof loaded);
   return loaded;
 }
 
+static inline ints load_ints(const void *from) {
+  ints loaded;
+  memcpy(&loaded, from, sizeof loaded);
+  return loaded;
+}
+
+/* Each lane's two 16-bit products, added to it. */
+static inline ints add_products(ints sums, ints a, ints b) {
+#ifdef __AVX512VNNI__
+  return (ints)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)a, (__m512i)b);
+#else
+  return sums + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+
+/* 32 codes of 8 bits, as numbers of 16, two a lane. */
+static inline ints widen_codes(const int8_t *from) {
+#ifdef __AVX512VNNI__ /* the compiler makes two halves of the general form */
+  return (ints)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)from));
+#else
+  typedef int8_t bytes __attribute__((vector_size(VECTOR_BYTES / 2)));
+  typedef int16_t shorts __attribute__((vector_size(VECTOR_BYTES)));
+  bytes loaded;
+  memcpy(&loaded, from, sizeof loaded);
+  return (ints)__builtin_convertvector(loaded, shorts);
+#endif
+}
+
 static inline void store(float *to, floats value) { memcpy(to, &value, sizeof value); }
 
 static inline float add_lanes(floats lanes) {
-  float sums[LANES];
-  memcpy(sums, &lanes, sizeof sums);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int lane = 0; lane < half; lane++) sums[lane] += sums[lane + half];
-  return sums[0];
+  typedef float eight __attribute__((vector_size(32)));
+  typedef float four __attribute__((vector_size(16)));
+  const eight halves = __builtin_shufflevector(lanes, lanes, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15);
+  const four quarters = __builtin_shufflevector(halves, halves, 0, 1, 2, 3) + __builtin_shufflevector(halves, halves, 4, 5, 6, 7);
+  return (quarters[0] + quarters[2]) + (quarters[1] + quarters[3]);
 }
 
 static inline float from_bf16(uint16_t half) {
@@ -45,6 +80,10 @@ static inline uint16_t to_bf16(float value) {
   memcpy(&bits, &value, sizeof bits);
   uint16_t rounded = (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
   return value != value ? 0x7fc0 : rounded;
+}
+
+static inline float number(const void *from, long at, int bf16) {
+  return bf16 ? from_bf16(((const uint16_t *)from)[at]) : ((const float *)from)[at];
 }
 
 /* `count` numbers from `at` on, of a float32 or bfloat16 array, as float32; and back. */
@@ -71,6 +110,14 @@ static inline floats exponential(floats x) {
   power = power * f + 0.69314718f;
   power = power * f + 1.0f;
   return (floats)(((ints)power + (n << 23)) & ~(x <= -87.0f));
+}
+
+/* 1 / (1 + e^-x). */
+static inline floats sigmoid(floats x) {
+  const ints negative = x < 0.0f;
+  const floats power = exponential((floats)((ints)x | INT32_MIN)); /* e^-|x| */
+  const floats one = (floats){0} + 1.0f;
+  return (floats)(((ints)power & negative) | ((ints)one & ~negative)) / (one + power);
 }
 
 /* Where a (batch, heads, length, width) tensor keeps its numbers: strides in numbers, the last being 1. */

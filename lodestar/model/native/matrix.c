@@ -1,0 +1,147 @@
+/* Rows of input in the form that a kind of matrix wants, and the product of any kind. */
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "matrix.h"
+
+#define ROWS 16
+#ifndef CACHED
+#define CACHED 32768
+#endif
+
+typedef int16_t shorts __attribute__((vector_size(VECTOR_BYTES)));
+
+static long whole_blocks(long columns, long block) { return (columns + block - 1) / block * block; }
+
+long input_bytes(long batch, long columns) {
+  const long blocks = whole_blocks(columns, CODE_BLOCK) / CODE_BLOCK;
+  const long numbers = whole_blocks(columns, DENSE_BLOCK) * sizeof(float);
+  const long codes = blocks * (CODE_BLOCK * sizeof(int16_t) + VECTOR_BYTES + sizeof(float)) + VECTOR_BYTES;
+  return whole_blocks(batch * (numbers > codes ? numbers : codes), VECTOR_BYTES);
+}
+
+/* A block of one row, with zeros for the columns that it does not have. */
+static void read_block(const float *x, long columns, long start, long block, float *to) {
+  const long there = columns - start < block ? columns - start : block;
+  memcpy(to, x + start, there * sizeof *x);
+  memset(to + there, 0, (block - there) * sizeof *x);
+}
+
+static void split_pairs(const float *block, float *to) {
+  for (int lane = 0; lane < LANES; lane++) to[lane] = block[2 * lane], to[LANES + lane] = block[2 * lane + 1];
+}
+
+/* Codes of one block of numbers, and the scale: code · scale is the number, to 2^-16 of the largest. Numbers that are not finite make the
+   scale, and so every sum that the block is part of, NaN. */
+static float encode(const float *block, shorts codes[4]) {
+  ints most = {0};
+  floats finite = {0};
+  for (int i = 0; i < CODE_BLOCK; i += LANES) {
+    const ints size = load_ints(block + i) & INT32_MAX; /* the bits of a positive float32 are ordered as it is */
+    const ints larger = size > most;
+    most = (size & larger) | (most & ~larger);
+    finite += load(block + i) * 0.0f;
+  }
+  int bits = most[0];
+  for (int lane = 1; lane < LANES; lane++) bits = most[lane] > bits ? most[lane] : bits;
+  float top;
+  memcpy(&top, &bits, sizeof top);
+  const float nearest = 12582912.0f; /* 1.5 · 2^23: added to a small number, it leaves the number rounded in its last bits */
+  const float inverse = top > 1e-30f ? 32767 / top : 0;
+  for (int i = 0; i < CODE_BLOCK; i += LANES) {
+    const ints rounded = (ints)(load(block + i) * inverse + nearest);
+    for (int lane = 0; lane < LANES; lane++) ((int16_t *)codes)[i + lane] = (int16_t)rounded[lane];
+  }
+  return (inverse == 0 ? 0 : top / 32767) + add_lanes(finite);
+}
+
+/* Every fourth column to a vector of its own, as 4-bit codes stand in their words. */
+static void deal(shorts codes[4]) {
+  shorts every_fourth, dealt[4], joined;
+  for (int j = 0; j < 32; j++) joined[j] = j < 16 ? j : j + 16;
+  for (int v = 0; v < 4; v++) {
+    for (int j = 0; j < 32; j++) every_fourth[j] = (4 * j + v) % 64;
+    dealt[v] = __builtin_shuffle(__builtin_shuffle(codes[0], codes[1], every_fourth), __builtin_shuffle(codes[2], codes[3], every_fourth), joined);
+  }
+  memcpy(codes, dealt, sizeof dealt);
+}
+
+static Input prepare_numbers(const float *x, long step, long batch, long columns, int bf16, float *to) {
+  const long blocks = whole_blocks(columns, DENSE_BLOCK) / DENSE_BLOCK;
+  const Input input = {.batch = batch, .blocks = blocks, .numbers = to};
+  for (long first = 0; first < batch; first += MOST_TOGETHER)
+    for (long block = 0; block < blocks; block++)
+      for (long b = first; b < batch && b < first + MOST_TOGETHER; b++, to += DENSE_BLOCK) {
+        float numbers[DENSE_BLOCK];
+        read_block(x + b * step, columns, block * DENSE_BLOCK, DENSE_BLOCK, bf16 ? numbers : to);
+        if (bf16) split_pairs(numbers, to);
+      }
+  return input;
+}
+
+static Input prepare_codes(const float *x, long step, long batch, long columns, int bits4, shorts *codes) {
+  const long blocks = whole_blocks(columns, CODE_BLOCK) / CODE_BLOCK;
+  ints *offsets = (ints *)(codes + batch * blocks * 4);
+  float *scales = (float *)(offsets + batch * blocks);
+  const Input input = {.batch = batch, .blocks = blocks, .codes = (int16_t *)codes, .scales = scales, .offsets = offsets};
+  for (long first = 0; first < batch; first += MOST_TOGETHER)
+    for (long block = 0; block < blocks; block++)
+      for (long b = first; b < batch && b < first + MOST_TOGETHER; b++, codes += 4) {
+        float numbers[CODE_BLOCK];
+        read_block(x + b * step, columns, block * CODE_BLOCK, CODE_BLOCK, numbers);
+        *scales++ = encode(numbers, codes);
+        if (!bits4) continue;
+        deal(codes);
+        ints sum = {0};
+        for (int v = 0; v < 4; v++) sum = add_products(sum, (ints)codes[v], (ints){0} + 0x00010001);
+        *offsets++ = sum * -8;
+      }
+  return input;
+}
+
+Input prepare(const float *x, long step, long batch, long columns, int kind, void *memory) {
+  if (kind == FLOAT32 || kind == BFLOAT16) return prepare_numbers(x, step, batch, columns, kind == BFLOAT16, memory);
+  return prepare_codes(x, step, batch, columns, kind == INT4, memory);
+}
+
+/* The input of several rows is larger than the core's first cache, and each row of the matrix would read it from the second. So ROWS rows of
+   the matrix at a time meet as much of it as fits, then the next part of it. */
+void multiply(const Matrix *matrix, const Input *input, long from, long to, float *y, long step) {
+  const int dense = matrix->kind == FLOAT32 || matrix->kind == BFLOAT16;
+  const long block_bytes = dense ? DENSE_BLOCK * sizeof(float) : CODE_BLOCK * sizeof(int16_t) + VECTOR_BYTES;
+  for (long b = 0; b < input->batch; b++)
+    for (long row = from; row < to; row++) y[b * step + row] = matrix->bias == NULL ? 0 : number(matrix->bias, row, matrix->bias_bf16);
+  for (Piece piece = {.from = from}; piece.from < to; piece.from = piece.to) {
+    piece.to = piece.from + ROWS < to ? piece.from + ROWS : to;
+    for (piece.first = 0; piece.first < input->batch; piece.first += MOST_TOGETHER) {
+      piece.together = input->batch - piece.first < MOST_TOGETHER ? input->batch - piece.first : MOST_TOGETHER;
+      piece.y = y + piece.first * step, piece.step = step;
+      const long parts = (piece.together * input->blocks * block_bytes + CACHED - 1) / CACHED;
+      for (long part = 0; part < parts; part++) {
+        piece.begin = input->blocks * part / parts, piece.end = input->blocks * (part + 1) / parts;
+        if (dense) multiply_numbers(matrix, input, &piece);
+        else multiply_codes(matrix, input, &piece);
+      }
+    }
+  }
+}
+
+/* y (batch, rows) = x (batch, columns) · weightᵀ + bias, x and y contiguous float32 or bfloat16. Returns 0, or 1 when there is no memory. */
+int linear(const Matrix *matrix, const void *x, void *y, long batch, int bf16, int threads) {
+  const long columns = matrix->columns, rows = matrix->rows;
+  const long prepared = input_bytes(batch, columns), read = whole_blocks(batch * columns * sizeof(float), VECTOR_BYTES);
+  char *memory = aligned_alloc(VECTOR_BYTES, prepared + read + whole_blocks(batch * rows * sizeof(float), VECTOR_BYTES));
+  if (memory == NULL) return 1;
+  float *numbers = (float *)(memory + prepared), *sums = (float *)(memory + prepared + read);
+  widen(x, 0, batch * columns, bf16, numbers);
+  const Input input = prepare(numbers, columns, batch, columns, matrix->kind, memory);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (long part = 0; part < threads; part++) {
+    const long from = rows * part / threads, to = rows * (part + 1) / threads;
+    multiply(matrix, &input, from, to, sums, rows);
+    for (long b = 0; b < batch; b++) narrow(sums + b * rows + from, to - from, bf16, y, b * rows + from);
+  }
+  free(memory);
+  return 0;
+}

@@ -1,0 +1,51 @@
+/* A matrix of weights as it lies in memory, and the few rows of input that meet it. Row by row: y = weight · x + bias. */
+
+#include "vectors.h"
+
+typedef enum { FLOAT32, BFLOAT16, INT8, INT4 } Kind;
+
+/* `Matrix` of library.py. The meaning of the codes is that of lodestar/model/quantized.py. */
+typedef struct {
+  const void *numbers;    /* (rows, columns) float32, bfloat16 or codes; of 4 bits, two in a byte, the even column in its low half */
+  const uint16_t *scales; /* of codes: bfloat16 (rows, columns / group) */
+  const void *bias;       /* (rows) float32 or bfloat16, or NULL */
+  long rows, columns, group;
+  int kind, bias_bf16;
+} Matrix;
+
+#define DENSE_BLOCK 32 /* columns taken together by the products of numbers: two vectors of float32, or one of bfloat16 pairs */
+#define CODE_BLOCK 128 /* and by those of codes: as many inputs share a scale */
+#define MOST_TOGETHER 8 /* rows of input that share one reading of a row of the matrix */
+
+/* Rows of input in the form that a kind of matrix wants. They stand in parts of MOST_TOGETHER, the last part smaller; within a part, block
+   after block, and within a block, row after row: what one step of a product reads lies side by side. */
+typedef struct {
+  long batch, blocks;
+  const float *numbers; /* for a matrix of numbers: DENSE_BLOCK a row and block; for bfloat16 the even columns, then the odd */
+  const int16_t *codes; /* for a matrix of codes: CODE_BLOCK a row and block, of 15 bits and a sign */
+  const float *scales;  /* what they are multiplied by, one a row and block */
+  const ints *offsets;  /* for 4 bits: minus 8 times the sum of each lane's codes, one vector a row and block */
+} Input;
+
+/* Some rows of a matrix, some rows of input, some columns: the piece of a product that is computed in one go, and added to y. */
+typedef struct {
+  long from, to;       /* rows of the matrix */
+  long first;          /* row of input */
+  int together;        /* rows of input from it on */
+  long begin, end;     /* blocks of columns */
+  float *y;            /* of the first row of input */
+  long step;           /* from the y of one row of input to the next */
+} Piece;
+
+/* Bytes that `prepare` needs at most. */
+long input_bytes(long batch, long columns);
+
+/* Bring x (batch, columns), whose rows begin `step` numbers apart, into the form for matrices of a kind; in `memory`, on a vector's border. */
+Input prepare(const float *x, long step, long batch, long columns, int kind, void *memory);
+
+/* y[b · step + o] = bias[o] + Σ weight[o, i] · x[b, i] for the matrix rows o from `from` up to `to`. */
+void multiply(const Matrix *matrix, const Input *input, long from, long to, float *y, long step);
+
+/* One piece of it. */
+void multiply_numbers(const Matrix *matrix, const Input *input, const Piece *piece);
+void multiply_codes(const Matrix *matrix, const Input *input, const Piece *piece);
