@@ -6,7 +6,6 @@ Axes: B batch, T tokens, S source tokens, W model width, F hidden width of the f
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +31,10 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-gelu_tanh = partial(F.gelu, approximate="tanh")
-"""GELU by tanh. Hendrycks and Gimpel 2016, section 2."""
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU by tanh. Hendrycks and Gimpel 2016, section 2."""
+    return training_cpu.GeluTanh.apply(x) if training_cpu.takes(x) else F.gelu(x, approximate="tanh")
+
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": F.gelu,

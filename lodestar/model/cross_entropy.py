@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import native
 from .frozen import frozen_gradient, frozen_product, product_dtype
 
 LOGITS_AT_ONCE, FEWEST_ROWS = 64 << 20, 256
@@ -58,6 +59,8 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 def _losses(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """The summed cross-entropy; in place, the logits become its gradient, softmax − one at the target."""
+    if logits_NV.device.type == "cpu" and native.library() is not None:
+        return native.softmax_gradient(logits_NV, targets_N).sum(dtype=torch.float64)
     loss = torch.zeros((), dtype=torch.float64, device=logits_NV.device)
     rows = max(1, IN_CACHE // logits_NV.shape[1])
     for block_RV, targets_R in zip(logits_NV.split(rows), targets_N.split(rows), strict=True):

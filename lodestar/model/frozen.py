@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from .quantized import QuantizedLinear
 
@@ -39,15 +40,15 @@ def _blocks(weight_OI: Tensor, dtype: torch.dtype) -> list[tuple[int, int, Tenso
     return [(first, min(first + rows, length), weight_OI[first : first + rows]) for first in range(0, length, rows)]
 
 
-def frozen_product(x_NI: Tensor, weight_OI: Tensor) -> Tensor:
-    """x · weightᵀ, (N, O), computed in the type of x."""
+def frozen_product(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """x · weightᵀ + bias, (N, O), computed in the type of x."""
     blocks = _blocks(weight_OI, x_NI.dtype)
     if len(blocks) == 1:
-        return x_NI @ weight_OI.to(x_NI.dtype).mT
+        return F.linear(x_NI, weight_OI.to(x_NI.dtype), None if bias_O is None else bias_O.to(x_NI.dtype))
     y_NO = x_NI.new_empty(len(x_NI), len(weight_OI))
     for first, end, weight in blocks:
         y_NO[:, first:end] = x_NI @ weight.to(x_NI.dtype).mT
-    return y_NO
+    return y_NO if bias_O is None else y_NO.add_(bias_O)
 
 
 def frozen_gradient(gradient_NO: Tensor, weight_OI: Tensor) -> Tensor:
@@ -77,13 +78,11 @@ class Product(torch.autograd.Function):
         with torch.autocast(kind, enabled=False):
             x_NI = x.flatten(0, -2)
             numbers_NI = x_NI.to(product_dtype(result, wide))
-            y_NO = frozen_product(numbers_NI, _numbers(base, numbers_NI.dtype))
+            y_NO = frozen_product(numbers_NI, _numbers(base, numbers_NI.dtype), base.bias if bias else None)
             inner_NR = None
             if down_RI is not None and up_OR is not None:
                 inner_NR = numbers_NI @ down_RI.to(numbers_NI.dtype).mT
                 y_NO.addmm_(inner_NR, up_OR.to(numbers_NI.dtype).mT, alpha=scale)
-            if bias and base.bias is not None:
-                y_NO += base.bias
         ctx.save_for_backward(x_NI if down_RI is not None else None, inner_NR, down_RI, up_OR)
         ctx.base, ctx.scale, ctx.wide, ctx.type = base, scale, wide, x.dtype
         return y_NO.to(result).view(*x.shape[:-1], -1)

@@ -107,6 +107,24 @@ class Relu2(torch.autograd.Function):
         return native.relu2(x, gradient.contiguous())
 
 
+class GeluTanh(torch.autograd.Function):
+    """x · σ(2√(2/π)·(x + 0.044715·x³)); torch's gradient takes three times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Of any shape."""
+        x = x.contiguous()
+        ctx.save_for_backward(x)
+        return native.gelu_tanh(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """See native/rows.c."""
+        (x,) = ctx.saved_tensors
+        return native.gelu_tanh(x, gradient.contiguous())
+
+
 class SwiGLU(torch.autograd.Function):
     """silu(gate) · up; torch makes two passes, three in the gradient, and keeps three tensors."""
 

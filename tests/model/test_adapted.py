@@ -144,8 +144,11 @@ def test_base_of_codes():
 
 
 @pytest.mark.parametrize("rows", [256, 3])
-def test_cross_entropy_in_parts(monkeypatch, rows):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_cross_entropy_in_parts(monkeypatch, rows, compiled):
     """The loss and both gradients are those of the logits as a whole."""
+    if not compiled:
+        monkeypatch.setattr("lodestar.model.native.library", lambda: None)
     monkeypatch.setattr("lodestar.model.cross_entropy.FEWEST_ROWS", rows)
     monkeypatch.setattr("lodestar.model.cross_entropy.LOGITS_AT_ONCE", 1)
     monkeypatch.setattr("lodestar.model.cross_entropy.IN_CACHE", 110)
@@ -162,3 +165,14 @@ def test_cross_entropy_in_parts(monkeypatch, rows):
         (value / 7).backward()
         results.append((value, h.grad, w.grad))
     torch.testing.assert_close(results[0], results[1])
+
+
+def test_cross_entropy_of_what_no_float_holds():
+    """As torch's: far apart, infinite and undefined logits; a target outside of the vocabulary is an error, not a wild write."""
+    hidden = torch.tensor([[1.0], [300.0], [-1e30], [torch.inf], [torch.nan]])
+    weight, targets = torch.linspace(-1, 1, 40)[:, None], torch.tensor([3, 39, 0, 5, 7])
+    losses = [LinearCrossEntropy.apply(hidden[i : i + 1], weight, targets[i : i + 1], False) for i in range(5)]
+    expected = F.cross_entropy(hidden @ weight.T, targets, reduction="none")
+    torch.testing.assert_close(torch.stack(losses), expected, equal_nan=True)
+    with pytest.raises((IndexError, RuntimeError)):
+        LinearCrossEntropy.apply(hidden[:1], weight, torch.tensor([40]), False)

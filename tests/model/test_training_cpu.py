@@ -142,9 +142,10 @@ def test_rotate_turns_pairs_and_its_gradient_turns_back(dtype: torch.dtype, own_
 @needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 32), (5, 7, 96)])
-def test_relu2_and_swiglu(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def test_activations(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     x, up = draws(*shape, seed=0, dtype=dtype), draws(*shape, seed=1, dtype=dtype)
     check(training_cpu.Relu2.apply, lambda x: x.clamp_min(0) ** 2, [x], dtype)
+    check(training_cpu.GeluTanh.apply, lambda x: torch.nn.functional.gelu(x, approximate="tanh"), [x], dtype)
     check(training_cpu.SwiGLU.apply, lambda gate, up: gate / (1 + torch.exp(-gate)) * up, [x, up], dtype)
 
 
@@ -152,6 +153,7 @@ def test_relu2_and_swiglu(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
 def test_large_and_undefined_numbers_go_through_the_activations_as_in_torch() -> None:
     x = torch.tensor([-torch.inf, -200.0, -1e-30, 0.0, 200.0, 1e20, torch.nan, 3.0]).repeat(4)
     torch.testing.assert_close(native.relu2(x), x.relu().square(), equal_nan=True)
+    torch.testing.assert_close(native.gelu_tanh(x[1:]), torch.nn.functional.gelu(x[1:], approximate="tanh"), equal_nan=True)
     # torch's silu(-inf) is a NaN, too: -inf · 0.
     torch.testing.assert_close(native.swiglu_forward(x, torch.ones(32)), torch.nn.functional.silu(x), equal_nan=True, atol=1e-6, rtol=1e-6)
 
@@ -168,7 +170,7 @@ def test_what_does_not_fit_is_left_to_torch() -> None:
         assert not training_cpu.takes(fits)
 
 
-@pytest.mark.parametrize("feed_forward", ["swiglu", "relu2"])
+@pytest.mark.parametrize("feed_forward", ["swiglu", "relu2", "gelu-tanh"])
 def test_a_model_trained_on_the_cpu_has_the_gradients_of_the_plain_model(feed_forward: str) -> None:
     torch.manual_seed(0)
     config = ModelConfig(

@@ -127,6 +127,32 @@ def relu2(x: Tensor, gradient: Tensor | None = None) -> Tensor:
     return y
 
 
+def gelu_tanh(x: Tensor, gradient: Tensor | None = None) -> Tensor:
+    """GELU by tanh; where `gradient` is given, that of x. Contiguous."""
+    y = torch.empty_like(x)
+    _library().gelu_tanh(x.data_ptr(), None if gradient is None else gradient.data_ptr(), y.data_ptr(), x.numel(), *_kind(x))
+    return y
+
+
+def softmax_gradient(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """−log softmax(logits)[target] of each row, (N,) float32; in place, the logits become its gradient, softmax − one at the target.
+
+    Args:
+        logits_NV: float32, contiguous, on the CPU. Of any width; ask `library` alone.
+
+    Raises:
+        IndexError: a target is not in the vocabulary.
+    """
+    # C would write past the end of a row.
+    if len(targets_N) and not 0 <= int(targets_N.min()) <= int(targets_N.max()) < logits_NV.shape[1]:
+        raise IndexError(f"a target is not one of the {logits_NV.shape[1]} logits")
+    losses_N, targets_N = logits_NV.new_empty(len(logits_NV)), targets_N.contiguous()
+    _library().softmax_gradient(
+        logits_NV.data_ptr(), targets_N.data_ptr(), losses_N.data_ptr(), *logits_NV.shape, torch.get_num_threads()
+    )  # fmt: skip
+    return losses_N
+
+
 def swiglu_forward(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) · up. Contiguous."""
     y = torch.empty_like(up)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .structures import AttentionShape, Matrix, Model, Step, TensorView
 
-SOURCES = ("matrix.c", "numbers.c", "codes.c", "decode.c", "decode_parts.c", "attention.c", "rows.c")
+SOURCES = ("matrix.c", "numbers.c", "codes.c", "decode.c", "decode_parts.c", "attention.c", "rows.c", "loss.c")
 HEADERS = ("vectors.h", "matrix.h", "decode.h")
 # No -lgomp: the parallel loops run on torch's own threads, which are loaded already. A second set would fight them for the cores.
 FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-c")
@@ -51,6 +51,8 @@ def library() -> ctypes.CDLL | None:
     loaded.rms_norm_backward.argtypes = [*[pointer] * 6, number, number, flag, flag]
     loaded.rotate.argtypes = [tensor, tensor, pointer, pointer, number, flag, *[number] * 4, flag, flag]
     loaded.relu2.argtypes = [*[pointer] * 3, number, flag, flag]
+    loaded.gelu_tanh.argtypes = [*[pointer] * 3, number, flag, flag]
+    loaded.softmax_gradient.argtypes = [*[pointer] * 3, number, number, flag]
     loaded.swiglu_forward.argtypes = [*[pointer] * 3, number, flag, flag]
     loaded.swiglu_backward.argtypes = [*[pointer] * 5, number, flag, flag]
     return loaded

@@ -112,3 +112,20 @@ void swiglu_backward(const void *gate, const void *up, const void *g, void *d_ga
     narrow(ups, numbers, bf16, d_up, start);
   }
 }
+
+/* y = x · sigmoid(u) with u = 2·√(2/π)·(x + 0.044715·x³), which is GELU by tanh; or where `g` is given dx = g·(s + x·s·(1 − s)·u'). */
+void gelu_tanh(const void *x, const void *g, void *y, long count, int bf16, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (long start = 0; start < count; start += CHUNK) {
+    const long numbers = count - start < CHUNK ? count - start : CHUNK;
+    float from[CHUNK], gradients[CHUNK];
+    widen(x, start, numbers, bf16, from);
+    if (g != NULL) widen(g, start, numbers, bf16, gradients);
+    for (long i = 0; i < numbers; i += LANES) {
+      const floats at = load(from + i), square = at * at, s = sigmoid(1.59576912f * at * (1.0f + 0.044715f * square));
+      if (g == NULL) store(from + i, at * s);
+      else store(from + i, load(gradients + i) * s * (1.0f + at * (1.0f - s) * 1.59576912f * (1.0f + 0.134145f * square)));
+    }
+    narrow(from, numbers, bf16, y, start);
+  }
+}
