@@ -1,4 +1,4 @@
-"""Heads around an encoder: a class for a text, a class for each token, the token behind a mask, one vector for a text.
+"""Heads: a class for a text, a class for each token, the token behind a mask, one vector for a text.
 
 Axes: B batch, T tokens, W model width, C classes, V vocabulary.
 """
@@ -58,7 +58,7 @@ class Projection(nn.Module):
 
 
 class _Classifier(nn.Module):
-    """The encoder, the projection of the head's shape, and a linear layer to the labels."""
+    """The Transformer, the projection of the head's shape, and a linear layer to the labels."""
 
     def __init__(self, config: ModelConfig, labels: int, shape: HeadShape) -> None:
         super().__init__()
@@ -121,6 +121,35 @@ class TokenClassifier(_Classifier):
     def forward(self, tokens: Tensor, attention_mask: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
         """Logits (B, T, C); those of padding mean nothing. The arguments are those of `SequenceClassifier`."""
         return self._decide(self.transformer.hidden(tokens, attention_mask=attention_mask, token_types=token_types))
+
+
+class EncoderDecoderClassifier(_Classifier):
+    """One of `labels` for a sequence that an encoder-decoder reads twice: its decoder, too, and the state of its last end token decides.
+
+    Lewis et al. 2020, https://arxiv.org/abs/1910.13461, section 3.1.
+    """
+
+    def __init__(self, config: ModelConfig, labels: int, *, start_token: int, end_token: int) -> None:
+        super().__init__(config, labels, HeadShape("first", "tanh"))
+        self.start_token, self.end_token = start_token, end_token
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Logits (B, C).
+
+        Args:
+            tokens: ids (B, T), each row with the end token.
+            attention_mask: (B, T), True on real tokens, which stand on the left; all of them where None.
+
+        Raises:
+            ValueError: a row has no end token.
+        """
+        ends_BT = tokens == self.end_token
+        if not bool(ends_BT.any(1).all()):
+            raise ValueError(f"a row has no end token ({self.end_token}), whose state decides; add it to the text")
+        begun_BT = torch.cat((torch.full_like(tokens[:, :1], self.start_token), tokens[:, :-1]), dim=1)
+        hidden_BTW = self.transformer.hidden(begun_BT, source_tokens=tokens, source_mask=attention_mask)
+        last_B = tokens.shape[1] - 1 - ends_BT.flip(1).int().argmax(1)
+        return self._decide(hidden_BTW[torch.arange(len(tokens), device=tokens.device), last_B])
 
 
 class MaskedLanguageModel(nn.Module):

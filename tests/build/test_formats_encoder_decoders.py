@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from lodestar import generate
 from lodestar.build.formats import load_model, save_model
 from lodestar.build.formats.folder import origin_of
+from lodestar.build.heads import EncoderDecoderClassifier
 from lodestar.contracts.errors import UserError
 from lodestar.model.cache import KVCache
 from lodestar.model.transformer import Transformer
@@ -315,6 +316,28 @@ def test_bart_without_a_head_has_the_logits_of_its_embedding(tmp_path: Path) -> 
     assert_near(ours(batch.targets, **batch.source()), expected @ theirs.shared.weight.T)
     save_model(ours, tmp_path / "again")
     assert torch.equal(answer_of(transformers.BartModel.from_pretrained(tmp_path / "again"), batch).last_hidden_state, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("labels", [3, 5])
+def test_bart_classifies_by_the_state_of_its_last_end_token(labels: int, tmp_path: Path) -> None:
+    theirs = make(Case("BartForSequenceClassification", BART, {**UNLIKE, "num_labels": labels}))
+    theirs.save_pretrained(tmp_path / "theirs")
+    batch = make_batch(theirs)
+    tokens = batch.sources.masked_scatter(batch.mask.diff(append=torch.zeros(3, 1)) == -1, torch.tensor([2, 2, 2]))  # end each row
+    expected = theirs(input_ids=tokens, attention_mask=batch.mask).logits
+    ours = load_model(tmp_path / "theirs")
+    assert isinstance(ours, EncoderDecoderClassifier)
+    assert_near(ours(tokens, batch.mask.bool()), expected)
+    save_model(ours, tmp_path / "again")
+    del ours.origin
+    save_model(ours, tmp_path / "new", family="bart")
+    for name in ("again", "new"):
+        again = transformers.BartForSequenceClassification.from_pretrained(tmp_path / name)
+        assert_near(again(input_ids=tokens, attention_mask=batch.mask).logits, expected)
+        assert_near(load_model(tmp_path / name)(tokens, batch.mask.bool()), expected)
+    with pytest.raises(ValueError, match=r"a row has no end token \(2\), whose state decides; add it to the text"):
+        ours(batch.sources, batch.mask.bool())
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
 
 FAMILY = Family(
     name="bert",
-    architectures=architectures(*NAMES),
+    architectures=(*architectures(*NAMES), "BertForPreTraining"),
     read_config=read_encoder,
     write_config=write_encoder,
     tensors=tensors,

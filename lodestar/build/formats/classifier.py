@@ -17,6 +17,8 @@ from .family import families
 from .folder import origin_of
 
 ENDING = "ForSequenceClassification"
+TOKENS = "ForTokenClassification"
+"""Encoders of text have it, and they alone."""
 
 
 def classifier_of(model: nn.Module, labels: Sequence[str]) -> SequenceClassifier:
@@ -32,11 +34,13 @@ def classifier_of(model: nn.Module, labels: Sequence[str]) -> SequenceClassifier
         UserError: the model is of no family that has such a classifier.
     """
     origin = origin_of(model)
-    family = next((family for family in families() if origin is not None and family.name == origin.family), None)
-    names = [name for name in (family.architectures if family else ()) if name.endswith(ENDING)]
-    if origin is None or family is None or not names:
-        able = ", ".join(sorted(one.name for one in families() if any(name.endswith(ENDING) for name in one.architectures)))
-        raise UserError("there is no classifier of texts around this model", fix=f"load one of the families {able}")
+    encoders = {
+        family.name: family for family in families() if any(name.endswith("ForTokenClassification") for name in family.architectures)
+    }
+    if origin is None or origin.family not in encoders:
+        raise UserError("no classifier of texts is built around this model", fix=f"load one of the families {', '.join(sorted(encoders))}")
+    family = encoders[origin.family]
+    names = [name for name in family.architectures if name.endswith(ENDING)]
     named = (origin.fields.get("architectures") or [""])[0]
     name = next((name for name in names if named.startswith(name.removesuffix(ENDING))), names[0])
     fields = {**origin.fields, "architectures": [name], **write_labels(labels)}

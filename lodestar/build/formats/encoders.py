@@ -43,12 +43,13 @@ def architectures(*names: str) -> tuple[str, ...]:
 def head_of(fields: Fields) -> str:
     """The one of `HEADS` that config.json names; "" for the bare model."""
     named = (fields.get("architectures") or [""])[0]
-    return next((head for head in HEADS if named.endswith(f"For{head}")), "")
+    # Pre-training is masked tokens and a second task that our model does without.
+    return "MaskedLM" if named.endswith("ForPreTraining") else next((head for head in HEADS if named.endswith(f"For{head}")), "")
 
 
-def label_count(fields: Fields) -> int:
-    """How many labels a classifier has; where config.json names none, there are two."""
-    return len(fields.get("id2label") or ()) or int(fields.get("num_labels") or 2)
+def label_count(fields: Fields, otherwise: int = 2) -> int:
+    """How many labels a classifier has; `otherwise` is the family's number where config.json names none."""
+    return len(fields.get("id2label") or ()) or int(fields.get("num_labels") or otherwise)
 
 
 def build_classifier(config: ModelConfig, fields: Fields, sequence: HeadShape, token: HeadShape) -> nn.Module:
