@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field, field_validator
 from torch import nn
@@ -44,6 +44,14 @@ class ChatRequest(Drawing):
     @classmethod
     def _as_functions(cls, tools: Any) -> Any:
         return read_tools(tools)
+
+
+@runtime_checkable
+class Conversing(Protocol):
+    """A task that answers in conversations."""
+
+    @property
+    def form(self) -> ChatFormat: ...
 
 
 @dataclass(frozen=True)

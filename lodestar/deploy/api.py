@@ -13,6 +13,9 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from ..contracts.errors import UserError
+from .answers import as_refusal
+from .chat import ChatBody
 from .engine import Engine
 from .errors import ApiError
 from .exchange import Exchanges
@@ -58,6 +61,8 @@ def create_app(
     routes = Routes(service, engine, exchanges, limits)
     if service.task.endpoint == "completions":
         app.post("/v1/completions")(routes.completions)
+    elif service.task.endpoint == "chat/completions":
+        app.post("/v1/chat/completions")(routes.chat)
     else:
         app.post("/v1/classify")(routes.classify)
     _mount_common(app, service, engine, exchanges)
@@ -118,15 +123,20 @@ def _mount_page(app: FastAPI) -> None:
 
 
 def _mount_errors(app: FastAPI, service: Service) -> None:
+    fields = list((ChatBody if service.task.endpoint == "chat/completions" else CompletionBody).model_fields)
     served = f"POST {service.route}, GET /v1/models, POST /v1/feedback, GET /healthz and the page at /"
 
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> JSONResponse:
         return error.response()
 
+    @app.exception_handler(UserError)
+    async def wrong(_: Request, error: UserError) -> JSONResponse:
+        return as_refusal(error).response()
+
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return as_api_error(error.errors(), list(CompletionBody.model_fields)).response()
+        return as_api_error(error.errors(), fields).response()
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:

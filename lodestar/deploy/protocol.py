@@ -34,6 +34,22 @@ class StreamOptions(Config):
     """OpenAI's padding against eavesdroppers on the length; accepted, not added."""
 
 
+def as_openai_reads_it(data: Any, neutral: Mapping[str, tuple[Any, ...]], ignored: Sequence[str]) -> Any:
+    """A body less its nulls, its parameters that change nothing, and those that this server does not have and that ask for nothing."""
+    if not isinstance(data, Mapping):
+        return data
+    given = {key: value for key, value in data.items() if value is not None and key not in ignored}
+    for key, values in neutral.items():
+        if key in given and given.pop(key) not in values:
+            raise ApiError(400, f"This server does not support {key!r}. Leave it out.", param=key, code="unsupported_parameter")
+    return given
+
+
+def one_or_several(stop: Any) -> Any:
+    """A stop string, or several, as several."""
+    return [stop] if isinstance(stop, str) else stop
+
+
 class CompletionBody(CompletionRequest):
     """The body of POST /v1/completions: OpenAI's, with `top_k`. A field that is null counts as left out."""
 
@@ -54,18 +70,12 @@ class CompletionBody(CompletionRequest):
     @model_validator(mode="before")
     @classmethod
     def _as_openai_reads_it(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        given = {key: value for key, value in data.items() if value is not None and key not in IGNORED}
-        for key, neutral in NEUTRAL.items():
-            if key in given and given.pop(key) not in neutral:
-                raise ApiError(400, f"This server does not support {key!r}. Leave it out.", param=key, code="unsupported_parameter")
-        return given
+        return as_openai_reads_it(data, NEUTRAL, IGNORED)
 
     @field_validator("stop", mode="before")
     @classmethod
     def _one_stop_or_several(cls, stop: Any) -> Any:
-        return [stop] if isinstance(stop, str) else stop
+        return one_or_several(stop)
 
     @property
     def prompts(self) -> Sequence[str | list[int]]:
@@ -97,6 +107,7 @@ class Feedback(Config):
 UNIONS = {
     "prompt": "a string, a list of strings, or the token ids of one or several prompts",
     "stop": "a string or a list of strings that are not empty",
+    "tool_choice": "auto or none",
 }
 """Fields that take several types, in words: pydantic would list one mistake for each of the types."""
 

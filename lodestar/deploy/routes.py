@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Body, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from fastapi.responses import JSONResponse
 
+from ..build.chat import Conversing, ask
 from ..contracts.errors import UserError
 from ..model.transformer import Transformer
-from .completions import Delta, Prompt, completion_work, read_prompts
-from .engine import BusyError, Done, Engine, TimeLimitError, Work
+from .answers import CLIENT_GONE, Answer, Completion, EventStream, Feed, as_refusal
+from .chat import ChatAnswer, ChatBody, chat_work
+from .completions import completion_work, read_prompts
+from .engine import BusyError, Engine
 from .errors import ApiError
 from .exchange import Exchange, Exchanges
 from .protocol import CompletionBody
 from .service import Service
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-CLIENT_GONE = 499
-"""nginx's status for a client that closed the connection; it is told to the ledger and reaches nobody."""
 
 
 @dataclass(frozen=True)
@@ -44,34 +39,6 @@ class ApiLimits:
     """Texts to classify in one request, which is one turn of the engine."""
 
 
-class Feed:
-    """A job's events, on this event loop; leaving the context stops the job."""
-
-    def __init__(self, engine: Engine, work: Work) -> None:
-        """Raises BusyError where the engine takes no more."""
-        loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[Any] = asyncio.Queue()
-
-        def listen(event: Any) -> None:
-            loop.call_soon_threadsafe(self._events.put_nowait, event)
-
-        self.job = engine.submit(work, listen)
-
-    def __enter__(self) -> Feed:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.job.cancel()
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        while not isinstance(event := await self._events.get(), Done):
-            yield event
-            # A queue that is never empty would never let the loop see that the client has gone.
-            await asyncio.sleep(0)
-        if event.error is not None:
-            raise event.error
-
-
 class Routes:
     """The handlers, over one service and its engine."""
 
@@ -81,12 +48,21 @@ class Routes:
     async def completions(self, body: CompletionBody, request: Request) -> Response:
         """Continue one or several prompts, as OpenAI's route of this name does."""
         exchange = self.exchanges.begin("/v1/completions", "cmpl")
-        exchange.streamed = body.stream
+        return await self._told(request, exchange, lambda: self._begin_completion(body, exchange), stream=body.stream)
+
+    async def chat(self, body: ChatBody, request: Request) -> Response:
+        """Say what comes next in a conversation, as OpenAI's route of this name does."""
+        exchange = self.exchanges.begin("/v1/chat/completions", "chatcmpl")
+        return await self._told(request, exchange, lambda: self._begin_chat(body, exchange), stream=body.stream)
+
+    async def _told(self, request: Request, exchange: Exchange, begin: Callable[[], Answer], *, stream: bool) -> Response:
+        """The response to a body that `begin` reads and queues."""
+        exchange.streamed = stream
         try:
-            answer = self._begin_completion(body, exchange)
-        except (ApiError, BusyError) as error:
+            answer = begin()
+        except (ApiError, BusyError, UserError) as error:
             raise self._refused(exchange, error) from None
-        if body.stream:
+        if stream:
             return EventStream(answer)
         return await self._answer(request, exchange, answer.whole())
 
@@ -104,20 +80,35 @@ class Routes:
 
     def _begin_completion(self, body: CompletionBody, exchange: Exchange) -> Completion:
         self._check_model(body.model)
-        choices = len(body.prompts) * body.n
-        if choices > self.limits.choices:
-            message = f"{choices} answers were asked for (prompts × n), and at most {self.limits.choices} are given at once. Ask for fewer."
-            raise ApiError(400, message, param="n", code="invalid_value")
-        if body.max_tokens > self.limits.max_tokens:
-            message = f"max_tokens is {body.max_tokens}, and at most {self.limits.max_tokens} are given at once. Lower it."
-            raise ApiError(400, message, param="max_tokens", code="invalid_value")
+        self._check_amount(len(body.prompts) * body.n, body.max_tokens)
         assert isinstance(self.service.model, Transformer)
         prompts = read_prompts(self.service.model, self.service.tokenizer, body)
         # A seed that a person can read off the answer and send again.
         seed = secrets.randbits(32) if body.seed is None else body.seed
         feed = Feed(self.engine, completion_work(self.service.model, self.service.tokenizer, body, prompts, seed))
         exchange.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
-        return Completion(self.service.name, body, prompts, seed, feed, exchange)
+        return Completion(self.service.name, seed, feed, exchange, body, prompts)
+
+    def _begin_chat(self, body: ChatBody, exchange: Exchange) -> ChatAnswer:
+        self._check_model(body.model)
+        self._check_amount(body.n, body.max_tokens or 1)
+        self._check_text(body.model_dump(include={"messages", "tools"}))
+        service = self.service
+        assert isinstance(service.model, Transformer)
+        assert isinstance(service.task, Conversing)
+        question = ask(service.model, service.tokenizer, service.task.form, body)
+        seed = secrets.randbits(32) if body.seed is None else body.seed
+        feed = Feed(self.engine, chat_work(service.model, service.tokenizer, question, body.n, seed))
+        exchange.prompt_tokens = len(question.ids)
+        return ChatAnswer(service.name, seed, feed, exchange, body, question)
+
+    def _check_amount(self, choices: int, max_tokens: int) -> None:
+        if choices > self.limits.choices:
+            message = f"{choices} answers were asked for (prompts × n), and at most {self.limits.choices} are given at once. Ask for fewer."
+            raise ApiError(400, message, param="n", code="invalid_value")
+        if max_tokens > self.limits.max_tokens:
+            message = f"max_tokens is {max_tokens}, and at most {self.limits.max_tokens} are given at once. Lower it."
+            raise ApiError(400, message, param="max_tokens", code="invalid_value")
 
     async def _classified(self, feed: Feed, exchange: Exchange) -> dict[str, Any]:
         with feed:
@@ -147,6 +138,10 @@ class Routes:
             if isinstance(value, list) and len(value) > self.limits.inputs:
                 message = f"{len(value)} inputs were sent, and at most {self.limits.inputs} are answered at once. Send fewer."
                 raise ApiError(400, message, param=name, code="invalid_value")
+        self._check_text(question)
+
+    @staticmethod
+    def _check_text(question: dict[str, Any]) -> None:
         try:
             json.dumps(question, ensure_ascii=False).encode()
         except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which no tokenizer can read
@@ -159,103 +154,9 @@ class Routes:
         return refusal
 
 
-@dataclass(frozen=True)
-class Completion:
-    """The answer to one body of POST /v1/completions, whole or as events."""
-
-    model: str
-    body: CompletionBody
-    prompts: list[Prompt]
-    seed: int
-    feed: Feed
-    exchange: Exchange
-
-    async def whole(self) -> dict[str, Any]:
-        """The response without streaming."""
-        texts, reasons = [""] * (len(self.prompts) * self.body.n), [""] * (len(self.prompts) * self.body.n)
-        async for delta in self._deltas():
-            texts[delta.index] += delta.text
-            reasons[delta.index] = delta.finish_reason or ""
-        choices = [_choice(index, text, reason) for index, (text, reason) in enumerate(zip(texts, reasons, strict=True))]
-        return {**self._head(), "choices": choices, "usage": self._usage()}
-
-    async def events(self) -> AsyncIterator[str]:
-        """The response as server-sent events; an error in the middle is the last of them."""
-        usage = {"usage": None} if self.body.stream_options.include_usage else {}
-        try:
-            async for delta in self._deltas():
-                if delta.text or delta.finish_reason:
-                    yield _event({**self._head(), "choices": [_choice(delta.index, delta.text, delta.finish_reason)], **usage})
-            if self.body.stream_options.include_usage:
-                yield _event({**self._head(), "choices": [], "usage": self._usage()})
-            yield "data: [DONE]\n\n"
-        except Exception as error:  # noqa: BLE001 - the status line is long gone, so whatever went wrong is told in the stream
-            refusal = as_refusal(error)
-            self.exchange.close(refusal.status_code, "failed")
-            yield _event(refusal.body())
-
-    async def _deltas(self) -> AsyncIterator[Delta]:
-        reasons = set()
-        with self.feed:
-            async for delta in self.feed:
-                self.exchange.queue_ms = self.feed.job.queue_ms
-                self.exchange.count(delta.tokens)
-                reasons.add(delta.finish_reason)
-                yield delta
-        self.exchange.close(200, "length" if "length" in reasons else "stop")
-
-    def _head(self) -> dict[str, Any]:
-        return {
-            "id": self.exchange.id, "object": "text_completion", "created": self.exchange.created, "model": self.model,
-            "system_fingerprint": self.model, "seed": self.seed,
-        }  # fmt: skip
-
-    def _usage(self) -> dict[str, int]:
-        read, made = self.exchange.prompt_tokens, self.exchange.completion_tokens
-        return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
-
-
-class EventStream(StreamingResponse):
-    """A completion as server-sent events."""
-
-    def __init__(self, answer: Completion) -> None:
-        super().__init__(answer.events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-        self.answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            # A client that goes while the last event is being sent leaves the events' iterator where it is: it cannot do this itself.
-            self.answer.feed.job.cancel()
-            self.answer.exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
-
-
 def no_such_model(name: object, service: Service) -> ApiError:
     """The refusal of a model that this server does not have."""
     return ApiError(404, f"There is no model {name!r} here. This server has {service.name!r}.", param="model", code="model_not_found")
-
-
-def as_refusal(error: Exception) -> ApiError:
-    """What the client is told of an error; of our own bugs no more than that they are ours."""
-    if isinstance(error, ApiError):
-        return error
-    if isinstance(error, UserError):
-        return ApiError(400, str(error), code="invalid_value")
-    if isinstance(error, BusyError):
-        return ApiError(503, str(error), code="busy", headers={"Retry-After": str(error.retry_after_s)})
-    if isinstance(error, TimeLimitError):
-        return ApiError(504, str(error), code="timeout")
-    log.error("a request failed", exc_info=error)
-    return ApiError(500, "The server failed to answer; its log says why.", code="internal_error")
-
-
-def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
-    return {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
-
-
-def _event(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
 
 
 async def _while_connected(request: Request, answering: Coroutine[Any, Any, T]) -> T | None:

@@ -44,6 +44,10 @@ def test_the_served_answer_equals_the_offline_one(name: str, tmp_path: Path) -> 
             if task.endpoint == "completions":
                 choice = served["choices"][0]
                 served = {"text": choice["text"], "finish_reason": choice["finish_reason"], "usage": served["usage"]}
+            if task.endpoint == "chat/completions":
+                choice = served["choices"][0]
+                message = {name: value for name, value in choice["message"].items() if name != "refusal"}
+                served = {"message": message, "finish_reason": choice["finish_reason"], "usage": served["usage"]}
             assert {key: served[key] for key in expected} == expected
         offered = client.get("/api/release").json()["examples"]
         assert offered

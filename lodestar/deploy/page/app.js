@@ -117,9 +117,9 @@ function showRelease() {
   const compact = new Intl.NumberFormat(state.language, { notation: "compact", maximumFractionDigits: 1 });
   const promises = gates.length ? [say("promises")(gates.filter(Boolean).length, gates.length)] : [];
   byId("facts").textContent = [...promises, say("facts")(compact.format(parameters), number(context), number(vocabulary))].join(" · ");
-  byId("input-label").textContent = say(classify ? "text" : "prompt");
-  byId("input").placeholder = say(classify ? "textPlaceholder" : "promptPlaceholder");
-  byId("run").textContent = say(classify ? "classify" : "continue");
+  byId("input-label").textContent = say(classify ? "text" : chats() ? "message" : "prompt");
+  byId("input").placeholder = say(classify ? "textPlaceholder" : chats() ? "messagePlaceholder" : "promptPlaceholder");
+  byId("run").textContent = say(classify ? "classify" : chats() ? "send" : "continue");
   byId("settings").hidden = classify;
   byId("workshop").classList.toggle("single", classify);
   byId("workshop").classList.toggle("mono", task === "code-generation");
@@ -130,7 +130,7 @@ function showRelease() {
 
 function showExamples() {
   const chinese = (text) => /\p{Script=Han}/u.test(text) === (state.language === "zh");
-  const texts = state.release.examples.map((example) => example.prompt ?? example.input).filter((text) => typeof text === "string" && text.trim());
+  const texts = state.release.examples.map((example) => example.prompt ?? example.input ?? example.messages?.at(-1)?.content).filter((text) => typeof text === "string" && text.trim());
   texts.sort((a, b) => chinese(b) - chinese(a)); // the reader's language first
   byId("examples").replaceChildren(...[...new Set(texts)].map((text) => {
     const button = document.createElement("button");
@@ -162,9 +162,12 @@ async function loadRelease() {
 
 // --- Asking the model ---
 
+const chats = () => state.release.endpoint === "chat/completions";
+
 function request() {
   if (state.release.endpoint === "classify") return { input: byId("input").value };
-  const body = { model: state.release.name, prompt: byId("input").value };
+  const text = byId("input").value;
+  const body = { model: state.release.name, ...(chats() ? { messages: [{ role: "user", content: text }] } : { prompt: text }) };
   for (const name of ["max_tokens", "temperature", "top_p", "seed"]) {
     if (byId(name).value !== "") body[name] = Number(byId(name).value);
   }
@@ -206,16 +209,16 @@ async function continueText(signal) {
   const made = document.createElement("span");
   given.className = "given";
   made.className = "made";
-  given.textContent = byId("input").value;
+  given.textContent = byId("input").value + (chats() ? "\n\n" : "");
   byId("answer").replaceChildren(given, made);
   showResult();
   const text = made.appendChild(document.createTextNode(""));
   const body = { ...request(), stream: true, stream_options: { include_usage: true } };
-  for await (const event of events(await call("/v1/completions", body, signal))) {
+  for await (const event of events(await call(`/v1/${state.release.endpoint}`, body, signal))) {
     const now = performance.now();
     state.answerId = event.id;
     state.stats.seed = event.seed;
-    const piece = event.choices[0]?.text ?? "";
+    const piece = event.choices[0]?.text ?? event.choices[0]?.delta?.content ?? "";
     if (event.choices.length) {
       state.stats.first ??= now;
       state.stats.last = now;
@@ -271,7 +274,7 @@ function busy(running) {
   byId("run").disabled = running;
   byId("stop").disabled = !running;
   byId("answer").setAttribute("aria-busy", String(running));
-  byId("answer").classList.toggle("running", running && state.release.endpoint === "completions");
+  byId("answer").classList.toggle("running", running && state.release.endpoint !== "classify");
   if (running) opinions(false);
 }
 
@@ -336,9 +339,9 @@ function snippet() {
   }
   const key = state.key ? 'os.environ["LODESTAR_API_KEY"]' : '"none"';
   const head = state.key ? "import os\n\n" : "";
-  if (state.release.endpoint === "completions") {
+  if (state.release.endpoint !== "classify") {
     const parameters = Object.entries(body).map(([name, value]) => `    ${name}=${pythonText(value)},`).join("\n");
-    return `${head}from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key=${key})\nanswer = client.completions.create(\n${parameters}\n)\nprint(answer.choices[0].text)`;
+    return `${head}from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key=${key})\nanswer = client.${chats() ? "chat." : ""}completions.create(\n${parameters}\n)\nprint(answer.choices[0].${chats() ? "message.content" : "text"})`;
   }
   const authorization = state.key ? `, "Authorization": "Bearer " + ${key}` : "";
   return `${head}import json\nimport urllib.request\n\nrequest = urllib.request.Request(\n    "${origin}${path}",\n    data=json.dumps({"input": ${pythonText(body.input)}}).encode(),\n    headers={"Content-Type": "application/json"${authorization}},\n)\nprint(json.load(urllib.request.urlopen(request)))`;
