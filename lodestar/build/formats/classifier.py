@@ -34,9 +34,7 @@ def classifier_of(model: nn.Module, labels: Sequence[str]) -> SequenceClassifier
         UserError: the model is of no family that has such a classifier.
     """
     origin = origin_of(model)
-    encoders = {
-        family.name: family for family in families() if any(name.endswith("ForTokenClassification") for name in family.architectures)
-    }
+    encoders = {family.name: family for family in families() if any(name.endswith(TOKENS) for name in family.architectures)}
     if origin is None or origin.family not in encoders:
         raise UserError("no classifier of texts is built around this model", fix=f"load one of the families {', '.join(sorted(encoders))}")
     family = encoders[origin.family]

@@ -23,7 +23,7 @@ from .encoders import (
     read_encoder,
     write_bert_parts,
     write_encoder,
-)  # fmt: skip
+)
 from .family import Family, Fields, Rule
 
 ACTIVATION: Activation = "gelu"
