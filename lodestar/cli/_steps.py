@@ -60,12 +60,19 @@ def prepare(venture: Venture) -> Step:
         return run(task, venture.file.data, venture.folder, folder, seed=venture.file.train.seed, context=_context(venture, task))
 
     # Whether the sources still hold what was prepared is only known by reading them.
-    record = _noted(venture, "prepare", folder, work)
+    record = noted(venture, "prepare", folder, work)
     return Step(folder, record, skipped=record == before)
 
 
 def train(venture: Venture) -> Step:
-    """Steps 2 and 3: the prepared data → runs/train-…/model."""
+    """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for it, what is preferred."""
+    from ._prefer import prefer
+
+    first = _train(venture)
+    return first if venture.file.preference is None else prefer(venture, first, _prepare_folder(venture))
+
+
+def _train(venture: Venture) -> Step:
     import torch
 
     from ..build.bundle import Bundle, save_bundle
@@ -97,36 +104,40 @@ def train(venture: Venture) -> Step:
     def work() -> RunRecord:
         return run(task, model, loader, lambda: validation, settings, plan.folder, save=save, inputs=plan.inputs)
 
-    return Step(plan.folder, _noted(venture, "train", plan.folder, work), skipped=False)
+    return Step(plan.folder, noted(venture, "train", plan.folder, work), skipped=False)
 
 
 def evaluate(venture: Venture) -> Step:
     """Step 4: the trained model → runs/evaluate-…/scorecard.json."""
     from ..evaluate.scorecard import evaluate as run
     from ..prepare.shards import open_split
+    from ._prefer import preferred_folder
 
     plan = _plan_training(venture)
-    trained = _finished(plan.folder, "train")
+    trained, model = finished(plan.folder, "train"), plan.folder
+    if venture.file.preference is not None:
+        model = preferred_folder(venture, trained)
+        trained = finished(model, "train")
     settings = venture.file.evaluate
     inputs = {"model": trained.id, **plan.inputs}
     folder = venture.run_folder("evaluate", fingerprint({"evaluate": settings.model_dump(mode="json"), **inputs}))
     if (record := finished_record(folder)) is not None:
         venture.remember_evaluation(folder)
         return Step(folder, record, skipped=True)
-    bundle = load_model(plan.folder / "model")
+    bundle = load_model(model / "model")
     task = load_task(bundle.task)
     held_out, learnt_from = (open_split(plan.prepared, name).examples(task) for name in (settings.split, "train"))
 
     def work() -> RunRecord:
         run(task, bundle.model, bundle.tokenizer, held_out, learnt_from, settings, folder, inputs=inputs)
-        return _finished(folder, "evaluate")
+        return finished(folder, "evaluate")
 
-    record = _noted(venture, "evaluate", folder, work)
+    record = noted(venture, "evaluate", folder, work)
     venture.remember_evaluation(folder)
     return Step(folder, record, skipped=False)
 
 
-def _noted(venture: Venture, step: str, folder: Path, work: Callable[[], RunRecord]) -> RunRecord:
+def noted(venture: Venture, step: str, folder: Path, work: Callable[[], RunRecord]) -> RunRecord:
     """Do the work of a step with the ledger told when it begins and how it ends."""
     attempt = venture.ledger.start_run(step, folder.name.removeprefix(f"{step}-"))
     try:
@@ -156,7 +167,7 @@ def _plan_training(venture: Venture) -> _TrainingPlan:
     from ..prepare.shards import open_split
 
     prepared = _prepare_folder(venture)
-    inputs = {"data": _finished(prepared, "prepare").id}
+    inputs = {"data": finished(prepared, "prepare").id}
     task, tokenizer = load_task(read_json(prepared / "task.json")), Tokenizer.load(prepared)
     derived = _derive(venture, task, tokenizer.vocabulary_size)
     settings = train_settings(venture.file.train, derived, open_split(prepared, "train").token_count)
@@ -260,7 +271,7 @@ def finished_record(folder: Path) -> RunRecord | None:
     return RunRecord.parse(read_json(path), where=path) if path.is_file() else None
 
 
-def _finished(folder: Path, step: str) -> RunRecord:
+def finished(folder: Path, step: str) -> RunRecord:
     """The record of a step that must have been done.
 
     Raises:

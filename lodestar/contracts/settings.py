@@ -142,11 +142,23 @@ class PreferenceSettings(Config):
     """The weight of wanted replies (kto); weight times number should be within 1 to 4/3 of the unwanted ones' (Ethayarajh et al. 2024)."""
     undesirable_weight: float = Field(1.0, gt=0)
     """The weight of unwanted replies (kto)."""
+    learning_rate: float = Field(5e-6, gt=0)
+    """The peak learning rate of AdamW: far lower than in training, as the model is to be nudged; adapters bear ten times as much."""
+    epochs: float = Field(1.0, gt=0)
+    """How often each preference is seen; more than a few times, and the model learns them by heart."""
+    batch: int = Field(32, ge=1)
+    """Preferences in one optimiser step."""
+    micro_batch: int = Field(8, ge=1)
+    """Preferences in one forward pass, two texts each; a divisor of batch."""
 
     @model_validator(mode="after")
     def _fields_belong_to_the_kind(self) -> PreferenceSettings:
         if self.label_smoothing and self.kind != "dpo":
             raise ValueError(f"label_smoothing ({self.label_smoothing}) belongs to kind dpo, and the kind is {self.kind}; leave it out")
+        if self.batch % self.micro_batch:
+            raise ValueError(f"micro_batch ({self.micro_batch}) must divide batch ({self.batch}); change one")
+        if self.kind == "kto" and self.micro_batch < 2:
+            raise ValueError("kto estimates a divergence from each micro_batch, and 1 gives none; give at least 2")
         if self.kind != "kto" and (self.desirable_weight, self.undesirable_weight) != (1.0, 1.0):
             raise ValueError(f"desirable_weight and undesirable_weight belong to kind kto, and the kind is {self.kind}; leave them out")
         return self

@@ -33,6 +33,10 @@ IGNORE = -100
 """The target that the loss skips, as in torch's cross-entropy."""
 
 
+Reply = tuple[Sequence[int], Sequence[bool]]
+"""A prompt and a reply to it as tokens, and which of them are the reply's."""
+
+
 class Example(Config):
     """Base of a task's record as its user writes it; the file formats follow from its fields."""
 
@@ -119,6 +123,10 @@ class Task(ABC):
         """`tokens`, other sequences of the same length, and scalars. Where there is a sequence `targets`, it says for each token which
         one is to be predicted from it, or `IGNORE`; otherwise the next one is.
         """
+
+    def preference(self, example: Any, tokenizer: Tokenizer) -> tuple[Reply, Reply] | None:
+        """The better and the worse of two replies to one prompt; None where the example is no such pair."""
+        return None
 
     # Model
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.language import Words
-from ..contracts.task import Batch, Example, Task
+from ..contracts.task import Batch, Example, Reply, Task
 from ..evaluate.metrics import BITS_PER_BYTE, PERPLEXITY
 from ..prepare.conversations import recognise
 
@@ -104,6 +105,22 @@ class Chat(Task):
     def encode(self, example: Conversation, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
         rendered = self._rendered(example, tokenizer)
         return {"tokens": rendered.ids, "targets": rendered.targets}
+
+    def preference(self, example: Conversation, tokenizer: Tokenizer) -> tuple[Reply, Reply] | None:
+        if not example.rejected:
+            return None
+        shared = len(example.messages) - len(example.rejected)
+        prompt = example.messages[:shared]
+        # What the assistant said before is the same in both, and no part of the replies.
+        spoken = any(message["role"] == "assistant" for message in prompt)
+        before = sum(self.form.encode(tokenizer, prompt, example.tools).assistant) if spoken else 0
+
+        def reply(messages: Sequence[Mapping[str, Any]]) -> Reply:
+            rendered = self.form.encode(tokenizer, [*prompt, *messages], example.tools)
+            counts = accumulate(rendered.assistant)
+            return rendered.ids, [own and count > before for own, count in zip(rendered.assistant, counts, strict=True)]
+
+        return reply(example.messages[shared:]), reply(example.rejected)
 
     def architecture(self) -> Mapping[str, Any]:
         return {"architecture": "decoder"}

@@ -111,7 +111,7 @@ class Preference:
         if settings.kind == "kto":
             losses_B = self._kto(model, batch)
         else:
-            ratios = self._ratios(model, batch)
+            ratios = self.ratios(model, batch)
             chosen_B, rejected_B = (ratios if settings.kind == "dpo" else ratios / batch[SCORED].sum(1)).chunk(2)
             if settings.kind == "dpo":
                 losses_B = dpo_loss(chosen_B, rejected_B, settings.beta, settings.label_smoothing)
@@ -121,14 +121,7 @@ class Preference:
                 losses_B = -chosen_B + settings.beta * odds_ratio_loss(chosen_B, rejected_B)
         return losses_B.sum(), torch.tensor(len(losses_B), device=losses_B.device)
 
-    def margins(self, model: nn.Module, batch: Batch) -> Tensor:
-        """How much more the model has come to prefer the first reply of each pair, in nats, (B,): above 0 it agrees with the label."""
-        with torch.no_grad():
-            ratios = self._ratios(model, batch)
-            chosen_B, rejected_B = (ratios / batch[SCORED].sum(1) if self.settings.kind == "orpo" else ratios).chunk(2)
-        return chosen_B - rejected_B
-
-    def _ratios(self, model: nn.Module, batch: Batch) -> Tensor:
+    def ratios(self, model: nn.Module, batch: Batch) -> Tensor:
         """log π(y|x) - log π₀(y|x) of each row; for ORPO, which has no reference, log π(y|x)."""
         # The reference first: becoming it may change weights in place, which the gradient of a pass before it would still need.
         reference = 0.0 if self.settings.kind == "orpo" else self._reference(model, batch)
@@ -164,19 +157,25 @@ def reference_log_probabilities(model: nn.Module, batch: Mapping[str, Tensor], r
         model.train(training)
 
 
-def agreement(objective: Preference, model: nn.Module, batches: Iterable[Batch]) -> float:
-    """The share of held-out pairs whose preferred reply the model prefers more than the reference did; 0.5 is no better than chance.
+def agreement(model: nn.Module, batches: Iterable[Batch], reference: Reference | None = None) -> float:
+    """The share of pairs whose preferred reply the model has come to find likelier, in proportion, than the reference does.
+
+    By chance it is 0.5, which is also what a tie counts.
+
+    Args:
+        batches: of pairs, held out, as `Preference.loss` takes them.
 
     Raises:
         UserError: there is no pair to judge by.
     """
-    training = model.training
+    objective, training = Preference(PreferenceSettings(), reference), model.training
     model.eval()
     try:
-        margins = [objective.margins(model, batch) for batch in batches]
+        with torch.no_grad():
+            ratios = [objective.ratios(model, batch).chunk(2) for batch in batches]
     finally:
         model.train(training)
-    if not margins:
+    if not ratios:
         raise UserError("there is no held-out pair to measure agreement on", where="data", fix="hold some out, with data.validation")
-    margins_N = torch.cat(margins)
+    margins_N = torch.cat([chosen_B - rejected_B for chosen_B, rejected_B in ratios])
     return float((margins_N > 0).double().mean() + (margins_N == 0).double().mean() / 2)

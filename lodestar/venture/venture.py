@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..store.ledger import Ledger
 
 STEPS = ("prepare", "train", "evaluate")
-WORK_FIELDS = ("task", "options", "data", "model", "train", "evaluate")
+WORK_FIELDS = ("task", "options", "data", "model", "train", "preference", "evaluate")
 """What of venture.yaml shapes the steps."""
 CURRENT_FILE = "current.json"
 

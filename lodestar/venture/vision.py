@@ -14,7 +14,7 @@ from ..contracts.config import Config
 from ..contracts.errors import UserError, nearest
 from ..contracts.language import Words
 from ..contracts.score import Metric, Target
-from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, TrainSettings
+from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, PreferenceSettings, TrainSettings
 from .yaml_file import read_yaml
 
 VENTURE_FILE = "venture.yaml"
@@ -64,6 +64,8 @@ class VentureFile(Config):
     """The model's size."""
     train: TrainSettings = TrainSettings()
     """How to train."""
+    preference: PreferenceSettings | None = None
+    """How to learn, after that, which of two replies is better; not at all where absent."""
     evaluate: EvaluateSettings = EvaluateSettings()
     """How to measure."""
     targets: list[Target] = Field(min_length=1)

@@ -405,16 +405,15 @@ def test_the_one_loop_learns_preferences(toy: ModuleType, tmp_path: Path, kind: 
         records = judged([item for pair in records for item in ((pair.chosen, True), (pair.rejected, False))])
     known: list[Pair | Judged] = with_reference(model, records, rows=8, pad=PAD) if kind != "orpo" else records
     objective = Preference(PreferenceSettings(kind=kind, beta=0.5 if kind == "ipo" else 0.1))
-    judge = Preference(PreferenceSettings())
-    assert agreement(judge, model, held_out) == 0.5  # the reference agrees with itself
+    assert agreement(model, held_out) == 0.5  # the reference agrees with itself
     loader = PreferenceLoader(known, rows=8, pad=PAD, seed=0)
     record = train(
         objective, model, loader, list, toy.make_settings(40, learning_rate=0.003), tmp_path, save=toy.save, inputs={"data": "ascending"}
     )
     assert record.config["task"]["preference"]["kind"] == kind
     assert record.facts["steps"] == 40
-    assert agreement(judge, model, held_out) > 0.8
+    assert agreement(model, held_out) > 0.8
     model.train()
     with pytest.raises(UserError, match="no held-out pair"):
-        agreement(judge, model, [])
+        agreement(model, [])
     assert model.training

@@ -1,0 +1,134 @@
+"""The second stage of training, where venture.yaml has `preference`: the trained model learns which of two replies is better."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contracts.errors import UserError
+from ..contracts.language import say
+from ..contracts.progress import note
+from ..contracts.record import RunRecord, fingerprint
+from ..contracts.settings import PreferenceSettings, TrainSettings
+from ._steps import Step, finished, finished_record, load_task, noted
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..contracts.task import Batch, Task
+    from ..contracts.tokenizer import Tokenizer
+    from ..train.pairs import Pair, Records
+    from ..venture.venture import Venture
+
+
+def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
+    """The trained model and the preference pairs of its data → another runs/train-…/model.
+
+    What the model finds likely before this stage is computed once: full fine-tuning then needs no second model, and adapters that
+    were trained already are part of what it began as.
+    """
+    from ..build.bundle import Bundle, load_bundle, save_bundle
+    from ..build.device import best_device
+    from ..train.loop import train as run
+    from ..train.pairs import PreferenceLoader, in_order, with_reference
+    from ..train.preference import Preference, agreement
+
+    settings, folder = venture.file.preference, preferred_folder(venture, first.record)
+    assert settings is not None, "the caller looks"
+    if (before := finished_record(folder)) is not None:
+        return Step(folder, before, skipped=True)
+    # Without dropout: noise of its own would hide the small differences that are learnt here.
+    bundle = load_bundle(
+        first.folder / "model", lambda task, config: load_task(task).build(replace(config, dropout=0.0)), device=best_device()
+    )
+    task, model, pad, context = load_task(bundle.task), bundle.model, bundle.tokenizer.pad, bundle.config.context
+    pairs = {split: pairs_of(task, bundle.tokenizer, prepared, split, context) for split in ("train", "validation")}
+
+    def batches(records: Records) -> list[Batch]:
+        return in_order(with_reference(model, records, rows=settings.micro_batch, pad=pad), rows=settings.micro_batch, pad=pad)
+
+    records = records_of(pairs["train"], settings, context, "train")
+    if settings.kind != "orpo":
+        records = with_reference(model, records, rows=settings.micro_batch, pad=pad)
+    loader = PreferenceLoader(records, rows=settings.micro_batch, pad=pad, seed=venture.file.train.seed)
+    held_out, judged_by = batches(records_of(pairs["validation"], settings, context, "validation")), batches(pairs["validation"])
+
+    def save(trained: nn.Module, place: Path) -> None:
+        save_bundle(place, Bundle(trained, bundle.config, bundle.tokenizer, bundle.task))
+
+    def work() -> RunRecord:
+        stage = stage_settings(settings, venture.file.train, context, len(records))
+        inputs = {"data": finished(prepared, "prepare").id, "model": first.record.id}
+        return run(Preference(settings), model, loader, lambda: held_out, stage, folder, save=save, inputs=inputs)
+
+    record = noted(venture, "train", folder, work)
+    if judged_by:
+        share = agreement(model, ({name: tensor.to(best_device()) for name, tensor in batch.items()} for batch in judged_by))
+        count = len(pairs["validation"])
+        note(
+            say(
+                f"of {count:,} held-out pairs, the model has come to find the better reply likelier in {share:.0%}.",
+                f"在 {count:,} 个留出的偏好对中，模型更倾向较好回答的占 {share:.0%}。",
+            )
+        )
+    return Step(folder, record, skipped=False)
+
+
+def preferred_folder(venture: Venture, first: RunRecord) -> Path:
+    """Where the model of this stage is, or will be."""
+    settings = venture.file.preference
+    assert settings is not None, "the caller looks"
+    return venture.run_folder("train", fingerprint({"preference": settings.model_dump(mode="json"), "first": first.id}))
+
+
+def pairs_of(task: Task, tokenizer: Tokenizer, prepared: Path, split: str, context: int) -> list[Pair]:
+    """The preference pairs among a split's records, as far as they fit the context.
+
+    Raises:
+        UserError: the training split has none.
+    """
+    from ..prepare.shards import open_split
+    from ..train.pairs import Pair, that_fit
+    from ..train.scoring import Scored
+
+    if split != "train" and not (prepared / split).exists():
+        return []
+    found = [task.preference(example, tokenizer) for example in open_split(prepared, split).examples(task)]
+    pairs = [Pair(Scored(*pair[0]), Scored(*pair[1])) for pair in found if pair is not None]
+    if not pairs and split == "train":
+        raise UserError(
+            f"none of the {len(found):,} training records is a preference pair",
+            where="venture.yaml: preference", fix="add records with the fields prompt, chosen and rejected, or leave preference out",
+        )  # fmt: skip
+    note(
+        say(
+            f"{len(pairs):,} of {len(found):,} records of the {split} data are preference pairs.",
+            f"{split} 数据的 {len(found):,} 条记录中有 {len(pairs):,} 条偏好对。",
+        )
+    )
+    fitting: list[Pair] = that_fit(pairs, context, split) if pairs else []
+    return fitting
+
+
+def records_of(pairs: Records, settings: PreferenceSettings, context: int, split: str) -> Records:
+    """What the loss takes: pairs, or for KTO each reply by itself."""
+    from ..train.pairs import Pair, judged, that_fit
+
+    if settings.kind != "kto" or not pairs:
+        return pairs
+    found = [pair for pair in pairs if isinstance(pair, Pair)]
+    replies = judged([reply for pair in found for reply in ((pair.chosen, True), (pair.rejected, False))])
+    fitting: Records = that_fit(replies, context, split)  # a prompt with the reply to another one may be longer than both
+    return fitting
+
+
+def stage_settings(given: PreferenceSettings, train: TrainSettings, context: int, records: int) -> TrainSettings:
+    """The loop's settings: its tokens are counted as if every text filled the context."""
+    step = 2 * given.batch * context
+    steps = max(1, round(given.epochs * records / given.batch))
+    return TrainSettings(
+        tokens=steps * step, batch_tokens=step, micro_batch_tokens=2 * given.micro_batch * context, learning_rate=given.learning_rate,
+        optimizer="adamw", weight_decay=0.0, schedule="cosine", warmup=0.1, precision=train.precision, compile=train.compile,
+        keep=train.keep, on_spike=train.on_spike, seed=train.seed,
+    )  # fmt: skip

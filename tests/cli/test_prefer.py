@@ -1,0 +1,90 @@
+"""The second stage of training on a small venture, as a user runs it: pairs in, another model out, evaluated and released as any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lodestar.cli._prefer import records_of
+from lodestar.contracts.settings import PreferenceSettings
+from lodestar.train.pairs import Judged, Pair
+from lodestar.train.scoring import Scored
+
+
+def make_venture(folder: Path, *, pairs: int = 60, **changes: Any) -> Path:
+    """A chat venture on pairs of answers: the better one says yes."""
+    folder.mkdir()
+    records = [{"prompt": f"Is {n} a number?", "chosen": f"Yes, {n} is.", "rejected": f"No, not {n}."} for n in range(pairs)]
+    records += [{"prompt": f"What is {n}?", "completion": f"{n} is a number."} for n in range(60 - pairs)]
+    (folder / "talk.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    venture = {
+        "name": "talk",
+        "statement": "Answers.",
+        "audience": "testers",
+        "north_star": "bits_per_byte",
+        "task": "chat",
+        "data": {"sources": ["talk.jsonl"], "validation": 0.2, "test": 0.2, "vocabulary": 300},
+        "model": {"size": "tiny", "context": 128, "overrides": {"depth": 1, "width": 32, "heads": 1}},
+        "train": {"tokens": 6_000},
+        "evaluate": {"resamples": 100},
+        "preference": {"learning_rate": 0.001, "epochs": 4, "batch": 8, "micro_batch": 4},
+        "targets": [{"metric": "bits_per_byte", "at_most": 20}],
+    }
+    (folder / "venture.yaml").write_text(yaml.safe_dump(venture | changes), "utf-8")
+    return folder
+
+
+def lodestar(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lodestar.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env={**os.environ, "LODESTAR_LANGUAGE": "en"})
+
+
+@pytest.mark.slow
+def test_the_preferred_model_is_the_one_that_is_judged(tmp_path: Path) -> None:
+    venture = make_venture(tmp_path / "talk")
+    done = lodestar("run", "--venture", venture, "--json")
+    assert done.returncode == 0, done.stderr
+    steps = json.loads(done.stdout)
+    records = {path.parent.name: json.loads(path.read_text()) for path in venture.glob("runs/train-*/record.json")}
+    assert len(records) == 2  # both stages
+    final = steps["train"]["record"]
+    assert final["config"]["task"]["preference"]["kind"] == "dpo"
+    first = next(record for record in records.values() if record["id"] != final["id"])
+    assert final["inputs"]["model"] == first["id"]
+    assert steps["evaluate"]["record"]["inputs"]["model"] == final["id"]
+    assert "records of the train data are preference pairs." in done.stderr
+    learnt = next(line for line in done.stderr.splitlines() if "has come to find the better reply likelier" in line)
+    assert int(learnt.rsplit(" ", 1)[1].rstrip("%.")) >= 80
+    again = json.loads(lodestar("run", "--venture", venture, "--json").stdout)
+    assert all(step["skipped"] for step in again.values())
+
+
+@pytest.mark.slow
+def test_records_without_pairs_are_refused(tmp_path: Path) -> None:
+    done = lodestar("run", "--venture", make_venture(tmp_path / "talk", pairs=0, train={"tokens": 512}))
+    assert done.returncode == 2
+    assert "training records is a preference pair; add records with the fields prompt, chosen and rejected" in done.stderr
+
+
+def test_kto_takes_each_reply_of_a_pair_by_itself() -> None:
+    pairs = [Pair(Scored.reply([1] * size, [2]), Scored.reply([1] * size, [3] * size)) for size in (2, 5)]
+    records = records_of(pairs, PreferenceSettings(kind="kto"), 10, "train")
+    assert [(list(record.reply.tokens), record.desirable) for record in records if isinstance(record, Judged)] == [
+        ([1, 1, 2], True), ([1, 1, 3, 3], False), ([1] * 5 + [2], True), ([1] * 5 + [3] * 5, False)
+    ]  # fmt: skip
+    assert len(records_of(pairs, PreferenceSettings(kind="kto"), 6, "train")) == 2  # the others are longer, by themselves or mismatched
+    assert records_of(pairs, PreferenceSettings(), 6, "train") is pairs
+
+
+def test_settings_that_mean_nothing_are_refused(tmp_path: Path) -> None:
+    done = lodestar("run", "--venture", make_venture(tmp_path / "talk", preference={"kind": "dop"}))
+    assert done.returncode == 2
+    assert "preference.kind" in done.stderr
+    assert not (tmp_path / "talk" / "runs").exists()
