@@ -11,9 +11,7 @@
 
 #define AHEAD 2048
 #define VECTORS 4 /* of 16-bit numbers in a block */
-#ifndef CR
-#define CR 2
-#endif
+#define ROWS 2    /* of the matrix that are computed together */
 
 typedef struct {
   ints a, b, c, d; /* not an array, which the compiler would keep in memory */
@@ -31,25 +29,26 @@ static inline Block widen_block(const char *from, const int BITS4) {
 
 static inline floats to_floats(ints x) { return __builtin_convertvector(x, floats); }
 
-/* ROWS rows of a piece, from `row` on. NARROW: several groups share a block. The capitals are literals where this is called.
+/* ROWS rows of a piece, from `row` on; where only one is left, it is taken for both. NARROW: several groups share a block. The capitals are literals where this is called.
    scales: of each row, as `read_scales` makes them.
    lanes: where NARROW, which of a block's scales is that of each lane of each vector. */
 static inline __attribute__((always_inline)) void tile(const Matrix *matrix, const Input *input, const Piece *piece, long row,
-                                                       const float *scales, long scales_step, const ints *lanes, const int ROWS,
-                                                       const int TOGETHER, const int BITS4, const int NARROW) {
+                                                       const float *scales, long scales_step, const ints *lanes, const int TOGETHER,
+                                                       const int BITS4, const int NARROW) {
   const long row_bytes = BITS4 ? matrix->columns / 2 : matrix->columns, block_bytes = BITS4 ? CODE_BLOCK / 2 : CODE_BLOCK;
+  const long to_next = row + 1 < piece->to ? row_bytes : 0, scales_to_next = row + 1 < piece->to ? scales_step : 0;
   const long whole = matrix->columns / CODE_BLOCK, groups = NARROW ? CODE_BLOCK / matrix->group : 1;
   const char *weights = (const char *)matrix->numbers + row * row_bytes + piece->begin * block_bytes;
   const long before = piece->first * input->blocks + piece->begin * TOGETHER;
   const int16_t *x = input->codes + before * CODE_BLOCK;
   const float *x_scales = input->scales + before;
   const ints *offsets = input->offsets + before;
-  floats sums[2][MOST_TOGETHER];
-  UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int n = 0; n < TOGETHER; n++) sums[r][n] = (floats){0};
+  floats sums[LANES];
+  UNROLL for (int i = 0; i < LANES; i++) sums[i] = (floats){0};
   for (long block = piece->begin; block < piece->end; block++, weights += block_bytes, scales += groups) {
     Block codes[2];
     UNROLL for (int r = 0; r < ROWS; r++) {
-      const char *from = weights + r * row_bytes;
+      const char *from = weights + r * to_next;
       char last[CODE_BLOCK]; /* columns that are no whole block */
       if (block < whole) {
         __builtin_prefetch(from + AHEAD);
@@ -63,7 +62,7 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
     }
     if (NARROW && !BITS4) {
       UNROLL for (int r = 0; r < ROWS; r++) {
-        const floats given = load(scales + r * scales_step);
+        const floats given = load(scales + r * scales_to_next);
         const floats scale_a = __builtin_shuffle(given, lanes[0]), scale_b = __builtin_shuffle(given, lanes[1]);
         const floats scale_c = __builtin_shuffle(given, lanes[2]), scale_d = __builtin_shuffle(given, lanes[3]);
         UNROLL for (int n = 0; n < TOGETHER; n++) {
@@ -72,13 +71,13 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
           sum += scale_b * to_floats(add_products((ints){0}, codes[r].b, load_ints(row_x + 32)));
           sum += scale_c * to_floats(add_products((ints){0}, codes[r].c, load_ints(row_x + 64)));
           sum += scale_d * to_floats(add_products((ints){0}, codes[r].d, load_ints(row_x + 96)));
-          sums[r][n] += sum * x_scales[n];
+          sums[r * TOGETHER + n] += sum * x_scales[n];
         }
       }
     } else {
       floats scale[2];
       UNROLL for (int r = 0; r < ROWS; r++) {
-        const float *of_row = scales + r * scales_step;
+        const float *of_row = scales + r * scales_to_next;
         scale[r] = NARROW ? __builtin_shuffle(load(of_row), lanes[0]) : (floats){0} + of_row[0];
       }
       UNROLL for (int n = 0; n < TOGETHER; n++) {
@@ -89,47 +88,45 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
           sum = add_products(sum, codes[r].b, x_b);
           sum = add_products(sum, codes[r].c, x_c);
           sum = add_products(sum, codes[r].d, x_d);
-          sums[r][n] += to_floats(sum) * (scale[r] * x_scales[n]);
+          sums[r * TOGETHER + n] += to_floats(sum) * (scale[r] * x_scales[n]);
         }
       }
     }
     x += TOGETHER * CODE_BLOCK, x_scales += TOGETHER, offsets += TOGETHER;
   }
-  UNROLL for (int r = 0; r < ROWS; r++)
-    UNROLL for (int n = 0; n < TOGETHER; n++) piece->y[n * piece->step + row + r] += add_lanes(sums[r][n]);
+  add_sums(piece, row, sums, ROWS, TOGETHER);
 }
 
-int takes_group(long columns, long group) { return group == columns || group % CODE_BLOCK == 0 || (group >= 8 && CODE_BLOCK % group == 0); }
-
-/* The scales of a row's blocks, as float32: one a block, or where NARROW one a group, and a vector of zeros behind them. */
+/* The scales of a row's blocks, as float32: one a block, or where NARROW one a group, with zeros in a vector or two behind them. */
 static void read_scales(const Matrix *matrix, long row, long begin, long end, int narrow, float *scales) {
-  const long groups = matrix->columns / matrix->group;
+  const long groups = matrix->columns / matrix->group, blocks = (matrix->columns + CODE_BLOCK - 1) / CODE_BLOCK;
   const uint16_t *from = matrix->scales + row * groups;
   if (narrow) {
-    const long first = begin * CODE_BLOCK / matrix->group, stop = end * CODE_BLOCK / matrix->group, last = stop < groups ? stop : groups;
-    for (long group = first; group < last; group++) scales[group - first] = from_bf16(from[group]);
-    memset(scales + (last - first), 0, (LANES + stop - last) * sizeof *scales);
+    const long first = begin * CODE_BLOCK / matrix->group, stop = end * CODE_BLOCK / matrix->group;
+    const long count = (stop < groups ? stop : groups) - first;
+    widen(from, first, count, 1, scales);
+    store(scales + count, (floats){0});
+    store(scales + count + LANES, (floats){0});
   } else {
-    for (long block = begin; block < end; block++) scales[block - begin] = from_bf16(from[groups == 1 ? 0 : block * CODE_BLOCK / matrix->group]);
+    const long wide = groups == 1 ? blocks : matrix->group / CODE_BLOCK; /* blocks of a group */
+    for (long block = begin, group = begin / wide, next = (group + 1) * wide; block < end; block++) {
+      if (block == next) group++, next += wide;
+      scales[block - begin] = from_bf16(from[group]);
+    }
   }
 }
 
 static inline __attribute__((always_inline)) void tiles(const Matrix *matrix, const Input *input, const Piece *piece, const int TOGETHER,
                                                         const int BITS4, const int NARROW) {
   const long step = (piece->end - piece->begin) * (NARROW ? CODE_BLOCK / matrix->group : 1) + LANES;
-  float scales[2 * step];
+  float scales[(piece->to - piece->from) * step + LANES];
   ints lanes[VECTORS];
   for (int v = 0; v < VECTORS; v++)
-    for (int lane = 0; lane < LANES; lane++) lanes[v][lane] = (BITS4 ? 8 * lane : 2 * (v * LANES + lane)) / matrix->group;
-  long row = piece->from;
-  for (; row + CR <= piece->to; row += CR) {
-    for (int r = 0; r < CR; r++) read_scales(matrix, row + r, piece->begin, piece->end, NARROW, scales + r * step);
-    tile(matrix, input, piece, row, scales, step, lanes, CR, TOGETHER, BITS4, NARROW);
-  }
-  for (; row < piece->to; row++) {
-    read_scales(matrix, row, piece->begin, piece->end, NARROW, scales);
-    tile(matrix, input, piece, row, scales, step, lanes, 1, TOGETHER, BITS4, NARROW);
-  }
+    for (int lane = 0; lane < LANES; lane++) lanes[v][lane] = (BITS4 ? 8 * lane : 2 * (v * LANES + lane)) / (int)matrix->group;
+  for (long row = piece->from; row < piece->to; row++)
+    read_scales(matrix, row, piece->begin, piece->end, NARROW, scales + (row - piece->from) * step);
+  for (long row = piece->from; row < piece->to; row += ROWS)
+    tile(matrix, input, piece, row, scales + (row - piece->from) * step, step, lanes, TOGETHER, BITS4, NARROW);
 }
 
 #define CASE(TOGETHER)                                                          \
@@ -142,5 +139,5 @@ static inline __attribute__((always_inline)) void tiles(const Matrix *matrix, co
 
 void multiply_codes(const Matrix *matrix, const Input *input, const Piece *piece) {
   const int narrow = matrix->group != matrix->columns && matrix->group % CODE_BLOCK != 0, bits4 = matrix->kind == INT4;
-  switch (piece->together) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
+  switch (piece->together) { CASE(1) CASE(2) CASE(4) CASE(8) }
 }

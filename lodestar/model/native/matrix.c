@@ -11,20 +11,25 @@
 #endif
 
 typedef int16_t shorts __attribute__((vector_size(VECTOR_BYTES)));
+typedef int16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));
 
 static long whole_blocks(long columns, long block) { return (columns + block - 1) / block * block; }
 
+/* The rows that a part takes, of which so many are there. */
+static long padded_rows(long rows) { return rows > 4 ? MOST_TOGETHER : rows > 2 ? 4 : rows; }
+
 long input_bytes(long batch, long columns) {
+  const long rows = batch / MOST_TOGETHER * MOST_TOGETHER + padded_rows(batch % MOST_TOGETHER);
   const long blocks = whole_blocks(columns, CODE_BLOCK) / CODE_BLOCK;
   const long numbers = whole_blocks(columns, DENSE_BLOCK) * sizeof(float);
-  const long codes = blocks * (CODE_BLOCK * sizeof(int16_t) + VECTOR_BYTES + sizeof(float)) + VECTOR_BYTES;
-  return whole_blocks(batch * (numbers > codes ? numbers : codes), VECTOR_BYTES);
+  const long codes = blocks * (CODE_BLOCK * sizeof(int16_t) + VECTOR_BYTES + sizeof(float));
+  return whole_blocks(rows * (numbers > codes ? numbers : codes), VECTOR_BYTES);
 }
 
-/* A block of one row, with zeros for the columns that it does not have. */
+/* A block of one row, with zeros for the columns that it does not have, or for all where there is no row. */
 static void read_block(const float *x, long columns, long start, long block, float *to) {
-  const long there = columns - start < block ? columns - start : block;
-  memcpy(to, x + start, there * sizeof *x);
+  const long left = columns - start, there = x == NULL ? 0 : left < block ? left : block;
+  if (there > 0) memcpy(to, x + start, there * sizeof *x);
   memset(to + there, 0, (block - there) * sizeof *x);
 }
 
@@ -51,7 +56,8 @@ static float encode(const float *block, shorts codes[4]) {
   const float inverse = top > 1e-30f ? 32767 / top : 0;
   for (int i = 0; i < CODE_BLOCK; i += LANES) {
     const ints rounded = (ints)(load(block + i) * inverse + nearest);
-    for (int lane = 0; lane < LANES; lane++) ((int16_t *)codes)[i + lane] = (int16_t)rounded[lane];
+    const halves narrowed = __builtin_convertvector(rounded, halves);
+    memcpy((int16_t *)codes + i, &narrowed, sizeof narrowed);
   }
   return (inverse == 0 ? 0 : top / 32767) + add_lanes(finite);
 }
@@ -72,24 +78,25 @@ static Input prepare_numbers(const float *x, long step, long batch, long columns
   const Input input = {.batch = batch, .blocks = blocks, .numbers = to};
   for (long first = 0; first < batch; first += MOST_TOGETHER)
     for (long block = 0; block < blocks; block++)
-      for (long b = first; b < batch && b < first + MOST_TOGETHER; b++, to += DENSE_BLOCK) {
+      for (long n = 0; n < padded_rows(batch - first); n++, to += DENSE_BLOCK) {
         float numbers[DENSE_BLOCK];
-        read_block(x + b * step, columns, block * DENSE_BLOCK, DENSE_BLOCK, bf16 ? numbers : to);
+        read_block(first + n < batch ? x + (first + n) * step : NULL, columns, block * DENSE_BLOCK, DENSE_BLOCK, bf16 ? numbers : to);
         if (bf16) split_pairs(numbers, to);
       }
   return input;
 }
 
 static Input prepare_codes(const float *x, long step, long batch, long columns, int bits4, shorts *codes) {
+  const long rows = (batch - 1) / MOST_TOGETHER * MOST_TOGETHER + padded_rows((batch - 1) % MOST_TOGETHER + 1);
   const long blocks = whole_blocks(columns, CODE_BLOCK) / CODE_BLOCK;
-  ints *offsets = (ints *)(codes + batch * blocks * 4);
-  float *scales = (float *)(offsets + batch * blocks);
+  ints *offsets = (ints *)(codes + rows * blocks * 4);
+  float *scales = (float *)(offsets + rows * blocks);
   const Input input = {.batch = batch, .blocks = blocks, .codes = (int16_t *)codes, .scales = scales, .offsets = offsets};
   for (long first = 0; first < batch; first += MOST_TOGETHER)
     for (long block = 0; block < blocks; block++)
-      for (long b = first; b < batch && b < first + MOST_TOGETHER; b++, codes += 4) {
+      for (long n = 0; n < padded_rows(batch - first); n++, codes += 4) {
         float numbers[CODE_BLOCK];
-        read_block(x + b * step, columns, block * CODE_BLOCK, CODE_BLOCK, numbers);
+        read_block(first + n < batch ? x + (first + n) * step : NULL, columns, block * CODE_BLOCK, CODE_BLOCK, numbers);
         *scales++ = encode(numbers, codes);
         if (!bits4) continue;
         deal(codes);
@@ -115,7 +122,8 @@ void multiply(const Matrix *matrix, const Input *input, long from, long to, floa
   for (Piece piece = {.from = from}; piece.from < to; piece.from = piece.to) {
     piece.to = piece.from + ROWS < to ? piece.from + ROWS : to;
     for (piece.first = 0; piece.first < input->batch; piece.first += MOST_TOGETHER) {
-      piece.together = input->batch - piece.first < MOST_TOGETHER ? input->batch - piece.first : MOST_TOGETHER;
+      piece.there = input->batch - piece.first < MOST_TOGETHER ? input->batch - piece.first : MOST_TOGETHER;
+      piece.together = padded_rows(piece.there);
       piece.y = y + piece.first * step, piece.step = step;
       const long parts = (piece.together * input->blocks * block_bytes + CACHED - 1) / CACHED;
       for (long part = 0; part < parts; part++) {

@@ -17,8 +17,9 @@ typedef struct {
 #define CODE_BLOCK 128 /* and by those of codes: as many inputs share a scale */
 #define MOST_TOGETHER 8 /* rows of input that share one reading of a row of the matrix */
 
-/* Rows of input in the form that a kind of matrix wants. They stand in parts of MOST_TOGETHER, the last part smaller; within a part, block
-   after block, and within a block, row after row: what one step of a product reads lies side by side. */
+/* Rows of input in the form that a kind of matrix wants. They stand in parts of MOST_TOGETHER rows, the last part of 1, 2, 4 or as many, with
+   zeros where there is no row; within a part, block after block, and within a block, row after row: what one step of a product reads lies
+   side by side. */
 typedef struct {
   long batch, blocks;
   const float *numbers; /* for a matrix of numbers: DENSE_BLOCK a row and block; for bfloat16 the even columns, then the odd */
@@ -31,11 +32,21 @@ typedef struct {
 typedef struct {
   long from, to;       /* rows of the matrix */
   long first;          /* row of input */
-  int together;        /* rows of input from it on */
+  int together;        /* rows of input from it on, those of zeros counted */
+  int there;           /* and not counted */
   long begin, end;     /* blocks of columns */
   float *y;            /* of the first row of input */
   long step;           /* from the y of one row of input to the next */
 } Piece;
+
+/* Add to y what the lanes of each sum come to; sums[r · TOGETHER + n] is that of matrix row row + r with input row n. */
+static inline __attribute__((always_inline)) void add_sums(const Piece *piece, long row, floats sums[LANES], const int ROWS,
+                                                           const int TOGETHER) {
+  float totals[LANES];
+  store(totals, sum_each(sums, ROWS * TOGETHER > 1 ? ROWS * TOGETHER : 2));
+  for (int r = 0; r < ROWS && row + r < piece->to; r++)
+    for (int n = 0; n < piece->there; n++) piece->y[n * piece->step + row + r] += totals[r * TOGETHER + n];
+}
 
 /* Bytes that `prepare` needs at most. */
 long input_bytes(long batch, long columns);

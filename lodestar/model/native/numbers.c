@@ -10,9 +10,8 @@
 #define AHEAD 4096
 #ifndef R8
 #define R8 2
-#define R1 4
 #endif
-#define ROWS_OF(TOGETHER) ((TOGETHER) > 4 ? R8 : R1)
+#define ROWS_OF(TOGETHER) ((TOGETHER) > 4 ? R8 : 4) /* so many sums as registers hold */
 
 /* ROWS rows of a piece, from `row` on. The capitals are literals where this is called, so that the sums stay in registers. */
 static inline __attribute__((always_inline)) void tile(const Matrix *matrix, const Input *input, const Piece *piece, long row,
@@ -21,8 +20,8 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
   const long whole = matrix->columns / DENSE_BLOCK;
   const char *weights = (const char *)matrix->numbers + row * row_bytes + piece->begin * block_bytes;
   const float *x = input->numbers + (piece->first * input->blocks + piece->begin * TOGETHER) * DENSE_BLOCK;
-  floats sums[4][MOST_TOGETHER];
-  UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int n = 0; n < TOGETHER; n++) sums[r][n] = (floats){0};
+  floats sums[LANES];
+  UNROLL for (int i = 0; i < LANES; i++) sums[i] = (floats){0};
   for (long block = piece->begin; block < piece->end; block++, weights += block_bytes, x += TOGETHER * DENSE_BLOCK) {
     floats left[4], right[4];
     UNROLL for (int r = 0; r < ROWS; r++) {
@@ -42,12 +41,11 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
     }
     UNROLL for (int n = 0; n < TOGETHER; n++) {
       const floats x_left = load(x + n * DENSE_BLOCK), x_right = load(x + n * DENSE_BLOCK + LANES);
-      UNROLL for (int r = 0; r < ROWS; r++) sums[r][n] += left[r] * x_left;
-      UNROLL for (int r = 0; r < ROWS; r++) sums[r][n] += right[r] * x_right;
+      UNROLL for (int r = 0; r < ROWS; r++) sums[r * TOGETHER + n] += left[r] * x_left;
+      UNROLL for (int r = 0; r < ROWS; r++) sums[r * TOGETHER + n] += right[r] * x_right;
     }
   }
-  UNROLL for (int r = 0; r < ROWS; r++)
-    UNROLL for (int n = 0; n < TOGETHER; n++) piece->y[n * piece->step + row + r] += add_lanes(sums[r][n]);
+  add_sums(piece, row, sums, ROWS, TOGETHER);
 }
 
 static inline __attribute__((always_inline)) void tiles(const Matrix *matrix, const Input *input, const Piece *piece, const int TOGETHER,
@@ -64,5 +62,5 @@ static inline __attribute__((always_inline)) void tiles(const Matrix *matrix, co
     break;
 
 void multiply_numbers(const Matrix *matrix, const Input *input, const Piece *piece) {
-  switch (piece->together) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
+  switch (piece->together) { CASE(1) CASE(2) CASE(4) CASE(8) }
 }

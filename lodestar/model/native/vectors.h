@@ -67,6 +67,37 @@ static inline float add_lanes(floats lanes) {
   return (quarters[0] + quarters[2]) + (quarters[1] + quarters[3]);
 }
 
+/* One step of adding up the lanes of several vectors: what stands in a goes to the lower lanes of the answer, b's to the upper ones. */
+static inline floats add_eight(floats a, floats b) { /* sums of 16 lanes to sums of 8 */
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+         __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+
+static inline floats add_four(floats a, floats b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+         __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+
+static inline floats add_two(floats a, floats b) {
+  return __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29) +
+         __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31);
+}
+
+static inline floats add_one(floats a, floats b) {
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+
+/* The sum of each of 2, 4, 8 or 16 vectors' lanes: in lane i that of vector i. `count` is a literal. */
+static inline __attribute__((always_inline)) floats sum_each(floats v[LANES], const int count) {
+  UNROLL for (int i = 0; i < count / 2; i++) v[i] = add_eight(v[2 * i], v[2 * i + 1]);
+  if (count == 2) v[1] = v[0];
+  for (int i = 0; i < (count < 4 ? 1 : count / 4); i++) v[i] = add_four(v[2 * i], v[2 * i + 1]);
+  if (count <= 4) v[1] = v[0];
+  for (int i = 0; i < (count < 8 ? 1 : count / 8); i++) v[i] = add_two(v[2 * i], v[2 * i + 1]);
+  return add_one(v[0], count <= 8 ? v[0] : v[1]);
+}
+
 static inline float from_bf16(uint16_t half) {
   uint32_t bits = (uint32_t)half << 16;
   float value;
