@@ -338,6 +338,11 @@ def _find_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     return found
 
 
+def has_template(folder: Path) -> bool:
+    """Whether an open checkpoint's folder brings a chat template."""
+    return _find_template(folder, _fields(folder / "tokenizer_config.json")) is not None
+
+
 def _token_text(value: Any) -> str | None:
     """A token's text; some files have it as an object with its properties."""
     if isinstance(value, dict):

@@ -76,7 +76,7 @@ def lodestar_command(**attributes: Any) -> Callable[[Callable[..., None]], Local
         docstring = sys.modules[function.__module__].__doc__
         assert docstring, f"{function.__module__} needs a docstring: it is the command's help"
         words = str(docstring_words(docstring))
-        name = function.__module__.rpartition(".")[2].replace("_", "-")
+        name = function.__module__.rpartition(".")[2].rstrip("_").replace("_", "-")
         made = click.command(name, cls=LocalizedHelp, help=words, options_metavar=say("[OPTIONS]", "[选项]"), **attributes)(function)
         made.params.append(json_option)
         return made

@@ -23,7 +23,8 @@ FOLDER = Path(__file__).parent
 def command_files() -> dict[str, Path]:
     """Every command's name → its file. A file of this folder is a command unless it is this one or starts with an underscore."""
     files = sorted(path for path in FOLDER.glob("[!_]*.py") if path.stem != "main")
-    return {path.stem.replace("_", "-"): path for path in files}
+    # A name that Python keeps for itself (`import`) has an underscore behind it.
+    return {path.stem.rstrip("_").replace("_", "-"): path for path in files}
 
 
 def command_words(name: str) -> Words:

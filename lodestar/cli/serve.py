@@ -1,6 +1,6 @@
-"""Serve a release: an HTTP API that OpenAI's clients speak, and a web page.
+"""Serve a release, or any model's folder: an HTTP API that OpenAI's clients speak, and a web page.
 
-提供服务：OpenAI 客户端可直接调用的 HTTP 接口，以及网页。
+提供服务（某次发布或任意模型目录）：OpenAI 客户端可直接调用的 HTTP 接口，以及网页。
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ._command import lodestar_command, venture_option
 
 
 @lodestar_command()
-@click.argument("release", required=False, metavar=say("[RELEASE]", "[版本]"))
+@click.argument("release", required=False, metavar=say("[RELEASE_OR_FOLDER]", "[版本或目录]"))
 @venture_option
 @click.option("--host", default="127.0.0.1", show_default=True, help=say("The address to listen on.", "监听地址。"))
 @click.option(
@@ -29,7 +29,11 @@ def command(release: str | None, venture: Path, host: str, port: int) -> None:
     from ..venture.product import find_release, verify
     from ..venture.venture import Venture
     from . import _serving
+    from ._opening import task_for
 
+    if release is not None and (Path(release) / "config.json").is_file():
+        serve(Path(release), task_for(Path(release)), host=host, port=port)
+        return
     opened = Venture.open(venture)
     made = find_release(opened, release)
     verify(opened, made)

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from ..build.bundle import WEIGHTS, load_bundle
+from ..build.bundle import CONFIG
 from ..build.device import best_device
+from ..build.opening import open_bundle
 from ..contracts.errors import UserError
 from ..contracts.record import Scorecard
 from ..contracts.score import Score
@@ -55,7 +56,7 @@ class Service:
         Raises:
             UserError: when the folder is missing or damaged; the sentence names the file.
         """
-        bundle = load_bundle(release, lambda _, config: task.build(config), device=best_device())
+        bundle = open_bundle(release, task, device=best_device())
         scorecard = release / SCORECARD
         scores = Scorecard.parse(read_json(scorecard), where=scorecard).scores if scorecard.is_file() else []
         known, created, gates = _read_card(release)
@@ -119,7 +120,7 @@ def _read_card(release: Path) -> tuple[str, int, list[bool]]:
     """The name, the time of its making, and which promises it keeps; of a folder without a card, what can be told."""
     card = release / RELEASE
     if not card.is_file():
-        return release.resolve().name, int((release / WEIGHTS).stat().st_mtime), []
+        return release.resolve().name, int((release / CONFIG).stat().st_mtime), []
     told = read_json(card)
     try:
         created = int(datetime.fromisoformat(told["created"]).timestamp())

@@ -25,7 +25,7 @@ def run(*arguments: str | Path, language: str = "en", cwd: Path | None = None) -
 
 
 def test_the_commands_are_the_files_of_the_folder():
-    files = {path.stem.replace("_", "-") for path in FOLDER.glob("*.py") if not path.stem.startswith("_")} - {"main"}
+    files = {path.stem.rstrip("_").replace("_", "-") for path in FOLDER.glob("*.py") if not path.stem.startswith("_")} - {"main"}
     assert set(NAMES) == files >= {"new", "vision", "release", "report", "status", "tasks", "schema"}
 
 
