@@ -165,7 +165,7 @@ class PreferenceSettings(Config):
 
 
 class RewardSettings(Config):
-    """How to learn from a reward that can be verified (venture.yaml: `reward`): group relative policy optimisation.
+    """How to learn from a reward that can be verified: group relative policy optimisation.
 
     Shao et al. 2024, https://arxiv.org/abs/2402.03300. Where others chose otherwise, a field says who.
     """
