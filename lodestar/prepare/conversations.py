@@ -65,7 +65,7 @@ def _pair(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError("chosen and rejected are the same", fix="remove the record, or correct one of them")
     if len(chosen) != len(rejected):
         raise UserError(
-            f"chosen goes on for {len(chosen)} messages after the prompt and rejected for {len(rejected)}", fix="compare one reply with another"
+            f"after the prompt, chosen has {len(chosen)} messages and rejected {len(rejected)}", fix="compare one reply with another"
         )  # fmt: skip
     tools = read_tools(fields.get("tools"))
     return {"messages": prompt + chosen, "rejected": rejected} | ({"tools": tools} if tools else {})

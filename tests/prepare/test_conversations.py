@@ -91,7 +91,7 @@ def test_a_preference_pair_keeps_both_answers(record: dict[str, Any]) -> None:
         ({"messages": [USER, ANSWER], "tools": [1]}, "'tools' is no list of objects"),
         ({"chosen": "a", "rejected": "b"}, "the pair has no prompt"),
         ({"prompt": "a", "chosen": "b", "rejected": "b"}, "chosen and rejected are the same"),
-        ({"prompt": "a", "chosen": [ANSWER, USER, ANSWER], "rejected": "b"}, "chosen goes on for 3 messages after the prompt and rejected for 1"),
+        ({"prompt": "a", "chosen": [ANSWER, USER, ANSWER], "rejected": "b"}, "after the prompt, chosen has 3 messages and rejected 1"),
         ({"instruction": "a", "output": "b", "history": ["x"]}, "turn 1 of history is no pair"),
     ],
 )  # fmt: skip
