@@ -14,6 +14,7 @@ from torch import nn
 from ..contracts.errors import UserError
 from ..contracts.tokenizer import Tokenizer
 from ..model.config import ModelConfig
+from ..model.meta import without_storage
 from ..model.positions import Rotary
 from ..model.transformer import Stack
 from ..store.files import atomic_folder, read_json, write_atomic, write_json
@@ -44,7 +45,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         write_tensors(partial / WEIGHTS, bundle.model.state_dict(), metadata={"format": "pt"})
         plan: Quantization | None = getattr(bundle.model, "quantization", None)
         write_json(partial / CONFIG, bundle.config.to_dict() | ({} if plan is None else {QUANTIZATION: plan.to_dict()}))
-        write_atomic(partial / TOKENIZER, bundle.tokenizer.to_json())
+        for name, content in bundle.tokenizer.files().items():
+            write_atomic(partial / name, content)
         write_json(partial / TASK, dict(bundle.task))
 
 
@@ -76,7 +78,7 @@ def load_bundle(
     except (AttributeError, TypeError, ValueError) as error:
         raise UserError(f"the file is damaged: {error}", where=folder / CONFIG, fix=_AGAIN) from None
     tokenizer = Tokenizer.load(folder / TOKENIZER)
-    with torch.device("meta"):
+    with without_storage():
         model = build(task, config)
     if plan is not None:
         restructure(model, plan)

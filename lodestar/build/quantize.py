@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..contracts.errors import UserError
 from ..model.linear import Linear
+from ..model.meta import without_storage
 from ..model.quantized import BITS, NF4_LEVELS, Code, QuantizedLinear, pack
 from ..model.transformer import Transformer
 from .fingerprint import base_fingerprint
@@ -115,7 +116,7 @@ def restructure(model: nn.Module, plan: Quantization) -> None:
     for place, (weight, bias) in _layers(model, plan).items():
         size = plan.group_of(weight.shape[1])
         if size is not None:
-            with torch.device("meta"):
+            with without_storage():
                 layer = QuantizedLinear(weight.shape[1], weight.shape[0], code=plan.code, group=size, bias=bias is not None)
             _replace(model, place, layer)
     model.quantization = plan  # type: ignore[assignment]
@@ -125,7 +126,7 @@ def dequantize(model: nn.Module, dtype: torch.dtype | None = None) -> None:
     """The inverse, but for what the codes have lost: plain weights again, of the embedding's type where `dtype` is None."""
     dtype = dtype or next(model.parameters()).dtype
     for place, layer in [(place, layer) for place, layer in model.named_modules() if isinstance(layer, QuantizedLinear)]:
-        with torch.device("meta"):
+        with without_storage():
             plain = Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
         plain.weight = nn.Parameter(layer.dequantized(dtype))
         plain.register_parameter("bias", layer.bias)
@@ -165,7 +166,7 @@ def _replace(model: nn.Module, place: str, layer: nn.Module) -> None:
 def coded(weight_OI: Tensor, bias: Tensor | None, code: Code, group: int) -> QuantizedLinear:
     """A layer of codes in place of a plain one."""
     height, width = weight_OI.shape
-    with torch.device("meta"):
+    with without_storage():
         layer = QuantizedLinear(width, height, code=code, group=group, bias=False)
     rows = max(1, _ROWS // width)
     parts = [codes_of(part.float().unflatten(1, (-1, group)), code) for part in weight_OI.split(rows)]

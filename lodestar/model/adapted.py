@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from .frozen import Base, Product, weight_of
 from .linear import Linear
+from .meta import without_storage
 from .quantized import QuantizedLinear
 
 Choice = str | None | tuple[str | None, ...]
@@ -167,7 +168,7 @@ class Adapted(nn.Module):
         if adapter.magnitude is not None:
             weight_OI *= (adapter.magnitude / row_norms(weight_OI))[:, None]
         bias = self.base.bias
-        with torch.device("meta"):
+        with without_storage():
             layer = Linear(self.in_features, self.out_features, bias=bias is not None)
         layer.weight = nn.Parameter(weight_OI.to(dtype), requires_grad=False)
         layer.register_parameter("bias", bias)

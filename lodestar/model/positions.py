@@ -100,8 +100,11 @@ class Rotary(nn.Module):
 
     def make_buffers(self, device: torch.device | str | None = None) -> None:
         """(Re)compute the angles of the first positions."""
-        device = device or torch.get_default_device()
-        cos, sin = rotary_tables(torch.arange(self.ready, device=device), self._frequencies(0, device), self.factor)
+        device = torch.device(device or torch.get_default_device())
+        if device.type == "meta":  # computing on it would import torch's compiler, which takes a second
+            cos = sin = torch.empty(self.ready, self.width // 2, device=device)
+        else:
+            cos, sin = rotary_tables(torch.arange(self.ready, device=device), self._frequencies(0), self.factor)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
@@ -112,8 +115,8 @@ class Rotary(nn.Module):
             self.make_buffers(self.cos.device)
         return self
 
-    def _frequencies(self, length: int, device: torch.device | str) -> Tensor:
-        with torch.device("cpu" if str(device) != "meta" else "meta"):
+    def _frequencies(self, length: int) -> Tensor:
+        with torch.device("cpu"):
             return rotary_frequencies(self.width, self.base, self.scaling, length)
 
     def forward(self, start: int, length: int, positions: Tensor | None, longest: int) -> tuple[Tensor, Tensor]:
@@ -124,7 +127,7 @@ class Rotary(nn.Module):
         """
         if self.original is not None and longest > self.original:
             at = torch.arange(start, start + length, device=self.cos.device) if positions is None else positions
-            cos, sin = rotary_tables(at, self._frequencies(longest, self.cos.device), self.factor)
+            cos, sin = rotary_tables(at, self._frequencies(longest), self.factor)
         else:
             if longest > self.ready:
                 self.ready = 2 * longest
@@ -159,6 +162,8 @@ def sinusoids(length: int, width: int, kind: str = "sinusoidal") -> Tensor:
     `sinusoidal-halves`: all sines, then all cosines. `sinusoidal-fairseq`: so, too, with base^(-i / (width/2 - 1)) for the frequencies.
     """
     half = width // 2
+    if torch.get_default_device().type == "meta":
+        return torch.empty(length, width)
     if kind == "sinusoidal-fairseq":
         frequencies = 10_000.0 ** -(torch.arange(half, dtype=torch.float64) / max(half - 1, 1))
     else:

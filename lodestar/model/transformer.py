@@ -15,6 +15,7 @@ from .blocks import Block, FeedForward, GatedFeedForward
 from .cache import KVCache
 from .config import ModelConfig
 from .linear import Linear, linear
+from .meta import without_storage
 from .norms import make_norm
 from .positions import Rotary, relative_buckets, sinusoids
 
@@ -271,5 +272,5 @@ class Transformer(nn.Module):
 
 def meta_transformer(config: ModelConfig) -> Transformer:
     """A Transformer without storage, to count or to be filled."""
-    with torch.device("meta"):
+    with without_storage():
         return Transformer(config)

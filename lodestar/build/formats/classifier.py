@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from ...contracts.errors import UserError
 from ...contracts.task import device_of
+from ...model.meta import without_storage
 from ...model.transformer import Transformer
 from ..heads import Projection, SequenceClassifier
 from .encoders import write_labels
@@ -44,7 +44,7 @@ def classifier_of(model: nn.Module, labels: Sequence[str]) -> SequenceClassifier
     fields = {**origin.fields, "architectures": [name], **write_labels(labels)}
     encoder = model if isinstance(model, Transformer) else model.transformer
     assert isinstance(encoder, Transformer)
-    with torch.device("meta"):  # no storage for a second encoder
+    with without_storage():  # no storage for a second encoder
         made = family.build(encoder.config, family.full(fields))
     assert isinstance(made, SequenceClassifier)
     made.transformer = encoder

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...model.config import ModelConfig
+from ...model.meta import without_storage
 from ...model.transformer import Transformer
 
 Fields = Mapping[str, Any]
@@ -179,7 +180,7 @@ class Family:
 
     def _modules(self, config: ModelConfig, fields: Fields | None) -> Iterable[tuple[tuple[str, ...], tuple[str, ...]]]:
         fields = self.full(fields if fields is not None else self.write_config(config))
-        with torch.device("meta"):
+        with without_storage():
             linear = {name for name, module in self.build(config, fields).named_modules() if isinstance(module, nn.Linear)}
         for rule in self.tensors(config, fields):
             ours = tuple(name.removesuffix(".weight") for name in as_tuple(rule.ours))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...contracts.errors import UserError
 from ...model.config import ModelConfig
+from ...model.meta import without_storage
 from . import hub
 from .family import Binding, Family, Fields, families
 from .folder import CONFIG, Origin, find_kept, find_weights, read_fields, stamp
@@ -184,7 +185,7 @@ class _Bound:
 
     def _bind(self, family: Family, config: ModelConfig, fields: Fields) -> list[Binding]:
         self.config = config
-        with torch.device("meta"):
+        with without_storage():
             self.module = family.build(config, fields)
         self.like = self.module.state_dict()
         return family.bindings(config, fields, self.like)

@@ -27,7 +27,7 @@ TYPES = {
 }  # fmt: skip
 LONGEST_HEADER = 100_000_000
 """Bytes; the limit of the reference implementation."""
-SLICE_BYTES = 32_000_000
+SLICE_BYTES = 4_000_000
 """What is copied before the pages that it was read from are given back."""
 _AGAIN = "download or write the file again"
 
