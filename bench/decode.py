@@ -1,38 +1,43 @@
-"""Decoding one token at a time: Lodestar beside transformers.generate, and what reading the weights allows.
+"""Decoding one token at a time: Lodestar beside transformers.generate and CTranslate2, and what reading the weights allows.
 
-A GPT-2 of 124M parameters (12 layers, width 768, vocabulary 50,257, tied) in bfloat16 with random weights, greedy, batch 1. A token's time
-is that of generating 1 + N tokens less that of generating 1 from the same prompt, over N: the prompt's own pass is left out.
+Two shapes with random weights, greedy, at batch 1 and 8: a GPT-2 of 124M parameters, and a Qwen 2 of 494M. transformers makes the weights
+and saves them in bfloat16; Lodestar reads that folder, CTranslate2 converts it to int8. A token's time is that of generating 1 + N tokens
+less that of generating 1 from the same prompt, over N: the prompt's own pass is left out.
 
-The read limit is the time to sum a buffer of as many bytes as the weights, and one of 1 GiB, over and over, with as many threads: by
-torch where no C compiler is at hand, else by the loop that reads fastest of the two.
+All run in one process, one after the other in each round, and rest between: a pool of threads spins for a while after its work. The read
+limit is the time to sum a buffer of 1 GiB, and one of as many bytes as a token reads, by the fastest loop at hand. The second is what a
+cache as large as the weights would allow.
 
-    python -m bench.decode [--rounds 8] [--tokens 48] [--threads 2]
+    python -m bench.decode [--shapes gpt2 qwen2] [--kinds bf16 int8 int4] [--rounds 8] [--tokens 16] [--threads 2]
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import ctypes
+import functools
+import logging
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from bench.rounds import interleave, machine, ratios, spread, work
-from lodestar.model import native
-from lodestar.model.config import ModelConfig
+from bench.rounds import machine, ratios, spread
+from lodestar.build.formats import load_model
+from lodestar.build.quantize import quantize
 from lodestar.model.generate import generate
+from lodestar.model.quantized import QuantizedLinear
 from lodestar.model.transformer import Transformer
 
-VOCABULARY, DEPTH, WIDTH, HEADS, CONTEXT = 50_257, 12, 768, 12, 1024
-PROMPT, SEED = 32, 0
+PROMPT, SEED, REST_S, BATCHES = 8, 0, 0.25, (1, 8)
 GIBIBYTE = 1 << 30
-NAMES = ("ours", "ours without C", "gpt2", "read weights", "read 1 GiB")
 READER = """
 float read_all(const float *from, long count) {
   float sum = 0;
@@ -40,31 +45,61 @@ float read_all(const float *from, long count) {
   for (long i = 0; i < count; i++) sum += from[i];
   return sum;
 }
+
+/* The same, asking for each line of memory 4096 bytes before it is needed. */
+float read_ahead(const float *from, long count) {
+  float sum = 0;
+#pragma omp parallel for reduction(+ : sum) schedule(static)
+  for (long line = 0; line < count / 16; line++) {
+    float part = 0;
+    __builtin_prefetch(from + 16 * line + 1024);
+    for (int i = 0; i < 16; i++) part += from[16 * line + i];
+    sum += part;
+  }
+  return sum;
+}
 """
+Contender = Callable[[], float]
+"""Does its work once, and says how many seconds a step of it took."""
 
 
-def config() -> ModelConfig:
-    return ModelConfig(
-        vocabulary_size=VOCABULARY, width=WIDTH, depth=DEPTH, heads=HEADS, context=CONTEXT,
-        position="learned", norm="layer", feed_forward="gelu", bias=True,
+def hugging_face(shape: str) -> nn.Module:
+    """The peer's model, with its own initialisation, in bfloat16."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.manual_seed(SEED)
+    if shape == "gpt2":
+        return transformers.GPT2LMHeadModel(transformers.GPT2Config()).bfloat16().eval()
+    config = transformers.Qwen2Config(
+        vocab_size=151_936, hidden_size=896, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
+        intermediate_size=4864, tie_word_embeddings=True, max_position_embeddings=1024,
     )  # fmt: skip
+    return transformers.Qwen2ForCausalLM(config).bfloat16().eval()
 
 
-def weight_bytes() -> int:
-    """What one token reads: every parameter but the positions that are not its own; the tied embedding is the output, too."""
-    return 2 * (config().parameter_count() - CONTEXT * WIDTH)
+def save_tokenizer(folder: Path, vocabulary: int) -> None:
+    """A word a token: CTranslate2 converts no model without a tokenizer."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = {"<|endoftext|>" if token == 1 else f"t{token}": token for token in range(vocabulary)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="t0"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="t0", eos_token="<|endoftext|>", unk_token="t0").save_pretrained(folder)
 
 
-def gpt2() -> nn.Module:
-    from transformers import GPT2Config, GPT2LMHeadModel
-    from transformers.utils import logging
+def bytes_a_token(model: Transformer) -> int:
+    """What one token reads: all weights but the rows of embeddings that are not its own; a tied embedding is the output, too."""
+    unread = [model.decoder.learned] if model.decoder is not None else []
+    if model.output is not None:
+        unread.append(model.embedding)
+    tensors = {*model.parameters()} - {module.weight for module in unread if module is not None}
+    codes = [x for layer in model.modules() if isinstance(layer, QuantizedLinear) for x in (layer.codes, layer.scales)]
+    return sum(x.numel() * x.element_size() for x in (*tensors, *codes))
 
-    logging.set_verbosity_error()
-    model: nn.Module = GPT2LMHeadModel(GPT2Config())
-    return model
 
-
-def per_token(generate_tokens: Callable[[int], object], tokens: int) -> Callable[[], float]:
+def per_token(generate_tokens: Callable[[int], object], tokens: int) -> Contender:
     """Seconds a token, the prompt's pass left out."""
 
     def measure() -> float:
@@ -77,7 +112,7 @@ def per_token(generate_tokens: Callable[[int], object], tokens: int) -> Callable
     return measure
 
 
-def reading(size: int) -> Callable[[], float]:
+def reading(size: int) -> Contender:
     """Seconds to read `size` bytes once, the fastest way at hand, of three readings."""
     numbers = torch.ones(size // 4)
     ways: list[Callable[[], object]] = [numbers.sum]
@@ -88,10 +123,11 @@ def reading(size: int) -> Callable[[], float]:
         flags = ["-O3", "-march=native", "-ffast-math", "-mprefer-vector-width=512", "-fopenmp", "-fPIC"]
         subprocess.run([compiler, *flags, "-c", folder / "read.c", "-o", folder / "read.o"], check=True)
         subprocess.run([compiler, "-shared", folder / "read.o", "-o", folder / "read.so"], check=True)  # on torch's threads, as ours
-        read_all = ctypes.CDLL(str(folder / "read.so")).read_all
-        read_all.argtypes = [ctypes.c_void_p, ctypes.c_long]
+        library = ctypes.CDLL(str(folder / "read.so"))
         shutil.rmtree(folder)
-        ways.append(lambda: read_all(numbers.data_ptr(), numbers.numel()))
+        for function in (library.read_all, library.read_ahead):
+            function.argtypes = [ctypes.c_void_p, ctypes.c_long]
+            ways.append(functools.partial(function, numbers.data_ptr(), numbers.numel()))
 
     def measure() -> float:
         best = float("inf")
@@ -105,58 +141,111 @@ def reading(size: int) -> Callable[[], float]:
     return measure
 
 
-def contender(name: str, tokens: int) -> Callable[[], float]:
-    torch.manual_seed(SEED)
-    prompt = torch.randint(0, VOCABULARY, (1, PROMPT))
-    if name.startswith("read"):
-        return reading(GIBIBYTE if name.endswith("GiB") else weight_bytes())
-    if name == "gpt2":
-        peer = gpt2().bfloat16().eval()
-        mask = torch.ones_like(prompt)
-        return per_token(
-            lambda n: peer.generate(  # type: ignore[operator]
-                prompt, attention_mask=mask, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0
-            ),
-            tokens,
-        )
-    if name.endswith("without C"):
-        native.library = lambda: None  # type: ignore[assignment]
-    model = Transformer(config()).bfloat16().eval()
+def ours(model: Transformer, batch: int, tokens: int) -> Contender:
+    prompt = prompts(model.config.vocabulary_size, batch)
     return per_token(lambda n: generate(model, prompt, n), tokens)
 
 
-def report(taken: dict[str, list[float]]) -> None:
-    size = weight_bytes()
-    print(f"\na token reads {size / 1e6:.0f} MB of weights")
-    for name in ("read weights", "read 1 GiB"):
-        bytes_read = GIBIBYTE if name.endswith("GiB") else size
-        print(f"{name:15} {spread([bytes_read / s / 1e9 for s in taken[name]], 1)} GB/s")
-    for name in ("ours", "ours without C", "gpt2"):
-        shares = [
-            spread([size / s / (bytes_read / limit) for s, limit in zip(taken[name], taken[read], strict=True)])
-            for read, bytes_read in (("read weights", size), ("read 1 GiB", GIBIBYTE))
-        ]
-        against = spread(ratios(taken["gpt2"], taken[name]))
-        rate = spread([1 / s for s in taken[name]], 1)
-        print(f"{name:15} {rate} tokens/s; {against} × gpt2; of the limit {shares[0]} (weights), {shares[1]} (1 GiB)")
+def transformers_peer(model: Any, batch: int, tokens: int) -> Contender:
+    prompt = prompts(model.config.vocab_size, batch)
+    mask = torch.ones_like(prompt)
+    return per_token(
+        lambda n: model.generate(prompt, attention_mask=mask, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0), tokens
+    )
+
+
+def ctranslate2_peer(generator: Any, vocabulary: int, batch: int, tokens: int) -> Contender:
+    words = [[f"t{token}" for token in row] for row in prompts(vocabulary, batch).tolist()]
+    return per_token(
+        lambda n: generator.generate_batch(words, max_length=n, min_length=n, beam_size=1, sampling_topk=1, include_prompt_in_result=False),
+        tokens,
+    )
+
+
+def prompts(vocabulary: int, batch: int) -> torch.Tensor:
+    return torch.randint(2, vocabulary, (batch, PROMPT), generator=torch.Generator().manual_seed(SEED))
+
+
+def contenders(shape: str, kinds: list[str], tokens: int, threads: int, folder: Path) -> tuple[dict[str, Contender], dict[str, int]]:
+    """By name; and the bytes that a token of ours reads, by kind."""
+    import ctranslate2  # type: ignore[import-untyped]
+
+    peer = hugging_face(shape)
+    vocabulary: int = peer.config.vocab_size  # type: ignore[union-attr,assignment]
+    peer.save_pretrained(folder / "hf")  # type: ignore[operator]
+    save_tokenizer(folder / "hf", vocabulary)
+    ctranslate2.converters.TransformersConverter(str(folder / "hf")).convert(str(folder / "ct2"), quantization="int8")
+    generator = ctranslate2.Generator(str(folder / "ct2"), compute_type="int8", intra_threads=threads, inter_threads=1)
+    base = load_model(folder / "hf", dtype=torch.bfloat16)
+    assert isinstance(base, Transformer)
+    found: dict[str, Contender] = {}
+    sizes: dict[str, int] = {}
+    for kind in kinds:
+        model = base
+        if kind != "bf16":
+            model = copy.deepcopy(base)
+            quantize(model, code=kind, head=True)  # type: ignore[arg-type]
+        sizes[kind] = bytes_a_token(model)
+        found[f"read as {kind}"] = reading(sizes[kind])
+        found |= {f"ours {kind} {batch}": ours(model, batch, tokens) for batch in BATCHES}
+    for batch in BATCHES:
+        found[f"transformers bf16 {batch}"] = transformers_peer(peer, batch, tokens)
+        found[f"CTranslate2 int8 {batch}"] = ctranslate2_peer(generator, vocabulary, batch, tokens)
+    found["read 1 GiB"] = reading(GIBIBYTE)
+    return found, sizes
+
+
+def measure(found: dict[str, Contender], rounds: int) -> dict[str, list[float]]:
+    """Seconds by name, one a round, after one that does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in found}
+    for number in range(rounds + 1):
+        for name, contender in found.items():
+            time.sleep(REST_S)
+            seconds = contender()
+            if number:
+                taken[name].append(seconds)
+        print("warm" if number == 0 else f"round {number} of {rounds}", flush=True)
+    return taken
+
+
+def report(shape: str, taken: dict[str, list[float]], sizes: dict[str, int]) -> None:
+    print(f"\n{shape}: reading 1 GiB {spread([GIBIBYTE / s / 1e9 for s in taken['read 1 GiB']], 1)} GB/s")
+    for batch in BATCHES:
+        for name in (f"transformers bf16 {batch}", f"CTranslate2 int8 {batch}"):
+            print(f"  batch {batch} {name[:-2]:18} {spread([batch / s for s in taken[name]], 1)} tokens/s")
+        for kind, size in sizes.items():
+            times = taken[f"ours {kind} {batch}"]
+            print(
+                f"  batch {batch} ours {kind:13} {spread([batch / s for s in times], 1)} tokens/s; {size / 1e6:.0f} MB a step;"
+                f" of the limit {spread([size / s * limit / GIBIBYTE for s, limit in zip(times, taken['read 1 GiB'], strict=True)])},"
+                f" cached {spread(ratios(taken[f'read as {kind}'], times))};"
+                f" {spread(ratios(taken[f'transformers bf16 {batch}'], times))} × transformers bf16,"
+                f" {spread(ratios(taken[f'CTranslate2 int8 {batch}'], times))} × CTranslate2 int8"
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=48)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--worker", choices=NAMES)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    if arguments.worker:
-        work(contender(arguments.worker, arguments.tokens))
-        return
+    import ctranslate2
     import transformers
 
-    print(machine({"torch": torch.__version__, "transformers": transformers.__version__}, seed=SEED))
-    options = ["--threads", str(arguments.threads), "--tokens", str(arguments.tokens)]
-    report(interleave("bench.decode", NAMES, arguments.rounds, warm_up=2, options=options))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shapes", nargs="+", default=["gpt2", "qwen2"], choices=("gpt2", "qwen2"))
+    parser.add_argument("--kinds", nargs="+", default=["bf16", "int8", "int4"], choices=("bf16", "int8", "int4"))
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    logging.disable(logging.WARNING)  # the peers' advice
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "ctranslate2": ctranslate2.__version__}
+    print(machine(versions, seed=SEED))
+    for shape in arguments.shapes:
+        begin = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            found, sizes = contenders(shape, arguments.kinds, arguments.tokens, arguments.threads, Path(folder))
+            print(f"{shape} made in {time.perf_counter() - begin:.0f} s", flush=True)
+            report(shape, measure(found, arguments.rounds), sizes)
+        print(f"{shape} took {time.perf_counter() - begin:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
