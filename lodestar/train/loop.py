@@ -75,13 +75,15 @@ def train(
             NaN or spiked, and the settings say stop or rewinding did not help.
         Interrupted: a signal asked to stop; the work so far is in a checkpoint.
     """
-    with hold(out, "train"), freed_memory_kept(), repeatable(device_of(model)):
+    with hold(out, "train"), repeatable(device_of(model)):
         run = _Run(task, model, loader, validation, settings, out, dict(inputs or {}))
         record = run.finished()
         if record is None:
             try:
-                run.begin()
-                run.go()
+                # What lasts was made before, so that it does not lie among what comes and goes.
+                with freed_memory_kept():
+                    run.begin()
+                    run.go()
                 record = run.finish(save)
             finally:
                 run.journal.close()

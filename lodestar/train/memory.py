@@ -17,9 +17,11 @@ def freed_memory_kept() -> Iterator[None]:
 
     Every tensor of more than 32 MB, and most smaller ones, would else be fresh pages that the system has to find and clear. How much that
     costs varies with the model and the machine's load: from nothing to a third of a CPU step (measured 2026-11: bench/RESULTS.md).
+    Kept memory is of use where what is freed in one step fits what the next one asks for; so make what lasts longer before.
+
     Memory on a GPU has such a cache of its own, in torch. Does nothing where the C library is not glibc.
     """
-    library = ctypes.CDLL(None) if hasattr(ctypes.CDLL(None), "gnu_get_libc_version") else None
+    library = _glibc()
     if library is None:
         yield
         return
@@ -32,3 +34,15 @@ def freed_memory_kept() -> Iterator[None]:
         library.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
         library.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_THRESHOLD)
         library.malloc_trim(0)
+
+
+def give_back() -> None:
+    """Give the memory that is free in the C library's heap back to the system, so that what the process holds is what it uses."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None

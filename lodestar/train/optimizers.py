@@ -50,6 +50,9 @@ class Muon(torch.optim.Optimizer):
         self, parameters: Iterable[nn.Parameter], *, learning_rate: float, momentum: float = 0.95, weight_decay: float = 0.0, steps: int = 5
     ) -> None:
         super().__init__(parameters, {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay, "steps": steps})
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -66,9 +69,6 @@ class Muon(torch.optim.Optimizer):
 
     def _update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        for parameter in parameters:
-            if not self.state[parameter]:
-                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
@@ -119,9 +119,16 @@ def _in_block(name: str) -> bool:
 
 
 class Optimizers:
-    """The optimisers of one run, driven as one, with a state that is tensors by name."""
+    """The optimisers of one run, driven as one, with a state that is tensors by name.
 
-    def __init__(self, model: nn.Module, settings: TrainSettings) -> None:
+    What lasts is made here, before the first step: among the tensors that come and go in a step it would leave holes in the memory that
+    only a few of them fit into (measured 2026-11: up to a fifth of what a run held, bench/preflight).
+
+    Args:
+        keep_gradients: keep the gradients' memory from step to step, for steps that add up several.
+    """
+
+    def __init__(self, model: nn.Module, settings: TrainSettings, *, keep_gradients: bool = False) -> None:
         assert settings.learning_rate is not None, "the caller derives the learning rate"
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         named = dict(model.named_parameters())
@@ -135,44 +142,70 @@ class Optimizers:
         adamw = [(decayed, decay), (groups.plain, 0.0)]
         adamw_groups = [{"params": [named[name] for name in names], "weight_decay": wd} for names, wd in adamw if names]
         if adamw_groups:
-            self._all.append(torch.optim.AdamW(adamw_groups, lr=peak, betas=settings.betas, eps=1e-8, fused=True))
+            self._all.append(_adamw(adamw_groups, peak, settings.betas))
         self.parameters = [named[name] for name in [*muon, *decayed, *groups.plain]]
-        self._peak = peak
+        self._peak, self._kept = peak, [torch.zeros_like(parameter) for parameter in self.parameters] if keep_gradients else []
+        self._stepped = False
+        self._clear_gradients()
 
     def gradients(self) -> list[Tensor]:
         """The gradients that there are, in a fixed order."""
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
 
     def step(self, factor: float) -> None:
-        """One update at `factor` times the peak learning rate; the gradients are gone afterwards."""
+        """One update at `factor` times the peak learning rate; the gradients are gone, or zero, afterwards."""
         for optimizer in self._all:
             for group in optimizer.param_groups:
                 group["lr"] = self._peak * factor
             optimizer.step()
+        self._stepped = True
+        self._clear_gradients()
+
+    def reset(self) -> None:
+        """Be as new."""
+        for optimizer in self._all:
+            for state in optimizer.state.values():
+                torch._foreach_zero_(list(state.values()))
+        self._stepped = False
+        self._clear_gradients()
+
+    def _clear_gradients(self) -> None:
+        if self._kept:
+            torch._foreach_zero_(self._kept)
+            for parameter, gradient in zip(self.parameters, self._kept, strict=True):
+                parameter.grad = gradient
+            return
         for parameter in self.parameters:
             parameter.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on: `PARAMETER:KEY` → tensor."""
+        """Everything that the next step depends on: `PARAMETER:KEY` → tensor; nothing before the first step."""
+        return self._states() if self._stepped else {}
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `state_tensors`."""
+        self.reset()
+        if tensors:
+            for name, own in self._states().items():
+                own.copy_(tensors[name])
+            self._stepped = True
+
+    def _states(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
         for optimizer in self._all:
             for parameter, state in optimizer.state.items():
                 tensors.update({f"{self._names[id(parameter)]}:{key}": value for key, value in state.items()})
         return tensors
 
-    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """The inverse of `state_tensors`."""
-        states: dict[str, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            name, _, field = key.rpartition(":")
-            states.setdefault(name, {})[field] = value
-        for optimizer in self._all:
-            optimizer.state.clear()
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    if state := states.get(self._names[id(parameter)]):
-                        # AdamW's step counter stays where it was made; the rest lives with the parameter.
-                        optimizer.state[parameter] = {k: v.clone().to(parameter.device) for k, v in state.items()}
+
+def _adamw(groups: list[dict[str, Any]], learning_rate: float, betas: tuple[float, float]) -> torch.optim.AdamW:
+    """AdamW with its state made: what its first step would make."""
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=1e-8, fused=True)
+    for group in groups:
+        for parameter in group["params"]:
+            step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            optimizer.state[parameter] = {"step": step, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
+    return optimizer
 
 
 def clip_and_normalize(gradients: list[Tensor], terms: Tensor, limit: float) -> Tensor:

@@ -28,7 +28,7 @@ class Trainer:
         self.model, self.loader, self.loss, self.settings, self.precision = model, loader, loss, settings, precision
         self.device = device_of(model)
         self.micro_batches = max(1, round(settings.batch_tokens / (settings.micro_batch_tokens or settings.batch_tokens)))
-        self.optimizers = Optimizers(model, settings)
+        self.optimizers = Optimizers(model, settings, keep_gradients=self.micro_batches > 1)
         self.average = Average(model, settings.ema) if settings.ema is not None else None
         self.tokens = 0
         """Tokens trained on, those of rewound steps included."""
@@ -117,8 +117,9 @@ class Trainer:
         fill_model(self.model, weights)
         self.loader.load_state_dict(loader_state)
         restore_random_state(tensors, others)
-        self.optimizers = Optimizers(self.model, self.settings)
-        self.average = Average(self.model, self.settings.ema) if self.settings.ema is not None else None
+        self.optimizers.reset()
+        if self.average is not None:
+            self.average.load(model_tensors(self.model), updates=0)
         self.tokens = 0
 
     def _on_device(self, batch: Batch) -> Batch:
