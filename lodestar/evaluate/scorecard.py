@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..contracts.tokenizer import Tokenizer
 
+Baseline = Callable[[Sequence[Example]], tuple[str, dict[str, "np.ndarray"]]]
 SCORECARD, MEASUREMENTS, PICTURE = "scorecard.json", "measurements.npz", "scorecard.png"
 
 
@@ -41,6 +42,7 @@ def evaluate(
     out: Path,
     *,
     inputs: Mapping[str, str] | None = None,
+    baseline: Baseline | None = None,
 ) -> Scorecard:
     """Measure, and write the folder `out` whole or not at all: scorecard.json, measurements.npz, scorecard.png, record.json.
 
@@ -50,6 +52,7 @@ def evaluate(
         examples: of the split that the settings name.
         train_examples: what the baseline learns from.
         inputs: what the model was made from, name → hash. Without it no earlier result is known to be of the same model.
+        baseline: what to compare with in place of the task's own baseline: the examples → its name and its columns.
 
     Raises:
         UserError: there is nothing to measure on; the disk is full.
@@ -73,7 +76,7 @@ def evaluate(
         "system": measure_system(task, model, tokenizer, chosen),
         "model": task.measure(model, tokenizer, chosen),
     }
-    baseline_name, tables["baseline"] = task.baseline(train_examples, chosen)
+    baseline_name, tables["baseline"] = baseline(chosen) if baseline else task.baseline(train_examples, chosen)
     card = _score(task, settings, tables, data, baseline_name)
     with atomic_folder(out, replace=True) as folder:
         write_json(folder / SCORECARD, card.model_dump(mode="json"))
