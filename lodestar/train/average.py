@@ -18,7 +18,7 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self._parameters = dict(model.named_parameters())
+        self._parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self.tensors = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self.updates = 0
 

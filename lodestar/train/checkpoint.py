@@ -109,7 +109,13 @@ def _fault(path: Path) -> str | None:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """A model's parameters and persistent buffers by name; shared ones once."""
+    """A model's parameters and persistent buffers by name, shared ones once; where some are frozen, only the parameters that train.
+
+    What is frozen is what the run began with, and often many times as large.
+    """
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if 0 < len(trained) < len(dict(model.named_parameters())):
+        return dict(trained)
     persistent = set(model.state_dict())
     return dict(model.named_parameters()) | {name: value for name, value in model.named_buffers() if name in persistent}
 

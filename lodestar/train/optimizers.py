@@ -98,7 +98,8 @@ def group_parameters(model: nn.Module) -> Groups:
     """Sort a model's trainable parameters by number of axes and by place.
 
     A hidden matrix is one that stands inside a numbered block (`decoder.blocks.3.attention.query.weight`) and is not an embedding;
-    stems and heads stand outside of the blocks, and a matrix with a row or column of length one is a vector in disguise.
+    stems and heads stand outside of the blocks, and a matrix with a row or column of length one is a vector in disguise. The two thin
+    matrices of an adapter are factors of one: to make each of them orthogonal is not to make their product so.
     """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     groups = Groups([], [], [])
@@ -115,7 +116,8 @@ def group_parameters(model: nn.Module) -> Groups:
 
 
 def _in_block(name: str) -> bool:
-    return any(part.isdigit() for part in name.split("."))
+    parts = name.split(".")
+    return any(part.isdigit() for part in parts) and "adapters" not in parts
 
 
 class Optimizers:

@@ -18,8 +18,9 @@ from lodestar.build.adapters import (
     unmerge,
     use_adapter,
 )
-from lodestar.build.formats import load_model
+from lodestar.build.formats import load_model, save_model
 from lodestar.build.language import next_token_loss
+from lodestar.build.quantize import quantize
 from lodestar.contracts.adapter import TARGETS, AdapterSettings
 from lodestar.contracts.errors import UserError
 from lodestar.model.config import ModelConfig
@@ -209,6 +210,24 @@ def test_rows_of_a_batch_with_different_adapters():
     assert torch.equal(logits_of(model), alone["poems"])
     with pytest.raises(UserError, match=r"unknown adapter 'poem'.*did you mean 'poems'"), use_adapter(model, "poem"):
         pass
+
+
+def test_only_a_plain_model_is_saved_whole(bases, tmp_path):
+    model = load_model(bases["llama"])
+    plain = logits_of(model)
+    add_adapter(model, AdapterSettings(rank=2))
+    with pytest.raises(UserError, match="has adapters"):
+        save_model(model, tmp_path / "model")
+    tuned = logits_of(stir(model))
+    merge(model)
+    save_model(model, tmp_path / "model")
+    torch.testing.assert_close(logits_of(load_model(tmp_path / "model")), tuned)
+    remove_adapters(model)
+    quantize(model, 8)
+    with pytest.raises(UserError, match="codes"):
+        save_model(model, tmp_path / "codes")
+    assert not (tmp_path / "codes").exists()
+    assert not torch.equal(plain, tuned)
 
 
 def refused(bases, folder, family="llama"):

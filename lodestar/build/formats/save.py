@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from ...contracts.errors import UserError, unknown
 from ...contracts.tokenizer import Tokenizer
+from ...model.adapted import Adapted
 from ...model.config import BIASED, ModelConfig
+from ...model.quantized import QuantizedLinear
 from ...store.files import atomic_folder, ensure_space, write_atomic, write_json
 from ...store.tensors import write_tensors
 from .family import Binding, Family, families
@@ -42,9 +44,10 @@ def save_model(
         replace: whether a folder that stands there gives way.
 
     Raises:
-        UserError: no family can say the config, the folder exists, or the disk is full.
+        UserError: no family can say the config, the model holds codes or adapters, the folder exists, or the disk is full.
     """
     folder = Path(folder)
+    _check_plain(model)
     origin = origin_of(model)
     config = config_of(model)
     chosen = _choose_family(config, model, origin, family)
@@ -66,6 +69,15 @@ def save_model(
             for name, content in tokenizer.files().items():
                 write_atomic(partial / name, content)
         _write_weights(partial, _shards(bindings, state, shard_bytes), state, next(model.parameters()).dtype)
+
+
+def _check_plain(model: nn.Module) -> None:
+    """Raises: UserError: a layer is not a plain weight."""
+    for module in model.modules():
+        if isinstance(module, Adapted):
+            raise UserError("the model has adapters beside its weights", fix="merge the one that is to stay, or save the adapter by itself")
+        if isinstance(module, QuantizedLinear):
+            raise UserError("the model's weights are codes, and its format holds numbers", fix="dequantize the model first")
 
 
 def config_of(model: nn.Module) -> ModelConfig:
