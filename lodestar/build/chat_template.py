@@ -83,26 +83,29 @@ class ChatFormat:
     special_tokens: Mapping[str, str] = field(default_factory=lambda: {"eos_token": END_OF_TEXT})
 
     @classmethod
-    def load(cls, folder: Path, *, otherwise: Self | None = None) -> Self:
-        """The chat format of an open checkpoint's folder.
+    def load(cls, folder: Path, *, make: bool = False) -> Self:
+        """The chat format of a model's folder.
 
         Args:
-            otherwise: what is given where the folder has no template: a model that is to become a chat model.
+            make: give a model that has no template ours, its turns ended by its own end of text: it is to become a chat model.
 
         Raises:
             UserError: it has no template, or one that cannot be used.
         """
+        own = _fields(folder / "task.json").get("state", {}).get("format")
+        if own is not None:
+            return cls.from_json(own)
         config = _fields(folder / "tokenizer_config.json")
         template = _find_template(folder, config)
-        if template is None and otherwise is not None:
-            return otherwise
+        extra = _fields(folder / "special_tokens_map.json")
+        special = {name: text for name in _NAMES if (text := _token_text(config.get(name, extra.get(name)))) is not None}
+        if template is None and make and "eos_token" in special:
+            template = DEFAULT_TEMPLATE.replace(TURN, "### ").replace(END_OF_TURN, special["eos_token"])
         if template is None:
             raise UserError(
                 "the model has no chat template, so it is no chat model", where=folder,
                 fix="take its instruction-tuned sibling, or fine-tune it with the task chat",
             )  # fmt: skip
-        extra = _fields(folder / "special_tokens_map.json")
-        special = {name: text for name in _NAMES if (text := _token_text(config.get(name, extra.get(name)))) is not None}
         found = cls(template, special)
         found.check(folder)
         return found

@@ -38,6 +38,8 @@ class Derived:
     """The peak."""
     lines: tuple[Words, ...]
     """The derivation, a line a value, for a person."""
+    passes: int | None = None
+    """Passes over the data that are trained on where the user names no tokens; 20 tokens a parameter where None."""
 
 
 def derive(settings: ModelSettings, decided: Mapping[str, Any], vocabulary_size: int) -> Derived:

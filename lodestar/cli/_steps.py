@@ -20,10 +20,12 @@ from ..store.files import read_json
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..build.base import Base
     from ..build.bundle import Bundle
     from ..build.sizes import Derived
     from ..contracts.task import Task
     from ..contracts.tokenizer import Tokenizer
+    from ..model.config import ModelConfig
     from ..venture.venture import Venture
 
 MICRO_BATCH_TOKENS = 8_192
@@ -56,8 +58,11 @@ def prepare(venture: Venture) -> Step:
     task, folder = task_of(venture), _prepare_folder(venture)
     before = finished_record(folder)
 
+    base, seed, context = base_of(venture), venture.file.train.seed, _context(venture, task)
+
     def work() -> RunRecord:
-        return run(task, venture.file.data, venture.folder, folder, seed=venture.file.train.seed, context=_context(venture, task))
+        tokenizer = None if base is None else base.tokenizer
+        return run(task, venture.file.data, venture.folder, folder, seed=seed, context=context, tokenizer=tokenizer)
 
     # Whether the sources still hold what was prepared is only known by reading them.
     record = noted(venture, "prepare", folder, work)
@@ -75,6 +80,7 @@ def train(venture: Venture) -> Step:
 def _train(venture: Venture) -> Step:
     import torch
 
+    from ..build.base import begin_from, merge_adapter
     from ..build.bundle import Bundle, save_bundle
     from ..build.device import best_device
     from ..contracts.randomness import derive_seed
@@ -86,7 +92,7 @@ def _train(venture: Venture) -> Step:
     if (record := finished_record(plan.folder)) is not None:
         return Step(plan.folder, record, skipped=True)
     task, config, settings, tokenizer = plan.task, plan.derived.config, plan.settings, plan.tokenizer
-    _explain(plan.derived)
+    _explain(plan)
     assert settings.micro_batch_tokens is not None
     shape: dict[str, Any] = {
         "rows": max(1, settings.micro_batch_tokens // config.context), "context": config.context, "pad": tokenizer.pad
@@ -96,10 +102,14 @@ def _train(venture: Venture) -> Step:
     if (plan.prepared / "validation").exists():
         validation = Sequential(open_split(plan.prepared, "validation"), task.batching, limit=VALIDATION_BATCHES, **shape)
     torch.manual_seed(derive_seed(settings.seed, "model"))
-    model = task.build(config).to(best_device())
+    base, adapter = base_of(venture), venture.file.adapter
+    model = (task.build(config) if base is None else begin_from(base, task, config, adapter)).to(best_device())
+    made: ModelConfig = getattr(model, "config", config)
 
     def save(trained: nn.Module, place: Path) -> None:
-        save_bundle(place, Bundle(trained, config, tokenizer, task.describe()))
+        if adapter is not None:
+            merge_adapter(trained, place.with_name("adapter"))
+        save_bundle(place, Bundle(trained, made, tokenizer, task.describe()))
 
     def work() -> RunRecord:
         return run(task, model, loader, lambda: validation, settings, plan.folder, save=save, inputs=plan.inputs)
@@ -168,10 +178,14 @@ def _plan_training(venture: Venture) -> _TrainingPlan:
 
     prepared = _prepare_folder(venture)
     inputs = {"data": finished(prepared, "prepare").id}
+    if (base := base_of(venture)) is not None:
+        inputs["base"] = base.identity
     task, tokenizer = load_task(read_json(prepared / "task.json")), Tokenizer.load(prepared)
     derived = _derive(venture, task, tokenizer.vocabulary_size)
     settings = train_settings(venture.file.train, derived, open_split(prepared, "train").token_count)
     described = {"task": task.describe(), "model": derived.config.to_dict(), "train": settings.model_dump(mode="json"), **inputs}
+    if venture.file.adapter is not None:
+        described["adapter"] = venture.file.adapter.model_dump(mode="json")
     return _TrainingPlan(prepared, task, tokenizer, derived, settings, inputs, venture.run_folder("train", fingerprint(described)))
 
 
@@ -179,14 +193,27 @@ def _prepare_folder(venture: Venture) -> Path:
     """Where the data for the venture's settings is; whether the sources still hold the same is checked by the step itself."""
     task = task_of(venture)
     described = {"task": task.describe(), "data": venture.file.data.model_dump(mode="json"), "context": _context(venture, task)}
+    if (base := base_of(venture)) is not None:
+        described["tokenizer"] = fingerprint(base.tokenizer.files())
     return venture.run_folder("prepare", fingerprint(described))
 
 
 def task_of(venture: Venture) -> Task:
-    """The venture's task, with its options and no state yet."""
+    """The venture's task, with its options, and no state but what it takes from the model to begin from."""
     from .. import tasks
 
-    return tasks.find(venture.file.task)(venture.file.options)
+    task = tasks.find(venture.file.task)(venture.file.options)
+    if (base := base_of(venture)) is not None:
+        task.adopt(base.folder)
+    return task
+
+
+def base_of(venture: Venture) -> Base | None:
+    """The model to begin from, where venture.yaml names one."""
+    from ..build.base import find_base
+
+    source = venture.file.model.base
+    return None if source is None else find_base(source, venture.folder)
 
 
 def load_task(description: Mapping[str, Any]) -> Task:
@@ -218,11 +245,16 @@ def check_shape(venture: Venture) -> None:
 
 
 def _derive(venture: Venture, task: Task, vocabulary_size: int) -> Derived:
+    from ..build.base import derive_from
     from ..build.sizes import derive
 
     train = venture.file.train
     decided = dict(task.architecture()) | ({} if train.dropout is None else {"dropout": train.dropout})
-    derived = derive(venture.file.model, decided, vocabulary_size)
+    base = base_of(venture)
+    if base is None:
+        derived = derive(venture.file.model, decided, vocabulary_size)
+    else:
+        derived = derive_from(base, venture.file.model, decided, venture.file.adapter)
     context, batch = derived.config.context, step_tokens(train, derived)
     for name in ("batch_tokens", "micro_batch_tokens"):
         given = getattr(train, name)
@@ -255,7 +287,7 @@ def train_settings(given: TrainSettings, derived: Derived, data_tokens: int) -> 
         "learning_rate": given.learning_rate or derived.learning_rate,
     }
     if given.tokens is None and given.minutes is None:
-        values["tokens"] = token_budget(derived.config, data_tokens)[0]
+        values["tokens"] = derived.passes * data_tokens if derived.passes else token_budget(derived.config, data_tokens)[0]
     return TrainSettings.model_validate(given.model_dump() | values)
 
 
@@ -285,8 +317,14 @@ def finished(folder: Path, step: str) -> RunRecord:
     return record
 
 
-def _explain(derived: Derived) -> None:
-    """Say what the size was made into, before the expensive part."""
+def _explain(plan: _TrainingPlan) -> None:
+    """Say what the size was made into, and what of the data is too long for it, before the expensive part."""
+    from ..prepare.card import too_long
+
     note(say("the model:", "模型："))
-    for line in derived.lines:
+    for line in plan.derived.lines:
         note(f"  {line}")
+    card = read_json(plan.prepared / "card.json")
+    for name, split in card["splits"].items():
+        if split["truncated"]:
+            note(str(too_long(card, name)))

@@ -97,7 +97,7 @@ class Chat(Task):
     def adopt(self, folder: Path) -> None:
         from ..build.chat_template import ChatFormat
 
-        self.state["format"] = ChatFormat.load(folder, otherwise=ChatFormat()).to_json()
+        self.state["format"] = ChatFormat.load(folder, make=True).to_json()
 
     def fit(self, examples: Iterable[Conversation]) -> None:
         self.state.setdefault("format", self.form.to_json())

@@ -7,8 +7,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ..contracts.adapter import AdapterSettings
 from ..contracts.clock import now
 from ..contracts.config import Config
 from ..contracts.errors import UserError, nearest
@@ -64,6 +65,8 @@ class VentureFile(Config):
     """The model's size."""
     train: TrainSettings = TrainSettings()
     """How to train."""
+    adapter: AdapterSettings | None = None
+    """How to fine-tune `model.base` by an adapter; all of its weights are trained where absent."""
     preference: PreferenceSettings | None = None
     """How to learn, after that, which of two replies is better; not at all where absent."""
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -76,6 +79,12 @@ class VentureFile(Config):
     """What it may cost."""
     licence: str | None = None
     """The licence that the model is released under, as an SPDX name where there is one."""
+
+    @model_validator(mode="after")
+    def _adapters_need_a_base(self) -> VentureFile:
+        if self.adapter is not None and self.model.base is None:
+            raise ValueError("adapter fine-tunes a model, and none is named; name it in model.base, or remove adapter")
+        return self
 
 
 def load_venture_file(path: Path) -> VentureFile:
