@@ -21,15 +21,24 @@ if TYPE_CHECKING:
     from ..train.pairs import Pair, Records
     from ..venture.venture import Venture
 
+LEARNING_RATE, LEARNING_RATE_OF_AN_ADAPTER = 5e-6, 5e-5
+"""Where the settings name none. # assumed: as the recipes of Zephyr and of TRL for models of some billion parameters"""
+
 
 def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     """The trained model and the preference pairs of its data → another runs/train-…/model.
 
-    What the model finds likely before this stage is computed once: full fine-tuning then needs no second model, and adapters that
-    were trained already are part of what it began as.
+    What the model finds likely before this stage is computed once, so that no second model is needed. An adapter of the first stage is
+    merged by then; where the venture trains adapters, this stage trains another one.
     """
+    import torch
+
+    from ..build.adapters import add_adapter
+    from ..build.base import merge_adapter
     from ..build.bundle import Bundle, load_bundle, save_bundle
     from ..build.device import best_device
+    from ..build.quantize import quantize
+    from ..contracts.randomness import derive_seed
     from ..train.loop import train as run
     from ..train.pairs import PreferenceLoader, in_order, with_reference
     from ..train.preference import Preference, agreement
@@ -43,6 +52,9 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
         first.folder / "model", lambda task, config: load_task(task).build(replace(config, dropout=0.0)), device=best_device()
     )
     task, model, pad, context = load_task(bundle.task), bundle.model, bundle.tokenizer.pad, bundle.config.context
+    adapter = venture.file.adapter
+    if adapter is not None and adapter.base != "as-is":
+        quantize(model, code=adapter.base)
     pairs = {split: pairs_of(task, bundle.tokenizer, prepared, split, context) for split in ("train", "validation")}
 
     def batches(records: Records) -> list[Batch]:
@@ -53,12 +65,17 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
         records = with_reference(model, records, rows=settings.micro_batch, pad=pad)
     loader = PreferenceLoader(records, rows=settings.micro_batch, pad=pad, seed=venture.file.train.seed)
     held_out, judged_by = batches(records_of(pairs["validation"], settings, context, "validation")), batches(pairs["validation"])
+    if adapter is not None:
+        torch.manual_seed(derive_seed(venture.file.train.seed, "adapter"))
+        add_adapter(model, adapter)
 
     def save(trained: nn.Module, place: Path) -> None:
+        if adapter is not None:
+            merge_adapter(trained, place.with_name("adapter"))
         save_bundle(place, Bundle(trained, bundle.config, bundle.tokenizer, bundle.task))
 
     def work() -> RunRecord:
-        stage = stage_settings(settings, venture.file.train, context, len(records))
+        stage = stage_settings(settings, venture.file.train, context, len(records), adapted=adapter is not None)
         inputs = {"data": finished(prepared, "prepare").id, "model": first.record.id}
         return run(Preference(settings), model, loader, lambda: held_out, stage, folder, save=save, inputs=inputs)
 
@@ -123,12 +140,13 @@ def records_of(pairs: Records, settings: PreferenceSettings, context: int, split
     return fitting
 
 
-def stage_settings(given: PreferenceSettings, train: TrainSettings, context: int, records: int) -> TrainSettings:
+def stage_settings(given: PreferenceSettings, train: TrainSettings, context: int, records: int, *, adapted: bool) -> TrainSettings:
     """The loop's settings: its tokens are counted as if every text filled the context."""
     step = 2 * given.batch * context
     steps = max(1, round(given.epochs * records / given.batch))
+    rate = given.learning_rate or (LEARNING_RATE_OF_AN_ADAPTER if adapted else LEARNING_RATE)
     return TrainSettings(
-        tokens=steps * step, batch_tokens=step, micro_batch_tokens=2 * given.micro_batch * context, learning_rate=given.learning_rate,
-        optimizer="adamw", weight_decay=0.0, schedule="cosine", warmup=0.1, precision=train.precision, compile=train.compile,
-        keep=train.keep, on_spike=train.on_spike, seed=train.seed,
+        tokens=steps * step, batch_tokens=step, micro_batch_tokens=2 * given.micro_batch * context, learning_rate=rate, optimizer="adamw",
+        weight_decay=0.0, schedule="cosine", warmup=0.1, precision=train.precision, compile=train.compile, keep=train.keep,
+        on_spike=train.on_spike, seed=train.seed,
     )  # fmt: skip

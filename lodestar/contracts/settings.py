@@ -142,8 +142,8 @@ class PreferenceSettings(Config):
     """The weight of wanted replies (kto); weight times number should be within 1 to 4/3 of the unwanted ones' (Ethayarajh et al. 2024)."""
     undesirable_weight: float = Field(1.0, gt=0)
     """The weight of unwanted replies (kto)."""
-    learning_rate: float = Field(5e-6, gt=0)
-    """The peak learning rate of AdamW: far lower than in training, as the model is to be nudged; adapters bear ten times as much."""
+    learning_rate: float | None = Field(None, gt=0)
+    """The peak learning rate of AdamW; 5e-6 where absent, or 5e-5 for an adapter. Far lower than in training: the model is nudged."""
     epochs: float = Field(1.0, gt=0)
     """How often each preference is seen; more than a few times, and the model learns them by heart."""
     batch: int = Field(32, ge=1)

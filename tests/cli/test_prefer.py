@@ -62,8 +62,15 @@ def test_the_preferred_model_is_the_one_that_is_judged(tmp_path: Path) -> None:
     assert "records of the train data are preference pairs." in done.stderr
     learnt = next(line for line in done.stderr.splitlines() if "has come to find the better reply likelier" in line)
     assert int(learnt.rsplit(" ", 1)[1].rstrip("%.")) >= 80
-    again = json.loads(lodestar("run", "--venture", venture, "--json").stdout)
-    assert all(step["skipped"] for step in again.values())
+    assert all(step["skipped"] for step in json.loads(lodestar("run", "--venture", venture, "--json").stdout).values())
+    fine_tuned = make_venture(
+        tmp_path / "fine", train={"tokens": 512}, model={"base": str(Path(steps["train"]["folder"]) / "model")}, adapter={"rank": 2},
+        preference={"kind": "ipo", "learning_rate": 0.003, "epochs": 4, "batch": 8, "micro_batch": 4},
+    )  # fmt: skip
+    assert lodestar("prepare", "--venture", fine_tuned).returncode == 0
+    done = lodestar("train", "--venture", fine_tuned, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["record"]["config"]["task"]["preference"]["kind"] == "ipo"
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def test_both_pages_show_the_same() -> None:
 
 def test_the_settings_are_settings() -> None:
     (shown,) = blocks(PAGES[0], "yaml")
-    assert PreferenceSettings.parse(yaml.safe_load(shown)["preference"], where="the guide") == PreferenceSettings()
+    assert PreferenceSettings.parse(yaml.safe_load(shown)["preference"], where="the guide") == PreferenceSettings(label_smoothing=0.1)
 
 
 def test_the_programs_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
