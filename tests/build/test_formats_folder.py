@@ -142,6 +142,11 @@ def test_what_a_config_may_not_say(folder: Path, tmp_path: Path) -> None:
     refused(folder, "the field 'hidden_size' is missing")
 
 
+def test_quantised_checkpoints_are_refused(folder: Path) -> None:
+    change_config(folder, quantization_config={"quant_method": "gptq", "bits": 4})
+    refused(folder, r"the weights are quantised \(gptq\), and only plain ones are read; take the checkpoint that it was made from")
+
+
 def test_missing_and_extra_tensors_are_named(folder: Path) -> None:
     change_tensors(folder, lambda tensors: remove(tensors, *(name for name in tensors if "mlp" in name)))
     refused(folder, "'model.layers.0.mlp.down_proj.weight', '[^']*', '[^']*' and 3 more are missing")
@@ -402,6 +407,14 @@ def test_a_seeing_gemma_gives_its_text_part(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in text.state_dict().items())
     save_model(model, tmp_path / "text")
     assert json.loads((tmp_path / "text" / CONFIG).read_text())["architectures"] == ["Gemma3ForCausalLM"]
+
+
+def test_a_model_with_more_than_its_config_says_is_not_written(folder: Path, tmp_path: Path) -> None:
+    model = read(folder)
+    model.decoder.blocks[0].register_parameter("adapter", torch.nn.Parameter(torch.zeros(2)))  # type: ignore[union-attr]
+    with pytest.raises(UserError, match=r"'decoder.blocks.0.adapter' is more; merge its adapters"):
+        save_model(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_of_no_open_shape_is_refused(tmp_path: Path) -> None:

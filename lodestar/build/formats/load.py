@@ -51,6 +51,7 @@ def load_model(
     folder, commit = hub.resolve(source, revision, accept=lambda folder: find_family(read_fields(folder), folder / CONFIG))
     fields = read_fields(folder)
     family = find_family(fields, folder / CONFIG)
+    _refuse_quantised(fields, folder / CONFIG)
     found = family.flat(fields)
     fields = family.full(found)
     weights = Weights(find_weights(folder), family)
@@ -86,6 +87,14 @@ def find_family(fields: Fields, where: Path) -> Family:
     nearest = difflib.get_close_matches(asked, by_architecture, n=1, cutoff=0.0)[0]
     fix = f"the nearest known one is {nearest}, and all are {', '.join(sorted(by_architecture))}"
     raise UserError(f"the architecture {asked!r} is unknown", where=where, fix=fix)
+
+
+def _refuse_quantised(fields: Fields, where: Path) -> None:
+    scheme = fields.get("quantization_config")
+    if isinstance(scheme, Mapping):
+        how = scheme.get("quant_method", "in some way")
+        fix = "take the checkpoint that it was made from, and quantise that with `lodestar quantize`"
+        raise UserError(f"the weights are quantised ({how}), and only plain ones are read", where=where, fix=fix)
 
 
 def read_config(family: Family, fields: Fields, where: Path) -> ModelConfig:

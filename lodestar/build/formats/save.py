@@ -14,6 +14,7 @@ from ...contracts.errors import UserError, unknown
 from ...contracts.tokenizer import Tokenizer
 from ...model.adapted import Adapted
 from ...model.config import BIASED, ModelConfig
+from ...model.meta import without_storage
 from ...model.quantized import QuantizedLinear
 from ...store.files import atomic_folder, ensure_space, write_atomic, write_json
 from ...store.tensors import write_tensors
@@ -59,6 +60,7 @@ def save_model(
         if not file.is_file():
             raise UserError("the file is gone since the model was read", where=file, fix="restore it, or give save_model a tokenizer")
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    _refuse_changed(chosen, config, chosen.full(fields), state)
     bindings = chosen.bindings(config, chosen.full(fields), state)
     ensure_space(folder, sum(tensor.nbytes for tensor in state.values()))
     with atomic_folder(folder, replace=replace) as partial:
@@ -78,6 +80,14 @@ def _check_plain(model: nn.Module) -> None:
             raise UserError("the model has adapters beside its weights", fix="merge the one that is to stay, or save the adapter by itself")
         if isinstance(module, QuantizedLinear):
             raise UserError("the model's weights are codes, and its format holds numbers", fix="dequantize the model first")
+
+
+def _refuse_changed(family: Family, config: ModelConfig, fields: dict[str, Any], state: Mapping[str, Tensor]) -> None:
+    with without_storage():
+        plain = family.build(config, fields).state_dict()
+    if other := sorted(set(state) ^ set(plain)):
+        what = f"the model is not as its config says: {other[0]!r} is {'more' if other[0] in state else 'missing'}"
+        raise UserError(what, fix="merge its adapters, or give it plain weights again, before writing it")
 
 
 def config_of(model: nn.Module) -> ModelConfig:
