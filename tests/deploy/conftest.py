@@ -146,8 +146,8 @@ def poet(tokenizer: Tokenizer) -> Service:
 
 @pytest.fixture(scope="session")
 def slow_poet(tokenizer: Tokenizer) -> Service:
-    """Takes many seconds for its 4,000 tokens, so that there is time to stop it."""
-    return _service(Poet(), tokenizer, _config(tokenizer, "decoder", context=4096, width=256, depth=6))
+    """Takes half a minute for its 4,000 tokens, so that a browser on a busy machine still finds it writing."""
+    return _service(Poet(), tokenizer, _config(tokenizer, "decoder", context=4096, width=512, depth=12))
 
 
 @pytest.fixture(scope="session")
