@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..contracts.task import Task
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
+    from ..train.preflight import Needs, States
     from ..venture.venture import Venture
 
 MICRO_BATCH_TOKENS = 8_192
@@ -101,6 +102,7 @@ def _train(venture: Venture) -> Step:
     validation: Sequential | tuple[()] = ()
     if (plan.prepared / "validation").exists():
         validation = Sequential(open_split(plan.prepared, "validation"), task.batching, limit=VALIDATION_BATCHES, **shape)
+    preflight(venture, plan)
     torch.manual_seed(derive_seed(settings.seed, "model"))
     base, adapter = base_of(venture), venture.file.adapter
     model = (task.build(config) if base is None else begin_from(base, task, config, adapter)).to(best_device())
@@ -115,6 +117,50 @@ def _train(venture: Venture) -> Step:
         return run(task, model, loader, lambda: validation, settings, plan.folder, save=save, inputs=plan.inputs)
 
     return Step(plan.folder, noted(venture, "train", plan.folder, work), skipped=False)
+
+
+def preflight(venture: Venture, plan: TrainingPlan | None = None) -> Needs:
+    """Say what training will take, and refuse what cannot fit.
+
+    Raises:
+        UserError: it does not fit, or the data is not prepared.
+    """
+    from ..prepare.loader import longest_rows
+    from ..prepare.shards import open_split
+    from ._preflight import Training, check_training
+
+    plan = plan or _plan_training(venture)
+    config = plan.derived.config
+    training = Training(plan.task, config, plan.settings, venture.file.adapter, venture.file.budget)
+    split = open_split(plan.prepared, "train")
+    batch = longest_rows(split, plan.task.batching, rows=2, context=config.context, pad=plan.tokenizer.pad)
+    needs, lines = check_training(training, batch)
+    note(say("training will take:", "训练将需要："))
+    for line in lines:
+        note(f"  {line}")
+    return needs
+
+
+def plan_if_prepared(venture: Venture) -> TrainingPlan | None:
+    """The plan of the venture's training; None where its data is not prepared."""
+    return None if finished_record(_prepare_folder(venture)) is None else _plan_training(venture)
+
+
+def lasting(venture: Venture) -> States:
+    """What lasts through the venture's training, from its shapes alone, with as many tokens as the vocabulary may have.
+
+    Raises:
+        UserError: that alone does not fit.
+    """
+    from ..build.device import best_device
+    from ..train.preflight import free_bytes
+    from ._preflight import Training, check_states
+
+    task, file = task_of(venture), venture.file
+    base = base_of(venture)
+    vocabulary = file.data.vocabulary if base is None else base.tokenizer.vocabulary_size
+    training = Training(task, _derive(venture, task, vocabulary).config, file.train, file.adapter)
+    return check_states(training, free_bytes(best_device()))
 
 
 def evaluate(venture: Venture) -> Step:
@@ -160,7 +206,7 @@ def noted(venture: Venture, step: str, folder: Path, work: Callable[[], RunRecor
 
 
 @dataclass(frozen=True)
-class _TrainingPlan:
+class TrainingPlan:
     """What a training run is made from; its folder follows from all of it, so another setting is another run."""
 
     prepared: Path
@@ -172,7 +218,7 @@ class _TrainingPlan:
     folder: Path
 
 
-def _plan_training(venture: Venture) -> _TrainingPlan:
+def _plan_training(venture: Venture) -> TrainingPlan:
     from ..contracts.tokenizer import Tokenizer
     from ..prepare.shards import open_split
 
@@ -186,7 +232,7 @@ def _plan_training(venture: Venture) -> _TrainingPlan:
     described = {"task": task.describe(), "model": derived.config.to_dict(), "train": settings.model_dump(mode="json"), **inputs}
     if venture.file.adapter is not None:
         described["adapter"] = venture.file.adapter.model_dump(mode="json")
-    return _TrainingPlan(prepared, task, tokenizer, derived, settings, inputs, venture.run_folder("train", fingerprint(described)))
+    return TrainingPlan(prepared, task, tokenizer, derived, settings, inputs, venture.run_folder("train", fingerprint(described)))
 
 
 def _prepare_folder(venture: Venture) -> Path:
@@ -317,7 +363,7 @@ def finished(folder: Path, step: str) -> RunRecord:
     return record
 
 
-def _explain(plan: _TrainingPlan) -> None:
+def _explain(plan: TrainingPlan) -> None:
     """Say what the size was made into, and what of the data is too long for it, before the expensive part."""
     from ..prepare.card import too_long
 

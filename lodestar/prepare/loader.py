@@ -245,6 +245,15 @@ def make_loader(
     return made(split, rows=rows, context=context, seed=seed, pad=pad)
 
 
+def longest_rows(split: Split, batching: Batching, *, rows: int, context: int, pad: int) -> Batch:
+    """The rows that take the most memory in training: of padded ones the longest, and any of the others, which are all as long."""
+    if batching != "padded":
+        return make_loader(split, batching, rows=rows, context=context, seed=0, pad=pad).next_batch()
+    check_records(split)
+    chosen = np.argsort(np.minimum(split.lengths, context), kind="stable")[-rows:]
+    return _tensors(padded_rows(split, chosen, context, pad))
+
+
 def check_context(split: Split, context: int) -> None:
     """Refuse, before anything is trained, a context that the split cannot fill once."""
     if split.token_count < context + 1:

@@ -24,7 +24,7 @@ from ..store.lock import hold
 from .checkpoint import Checkpoint, Checkpoints, model_tensors
 from .compiled import loss_function
 from .journal import Journal, draw_loss
-from .memory import freed_memory_kept
+from .memory import freed_memory_kept, give_back
 from .plan import EVALUATION_SHARE, EVALUATIONS, Plan, steps_in_budget
 from .precision import choose_precision
 from .random_state import repeatable, seed_all
@@ -285,7 +285,10 @@ class _Run:
         return None if not weights or self.trainer.is_finite() else f"a weight is not a finite number in step {self.step:,}"
 
     def _evaluate(self) -> None:
+        # An evaluation's tensors have other sizes than a step's: what one keeps would be of no use to the other.
+        give_back()
         self.validation_loss = self.trainer.evaluate(self.validation())
+        give_back()
         if self.validation_loss is not None and math.isfinite(self.validation_loss):
             self.journal.add({"step": self.step, "tokens": self.trainer.tokens, "validation_loss": self.validation_loss})
         self._reset_clock()

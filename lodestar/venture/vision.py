@@ -38,6 +38,8 @@ class Budget(Config):
     """How much."""
     currency: str = Field(min_length=1)
     """Of what: USD, CNY, EUR, …"""
+    per_hour: float | None = Field(None, ge=0)
+    """What an hour of the machine costs; where given, training says what it will cost before it begins."""
 
 
 class VentureFile(Config):

@@ -1,0 +1,113 @@
+"""`lodestar doctor`, and what training refuses: the nearest setting that fits is named, and it fits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from lodestar.cli._preflight import Training, check_states, check_training, serving_bytes, size, span, with_depth
+from lodestar.cli.main import main
+from lodestar.contracts.errors import UserError
+from lodestar.contracts.settings import TrainSettings
+from lodestar.model.cache import KVCache
+from lodestar.model.config import ModelConfig
+from lodestar.tasks.text_generation import TextGeneration
+from lodestar.venture.vision import Budget
+
+CONTEXT, ROWS = 32, 64
+CONFIG = ModelConfig(vocabulary_size=300, width=64, depth=3, heads=2, context=CONTEXT)
+SETTINGS = TrainSettings(
+    learning_rate=0.01, batch_tokens=ROWS * CONTEXT, micro_batch_tokens=ROWS * CONTEXT, tokens=10 * ROWS * CONTEXT, precision="fp32"
+)
+
+
+def batch() -> dict[str, torch.Tensor]:
+    tokens = torch.arange(2 * CONTEXT).view(2, CONTEXT) % 300
+    return {"tokens": tokens, "targets": tokens}
+
+
+def test_a_run_that_fits_is_described() -> None:
+    budget = Budget(amount=100, currency="EUR", per_hour=3600.0)
+    needs, lines = check_training(Training(TextGeneration(), CONFIG, SETTINGS, budget=budget, free=10**12), batch())
+    text = "\n".join(line.en for line in lines)
+    assert f"parameters {CONFIG.parameter_count():,}" in text
+    assert all(f"{part} " in text for part in ("weights", "gradients", "optimiser", "activations", "overhead"))
+    # An hour costs 3600, so a second costs 1.
+    cost = next(line.en for line in lines if line.en.startswith("cost"))
+    assert f"about {10 * needs.step_seconds:,.2f} EUR, of a budget of 100" in cost
+
+
+def test_a_smaller_micro_batch_is_named_and_fits() -> None:
+    def training(settings: TrainSettings, free: int) -> Training:
+        return Training(TextGeneration(), CONFIG, settings, free=free)
+
+    whole = check_training(training(SETTINGS, 10**12), batch())[0].new_bytes
+    free = int(whole * 0.8)
+    with pytest.raises(UserError, match=r"^train: the training needs .* are free; set train.micro_batch_tokens to \d+\.$") as refused:
+        check_training(training(SETTINGS, free), batch())
+    assert refused.value.fix is not None
+    tokens = int(refused.value.fix.split()[-1])
+    assert tokens % CONTEXT == 0
+    assert 0 < tokens < ROWS * CONTEXT
+    check_training(training(SETTINGS.model_copy(update={"micro_batch_tokens": tokens}), free), batch())
+
+
+def test_what_can_never_fit_is_refused_from_its_shape() -> None:
+    huge = ModelConfig(vocabulary_size=50_000, width=16_384, depth=96, heads=128, context=4096)
+    with pytest.raises(UserError, match=r"needs at least .* GB of memory, and 64 GB are free; set model.overrides.depth to 1 "):
+        check_states(Training(TextGeneration(), huge, SETTINGS, free=0), 64 * 10**9)
+    with pytest.raises(UserError, match=r"and 1.0 GB are free; take a smaller model.size\."):
+        check_states(Training(TextGeneration(), huge, SETTINGS, free=0), 10**9)
+
+
+@pytest.mark.parametrize("fields", [{}, {"key_value_heads": 1}, {"architecture": "encoder-decoder", "decoder_depth": 2}], ids=str)
+def test_the_cache_is_as_large_as_said(tmp_path: Path, fields: dict[str, Any]) -> None:
+    config = ModelConfig(vocabulary_size=300, width=64, depth=3, heads=2, context=40, **fields)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"x" * 1234)
+    cache = KVCache(config, 3, config.context, dtype=torch.bfloat16)
+    assert serving_bytes([weights], config, 3, 2) == (1234, cache.memory_bytes())
+
+
+def test_fewer_layers_keep_what_belongs_to_them() -> None:
+    config = ModelConfig(10, 8, 3, 2, 8, layer_windows=(4, None, 4), experts=2, dense_layers=(0, 2))
+    one = with_depth(config, 1)
+    assert (one.depth, one.layer_windows, one.dense_layers) == (1, (4,), (0,))
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    venture = {
+        "name": "small", "statement": "Continues a text.", "audience": "testers", "north_star": "bits_per_byte", "task": "text-generation",
+        "data": {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 300},
+        "model": {"size": "tiny", "context": 64, "overrides": {"depth": 1, "width": 32, "heads": 1}}, "train": {"tokens": 512},
+        "targets": [{"metric": "bits_per_byte", "at_most": 20}],
+    }  # fmt: skip
+
+    def doctor(*arguments: str) -> dict[str, Any]:
+        assert main(["doctor", "--venture", str(tmp_path), "--json", *arguments]) == 0
+        value: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return value
+
+    assert set(doctor()) == {"machine"}
+    (tmp_path / "venture.yaml").write_text(yaml.safe_dump(venture), "utf-8")
+    before = doctor()["training"]
+    assert main(["prepare", "--venture", str(tmp_path)]) == 0
+    capsys.readouterr()
+    after = doctor()["training"]
+    assert before["at_least_bytes"] < after["memory_bytes"]
+    assert after["seconds"] > 0
+
+
+def test_no_such_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", str(tmp_path), "--venture", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_sizes_and_spans_for_a_person() -> None:
+    assert [size(count) for count in (12, 1500, 2_340_000, 25e9)] == ["12 B", "1.5 kB", "2.3 MB", "25 GB"]
+    assert [span(seconds)[0] for seconds in (0.1, 90, 600, 10_000)] == ["1 seconds", "90 seconds", "10.0 minutes", "2.8 hours"]
