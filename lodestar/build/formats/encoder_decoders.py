@@ -67,8 +67,10 @@ def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
 
 def read_encoder_decoder(fields: Fields, **choices: Any) -> ModelConfig:
     """The config of an encoder-decoder; `choices` are what is the family's own."""
-    # Untied, transformers gives the encoder and the decoder an embedding each, too.
-    only(fields, is_decoder=False, tie_word_embeddings=True)
+    only(fields, is_decoder=False)
+    if "tied_embeddings" not in choices:
+        # Untied, transformers gives the encoder and the decoder an embedding each, too.
+        only(fields, tie_word_embeddings=True)
     heads, hidden = fields["encoder_attention_heads"], fields["encoder_ffn_dim"]
     return ModelConfig(
         **{
@@ -112,6 +114,7 @@ def write_encoder_decoder(config: ModelConfig) -> dict[str, Any]:
         "dropout": config.dropout,
         "init_std": config.initial_std,
         "is_encoder_decoder": True,
+        "tie_word_embeddings": config.tied_embeddings,
     }
 
 

@@ -24,6 +24,7 @@ def read_config(fields: Fields) -> ModelConfig:
         source_context=fields["max_source_positions"],
         position="learned",
         biased=BIASED,
+        tied_embeddings=fields["tie_word_embeddings"],  # whose encoder reads no tokens
     )
 
 
