@@ -62,9 +62,9 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
     }
     if (NARROW && !BITS4) {
       UNROLL for (int r = 0; r < ROWS; r++) {
-        const floats given = load(scales + r * scales_to_next);
-        const floats scale_a = __builtin_shuffle(given, lanes[0]), scale_b = __builtin_shuffle(given, lanes[1]);
-        const floats scale_c = __builtin_shuffle(given, lanes[2]), scale_d = __builtin_shuffle(given, lanes[3]);
+        const float *of_row = scales + r * scales_to_next;
+        const floats scale_a = pick(of_row, lanes[0]), scale_b = pick(of_row, lanes[1]);
+        const floats scale_c = pick(of_row, lanes[2]), scale_d = pick(of_row, lanes[3]);
         UNROLL for (int n = 0; n < TOGETHER; n++) {
           const int16_t *row_x = x + n * CODE_BLOCK;
           floats sum = scale_a * to_floats(add_products((ints){0}, codes[r].a, load_ints(row_x)));
@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
       floats scale[2];
       UNROLL for (int r = 0; r < ROWS; r++) {
         const float *of_row = scales + r * scales_to_next;
-        scale[r] = NARROW ? __builtin_shuffle(load(of_row), lanes[0]) : (floats){0} + of_row[0];
+        scale[r] = NARROW ? pick(of_row, lanes[0]) : (floats){0} + of_row[0];
       }
       UNROLL for (int n = 0; n < TOGETHER; n++) {
         const ints x_a = load_ints(x + n * CODE_BLOCK), x_b = load_ints(x + n * CODE_BLOCK + 32);
@@ -94,7 +94,9 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
     }
     x += TOGETHER * CODE_BLOCK, x_scales += TOGETHER, offsets += TOGETHER;
   }
-  add_sums(piece, row, sums, ROWS, TOGETHER);
+  floats answer[LANES]; /* a copy, so that the sums themselves can stay in registers */
+  UNROLL for (int i = 0; i < ROWS * TOGETHER; i++) answer[i] = sums[i];
+  add_sums(piece, row, ROWS, answer);
 }
 
 /* The scales of a row's blocks, as float32: one a block, or where NARROW one a group, with zeros in a vector or two behind them. */

@@ -1,6 +1,6 @@
 """The C beside this file: compiled once a machine where a compiler is at hand, and loaded.
 
-It is C behind `ctypes`, not a torch extension: it compiles in half a second instead of half a minute, and needs no headers.
+It is C behind `ctypes`, not a torch extension: it compiles in seconds instead of half a minute, and needs no headers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .structures import AttentionShape, Matrix, Model, Step, TensorView
@@ -35,12 +37,17 @@ def library() -> ctypes.CDLL | None:
     try:
         built = _cache_folder() / f"native-{_fingerprint(compiler)}.so"
         if not built.exists():
-            _compile(compiler, built)
-        loaded = ctypes.CDLL(str(built))
+            compile_to(built, compiler)
+        return load(built)
     except (OSError, subprocess.SubprocessError) as error:
         # Speed is all that is lost, and the reason may be a read-only home or half a compiler: nothing the user did.
         log.info("the compiled functions are not used: %s", error)
         return None
+
+
+def load(built: Path) -> ctypes.CDLL:
+    """The functions of a compiled library, with the types of their arguments."""
+    loaded = ctypes.CDLL(str(built))
     pointer, number, flag = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
     tensor, shape = ctypes.POINTER(TensorView), ctypes.POINTER(AttentionShape)
     loaded.linear.argtypes = [ctypes.POINTER(Matrix), pointer, pointer, number, flag, flag]
@@ -72,13 +79,17 @@ def _fingerprint(compiler: str) -> str:
     return hashlib.sha256("\n".join([*sources, compiler, features, *FLAGS]).encode()).hexdigest()[:16]
 
 
-def _compile(compiler: str, built: Path) -> None:
-    """Under a temporary name first: another process may be compiling, too."""
+def compile_to(built: Path, compiler: str, flags: Sequence[str] = FLAGS) -> None:
+    """All sources at once, and under a temporary name first: another process may be compiling, too."""
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
         sources = [str(Path(__file__).with_name(name)) for name in SOURCES]
         objects = [f"{folder}/{name}.o" for name in SOURCES]
-        commands = [[compiler, *FLAGS, source, "-o", compiled] for source, compiled in zip(sources, objects, strict=True)]
-        commands.append([compiler, "-shared", *objects, "-lm", "-o", f"{folder}/native.so"])
-        for command in commands:
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
+        commands = [[compiler, *flags, source, "-o", compiled] for source, compiled in zip(sources, objects, strict=True)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_run, commands))
+        _run([compiler, "-shared", *objects, "-lm", "-o", f"{folder}/native.so"])
         os.replace(f"{folder}/native.so", built)  # noqa: PTH105 - the standard library's one atomic rename
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=120)

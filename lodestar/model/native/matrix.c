@@ -112,6 +112,16 @@ Input prepare(const float *x, long step, long batch, long columns, int kind, voi
   return prepare_codes(x, step, batch, columns, kind == INT4, memory);
 }
 
+void add_sums(const Piece *piece, long row, int rows, const floats sums[LANES]) {
+  floats v[LANES];
+  float totals[LANES];
+  const int count = rows * piece->together;
+  for (int i = 0; i < LANES; i++) v[i] = i < count ? sums[i] : (floats){0};
+  store(totals, count <= 2 ? sum_each(v, 2) : count <= 4 ? sum_each(v, 4) : count <= 8 ? sum_each(v, 8) : sum_each(v, 16));
+  for (int r = 0; r < rows && row + r < piece->to; r++)
+    for (int n = 0; n < piece->there; n++) piece->y[n * piece->step + row + r] += totals[r * piece->together + n];
+}
+
 /* The input of several rows is larger than the core's first cache, and each row of the matrix would read it from the second. So ROWS rows of
    the matrix at a time meet as much of it as fits, then the next part of it. */
 void multiply(const Matrix *matrix, const Input *input, long from, long to, float *y, long step) {

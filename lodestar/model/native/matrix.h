@@ -39,14 +39,9 @@ typedef struct {
   long step;           /* from the y of one row of input to the next */
 } Piece;
 
-/* Add to y what the lanes of each sum come to; sums[r · TOGETHER + n] is that of matrix row row + r with input row n. */
-static inline __attribute__((always_inline)) void add_sums(const Piece *piece, long row, floats sums[LANES], const int ROWS,
-                                                           const int TOGETHER) {
-  float totals[LANES];
-  store(totals, sum_each(sums, ROWS * TOGETHER > 1 ? ROWS * TOGETHER : 2));
-  for (int r = 0; r < ROWS && row + r < piece->to; r++)
-    for (int n = 0; n < piece->there; n++) piece->y[n * piece->step + row + r] += totals[r * TOGETHER + n];
-}
+/* Add to y what the lanes of each sum come to; sums[r · together + n] is that of matrix row row + r with input row n. Not inlined, where it
+   would be compiled dozens of times. */
+void add_sums(const Piece *piece, long row, int rows, const floats sums[LANES]);
 
 /* Bytes that `prepare` needs at most. */
 long input_bytes(long batch, long columns);

@@ -45,7 +45,9 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
       UNROLL for (int r = 0; r < ROWS; r++) sums[r * TOGETHER + n] += right[r] * x_right;
     }
   }
-  add_sums(piece, row, sums, ROWS, TOGETHER);
+  floats answer[LANES]; /* a copy, so that the sums themselves can stay in registers */
+  UNROLL for (int i = 0; i < ROWS * TOGETHER; i++) answer[i] = sums[i];
+  add_sums(piece, row, ROWS, answer);
 }
 
 static inline __attribute__((always_inline)) void tiles(const Matrix *matrix, const Input *input, const Piece *piece, const int TOGETHER,

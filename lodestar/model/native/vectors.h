@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef __AVX512VNNI__
+#ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
@@ -36,13 +36,34 @@ static inline ints load_ints(const void *from) {
 }
 
 /* Each lane's two 16-bit products, added to it. */
-static inline ints add_products(ints sums, ints a, ints b) {
 #ifdef __AVX512VNNI__
+static inline ints add_products(ints sums, ints a, ints b) {
   return (ints)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)a, (__m512i)b);
-#else
-  return sums + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
-#endif
 }
+#elif defined(__AVX2__)
+static inline ints add_products(ints sums, ints a, ints b) {
+  __m256i halves_a[2], halves_b[2], products[2];
+  memcpy(halves_a, &a, sizeof a);
+  memcpy(halves_b, &b, sizeof b);
+  for (int half = 0; half < 2; half++) products[half] = _mm256_madd_epi16(halves_a[half], halves_b[half]);
+  return sums + load_ints(products);
+}
+#else /* not inlined: the compiler takes minutes for its many copies */
+static __attribute__((noinline, unused)) ints add_products(ints sums, ints a, ints b) {
+  return sums + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+}
+#endif
+
+/* x[which] in each lane. */
+#ifdef __AVX512F__
+static inline floats pick(const float *x, ints which) { return (floats)_mm512_permutexvar_ps((__m512i)which, (__m512)load(x)); }
+#else
+static __attribute__((noinline, unused)) floats pick(const float *x, ints which) {
+  floats picked;
+  for (int lane = 0; lane < LANES; lane++) picked[lane] = x[which[lane]];
+  return picked;
+}
+#endif
 
 /* 32 codes of 8 bits, as numbers of 16, two a lane. */
 static inline ints widen_codes(const int8_t *from) {
