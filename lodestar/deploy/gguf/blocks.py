@@ -50,9 +50,10 @@ def _q8_0(numbers: Tensor) -> Tensor:
     blocks = numbers.view(-1, BLOCK)
     scales = blocks.abs().amax(-1, keepdim=True) / 127
     turned = blocks * _inverse(scales)
-    whole = turned.abs().floor()
-    rounded = (whole + (2 * (turned.abs() - whole)).floor()) * turned.sign()  # halves away from zero, which torch.round does not
-    return _joined(scales, rounded.to(torch.int8).view(torch.uint8))
+    magnitude = turned.abs()
+    whole = magnitude.floor()
+    whole += magnitude - whole >= 0.5  # halves away from zero, which torch.round does not
+    return _joined(scales, whole.copysign(turned).to(torch.int8).view(torch.uint8))
 
 
 def _q4_0(numbers: Tensor) -> Tensor:
@@ -76,6 +77,7 @@ def _joined(scales_N1: Tensor, codes: Tensor) -> Tensor:
 
 
 def _finite(numbers: Tensor) -> Tensor:
-    if not bool(torch.isfinite(numbers).all()):
+    # The smallest and the largest of numbers with a NaN among them are NaN.
+    if numbers.numel() and not bool(torch.isfinite(torch.stack(torch.aminmax(numbers))).all()):
         raise ValueError("it holds NaN, infinity, or numbers too large for a float16")
     return numbers
