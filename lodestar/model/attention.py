@@ -61,7 +61,7 @@ def attend(
     group = queries_BHTD.shape[1] // keys_BGSD.shape[1]
     if cap is not None:
         return _attend_capped(queries_BHTD, keys_BGSD, values_BGSD, mask, scale, cap)
-    if mask.causal and mask.bias is None and training_cpu.takes(queries_BHTD, keys_BGSD, values_BGSD):
+    if mask.causal and mask.bias is None and training_cpu.attends(queries_BHTD, keys_BGSD, values_BGSD):
         if group > 1:
             keys_BGSD, values_BGSD = keys_BGSD.repeat_interleave(group, 1), values_BGSD.repeat_interleave(group, 1)
         if scale is not None:

@@ -16,6 +16,9 @@ from torch.autograd.function import once_differentiable
 
 from . import native
 
+LONG = 128
+"""Tokens from which on a prompt's attention gains. measured 2026-11: bench/RESULTS.d/speed.md."""
+
 
 def takes(*tensors: Tensor) -> bool:
     """Whether a gradient will be asked of eager operations on these, and they fit the compiled functions."""
@@ -26,6 +29,12 @@ def takes(*tensors: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and native.takes(*tensors)
     )
+
+
+def attends(*tensors: Tensor) -> bool:
+    """Whether `CausalAttention` is the faster way: in training, and for a prompt in bfloat16, where it takes half of torch's time."""
+    prompt = tensors[0].dtype is torch.bfloat16 and not torch.is_grad_enabled() and tensors[0].shape[2] >= LONG
+    return takes(*tensors) or (prompt and not torch.compiler.is_compiling() and native.takes(*tensors))
 
 
 class CausalAttention(torch.autograd.Function):

@@ -202,3 +202,14 @@ def test_under_autocast_the_residual_stream_is_bfloat16_and_the_logits_are_close
     torch.testing.assert_close(logits.float(), exact, rtol=0.05, atol=0.05 * exact.abs().max().item())
     logits.float().square().mean().backward()
     assert all(parameter.grad is not None and parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+
+
+@needs_compiler
+@torch.inference_mode()
+def test_a_long_prompt_in_bfloat16_is_attended_to_by_compiled_code() -> None:
+    queries, keys, values = (torch.randn(2, heads, 130, 32).bfloat16() for heads in (4, 2, 2))
+    assert training_cpu.attends(queries, keys, values)
+    assert not training_cpu.attends(queries[:, :, :100], keys, values)
+    mixed = attend(queries, keys, values, make_mask(130, 130, causal=True), scale=0.3)
+    exact = written_out(queries.double() * 0.3 * math.sqrt(32), *(x.double().repeat_interleave(2, 1) for x in (keys, values)), None)
+    close(mixed, exact, torch.bfloat16)
