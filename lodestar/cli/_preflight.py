@@ -32,6 +32,8 @@ class Training:
     """With `batch_tokens`, `micro_batch_tokens`, `learning_rate`, and `tokens` or `minutes` filled in."""
     adapter: AdapterSettings | None = None
     budget: Budget | None = None
+    stored: int = 4
+    """Bytes of a number in the weights of the base of an adapter."""
     free: int | None = None
     """Bytes that the run may take, where it is not for the machine to tell."""
 
@@ -42,12 +44,15 @@ class Training:
 
     def build(self, depth: int) -> nn.Module:
         """The module with fewer layers, on the device to train on; its weights are random, and of the base's size."""
+        import torch
+
         from ..build.adapters import add_adapter, train_only
         from ..build.device import best_device
         from ..build.quantize import quantize
 
         model = self.task.build(with_depth(self.config, depth))
         if self.adapter is not None:
+            model.to(torch.bfloat16 if self.stored == 2 else torch.float32)
             if self.adapter.base != "as-is":
                 quantize(model, code=self.adapter.base)
             add_adapter(model, self.adapter)
@@ -76,12 +81,12 @@ def check_training(training: Training, batch: Batch) -> tuple[Needs, list[Words]
     from ..train.preflight import TooLittleMemoryError, estimate, free_bytes
 
     free = free_bytes(best_device()) if training.free is None else training.free
-    lasting = check_states(training, free)
+    check_states(training, free)
     depth, rows = training.config.depth, training.rows
     try:
         needs = estimate(training.task, training.build, depth, rows, batch, training.settings, free)
-    except TooLittleMemoryError:
-        raise refused(lasting.memory_bytes, free or 0, "take a smaller model.size, or a shorter model.context") from None
+    except TooLittleMemoryError as error:
+        raise refused(error.needed, free or 0, "take a smaller model.size, or a shorter model.context", least=True) from None
     found = needs(depth, rows)
     if free is not None and found.new_bytes > free:
         raise refused(found.new_bytes, free, _nearest(needs, training, free))
@@ -89,7 +94,7 @@ def check_training(training: Training, batch: Batch) -> tuple[Needs, list[Words]
 
 
 def check_states(training: Training, free: int | None) -> States:
-    """What lasts through the run, from the module's shapes alone.
+    """What lasts through a run that trains every weight, from the module's shapes alone; an adapter's takes less, and only looks tell it.
 
     Raises:
         UserError: that alone does not fit.
@@ -101,12 +106,9 @@ def check_states(training: Training, free: int | None) -> States:
     depths = range(1, min(2, training.config.depth) + 1)
     with torch.device("meta"):
         models = {depth: training.task.build(with_depth(training.config, depth)) for depth in depths}
-    # Of a model with an adapter, only the weights themselves are known without it, at half of float32 or less.
     states = {depth: states_of(model, training.settings) for depth, model in models.items()}
-    if training.adapter is not None:
-        return along_depth(states, training.config.depth)
     lasting = along_depth(states, training.config.depth)
-    if free is not None and lasting.memory_bytes > free:
+    if training.adapter is None and free is not None and lasting.memory_bytes > free:
         layers = most_that_fits(lambda depth: along_depth(states, depth).memory_bytes <= free, training.config.depth)
         fix = f"set model.overrides.depth to {layers} or less, or take a smaller model.size" if layers else "take a smaller model.size"
         raise refused(lasting.memory_bytes, free, fix, least=True)

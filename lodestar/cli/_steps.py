@@ -125,13 +125,15 @@ def preflight(venture: Venture, plan: TrainingPlan | None = None) -> Needs:
     Raises:
         UserError: it does not fit, or the data is not prepared.
     """
+    from ..build.formats.folder import find_weights
     from ..prepare.loader import longest_rows
     from ..prepare.shards import open_split
-    from ._preflight import Training, check_training
+    from ._preflight import Training, check_training, element_bytes
 
     plan = plan or _plan_training(venture)
-    config = plan.derived.config
-    training = Training(plan.task, config, plan.settings, venture.file.adapter, venture.file.budget)
+    config, base, adapter = plan.derived.config, base_of(venture), venture.file.adapter
+    stored = element_bytes(find_weights(base.folder)[0]) if base is not None and adapter is not None else 4
+    training = Training(plan.task, config, plan.settings, adapter, venture.file.budget, stored)
     split = open_split(plan.prepared, "train")
     batch = longest_rows(split, plan.task.batching, rows=2, context=config.context, pad=plan.tokenizer.pad)
     needs, lines = check_training(training, batch)

@@ -43,7 +43,11 @@ Build = Callable[[int], nn.Module]
 
 
 class TooLittleMemoryError(Exception):
-    """Not even the smallest look fits."""
+    """Not even the looks fit: `needed` bytes at least."""
+
+    def __init__(self, needed: int) -> None:
+        self.needed = needed
+        super().__init__(f"{needed} bytes are needed")
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def estimate(
                 before = [look for (other, low), look in looks.items() if (other, low) in ((layers, height - 1), (layers - 1, height))]
                 expected = max([2 * look.peak_bytes for look in before], default=states[layers].memory_bytes)
                 if free is not None and expected > free:
-                    raise TooLittleMemoryError
+                    raise TooLittleMemoryError(expected)
                 looks[layers, height] = take_look(task, model, {name: value[:height] for name, value in batch.items()}, settings, several)
             del model
             gc.collect()
