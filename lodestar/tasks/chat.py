@@ -58,9 +58,9 @@ class Chat(Task):
         ),
         "audience": Words("people who ask the same few questions again and again", "反复询问同样几个问题的人"),
         "north_star": "bits_per_byte",
-        "data": {"sources": ["builtin:sample"], "validation": 0.15, "test": 0.15, "vocabulary": 400, "too_long": "cut"},
+        "data": {"sources": ["builtin:sample"], "validation": 0.15, "test": 0.15, "vocabulary": 300, "too_long": "cut"},
         "model": {"size": "tiny", "context": 256, "overrides": {"depth": 2, "width": 128}},
-        "train": {"tokens": 60_000, "batch_tokens": 1024, "dropout": 0.1},
+        "train": {"tokens": 10_000, "batch_tokens": 1024, "learning_rate": 0.005, "dropout": 0.2},
         "targets": [
             {
                 "metric": "bits_per_byte",
