@@ -29,7 +29,7 @@ static long larger(long a, long b) { return a > b ? a : b; }
 /* The rows of a product that are this thread's. */
 static long start_of(const Own *own, long rows, long part) { return rows * part / own->parts; }
 
-/* This thread's rows of y (batch, …) = matrix · x, x being (batch, columns). `kind` is what the input was last prepared for. */
+/* This thread's rows of y (batch, …) = matrix · x; `step` is from the y of one row of input to the next. */
 static void product(const Matrix *matrix, const Input *input, const Own *own, float *y, long step) {
   multiply(matrix, input, start_of(own, matrix->rows, own->part), start_of(own, matrix->rows, own->part + 1), y, step);
 }

@@ -5,10 +5,8 @@
 
 #include "matrix.h"
 
-#define ROWS 16
-#ifndef CACHED
-#define CACHED 32768
-#endif
+#define ROWS 16      /* of the matrix that meet the same part of the input */
+#define CACHED 32768 /* bytes of input that stay in the core's first cache beside them */
 
 typedef int16_t shorts __attribute__((vector_size(VECTOR_BYTES)));
 typedef int16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));

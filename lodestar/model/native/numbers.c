@@ -8,10 +8,7 @@
 #include "matrix.h"
 
 #define AHEAD 4096
-#ifndef R8
-#define R8 2
-#endif
-#define ROWS_OF(TOGETHER) ((TOGETHER) > 4 ? R8 : 4) /* so many sums as registers hold */
+#define ROWS_OF(TOGETHER) ((TOGETHER) > 4 ? 2 : 4) /* so many sums as registers hold */
 
 /* ROWS rows of a piece, from `row` on. The capitals are literals where this is called, so that the sums stay in registers. */
 static inline __attribute__((always_inline)) void tile(const Matrix *matrix, const Input *input, const Piece *piece, long row,
