@@ -168,7 +168,7 @@ def prompts(vocabulary: int, batch: int) -> torch.Tensor:
 
 def contenders(shape: str, kinds: list[str], tokens: int, threads: int, folder: Path) -> tuple[dict[str, Contender], dict[str, int]]:
     """By name; and the bytes that a token of ours reads, by kind."""
-    import ctranslate2  # type: ignore[import-untyped]
+    import ctranslate2
 
     peer = hugging_face(shape)
     vocabulary: int = peer.config.vocab_size  # type: ignore[union-attr,assignment]

@@ -97,7 +97,7 @@ def _graph_bytes(model: nn.Module, config: ModelConfig) -> bytes:
 
 def _check(content: bytes, model: nn.Module, config: ModelConfig) -> None:
     """Run the graph on the shortest input and on one that is longer than any window, with padding, and hold it against the model."""
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for rows, length in ((1, 1), (3, min(config.context, 2 * _longest_window(config, 32)))):

@@ -211,5 +211,6 @@ def test_a_long_prompt_in_bfloat16_is_attended_to_by_compiled_code() -> None:
     assert training_cpu.attends(queries, keys, values)
     assert not training_cpu.attends(queries[:, :, :100], keys, values)
     mixed = attend(queries, keys, values, make_mask(130, 130, causal=True), scale=0.3)
-    exact = written_out(queries.double() * 0.3 * math.sqrt(32), *(x.double().repeat_interleave(2, 1) for x in (keys, values)), None)
+    exact_keys, exact_values = (x.double().repeat_interleave(2, 1) for x in (keys, values))
+    exact = written_out(queries.double() * 0.3 * math.sqrt(32), exact_keys, exact_values, None)
     close(mixed, exact, torch.bfloat16)
