@@ -22,6 +22,7 @@ from .family import Binding, Family, families
 from .folder import CONFIG, INDEX, WEIGHTS, Origin, origin_of
 
 SHARD_BYTES = 2_000_000_000
+CHAT_TEMPLATE = "chat_template.jinja"
 
 
 def save_model(
@@ -30,6 +31,7 @@ def save_model(
     *,
     family: str | None = None,
     tokenizer: Tokenizer | None = None,
+    chat_template: str | None = None,
     shard_bytes: int = SHARD_BYTES,
     replace: bool = False,
 ) -> None:
@@ -41,6 +43,7 @@ def save_model(
     Args:
         family: its name ("llama"), in place of the one found.
         tokenizer: in place of the one that the model was read with.
+        chat_template: in Jinja, in place of the one that the model was read with.
         shard_bytes: the most that one file of weights holds, but for a tensor that is larger by itself.
         replace: whether a folder that stands there gives way.
 
@@ -54,7 +57,7 @@ def save_model(
     chosen = _choose_family(config, model, origin, family)
     if origin is not None and origin.family != chosen.name:
         origin = None
-    fields = _fields(chosen, config, origin, model)
+    fields = _fields(chosen, config, origin, model, tokenizer)
     kept = [] if origin is None else [file for file in origin.kept if tokenizer is None or not file.name.startswith("tokenizer.")]
     for file in kept:
         if not file.is_file():
@@ -70,6 +73,8 @@ def save_model(
         if tokenizer is not None:
             for name, content in tokenizer.files().items():
                 write_atomic(partial / name, content)
+        if chat_template is not None:
+            write_atomic(partial / CHAT_TEMPLATE, chat_template)
         _write_weights(partial, _shards(bindings, state, shard_bytes), state, next(model.parameters()).dtype)
 
 
@@ -139,14 +144,12 @@ def _choose_family(config: ModelConfig, model: nn.Module, origin: Origin | None,
     return able[0]
 
 
-def _fields(family: Family, config: ModelConfig, origin: Origin | None, model: nn.Module) -> dict[str, Any]:
+def _fields(family: Family, config: ModelConfig, origin: Origin | None, model: nn.Module, tokenizer: Tokenizer | None) -> dict[str, Any]:
     """config.json: as it came where the model is the same, else with what has changed."""
     kind = str(next(model.parameters()).dtype).removeprefix("torch.")
     parts = family.write_parts(model, {} if origin is None else family.full(origin.fields)) or {}
     if origin is None:
-        # transformers' own defaults for these are ids of the family's first tokenizer.
-        ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-        written = {**ids, **family.write_config(config), **parts, "dtype": kind}
+        written = {**_special_ids(tokenizer), **family.write_config(config), **parts, "dtype": kind}
         return {"architectures": [family.architectures[0]], "model_type": family.name, **written}
     fields = dict(origin.fields)
     full = family.full(fields)
@@ -155,6 +158,15 @@ def _fields(family: Family, config: ModelConfig, origin: Origin | None, model: n
     fields |= {name: value for name, value in parts.items() if full.get(name) != value}
     fields["torch_dtype" if "torch_dtype" in fields else "dtype"] = kind
     return fields
+
+
+def _special_ids(tokenizer: Tokenizer | None) -> dict[str, int | list[int] | None]:
+    """The tokenizer's, where it names them; else none, since transformers' own defaults are ids of the family's first tokenizer."""
+    known = None if tokenizer is None else tokenizer.special_ids
+    if known is None:
+        return {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    ends = list(known.stops) if len(known.stops) > 1 else known.end_of_text
+    return {"bos_token_id": known.begin, "eos_token_id": ends, "pad_token_id": known.pad}
 
 
 def _shards(bindings: list[Binding], state: Mapping[str, Tensor], limit: int) -> list[list[Binding]]:
