@@ -59,7 +59,7 @@ def export_onnx(model: nn.Module, path: Path | str) -> None:
     encoder = model if isinstance(model, Transformer) else getattr(model, "transformer", None)
     heads = Transformer | SequenceClassifier | TokenClassifier | MaskedLanguageModel | PooledEncoder
     if not isinstance(model, heads) or not isinstance(encoder, Transformer) or encoder.decoder is not None or encoder.embedding is None:
-        what = f"ONNX export is for encoders of text, and this is a {type(model).__name__}"
+        what = f"ONNX export is for encoders of text, and this is {_what(model)}"
         raise UserError(what, where=path, fix="give an encoder, or a classifier around one")
     if encoder.dtype is not torch.float32:
         raise UserError(f"the weights are {encoder.dtype}", where=path, fix="load the model with dtype=torch.float32")
@@ -78,6 +78,12 @@ def export_onnx(model: nn.Module, path: Path | str) -> None:
     finally:
         model.train(training)
     write_atomic(path, content)
+
+
+def _what(model: nn.Module) -> str:
+    if not isinstance(model, Transformer) or model.decoder is None:
+        return f"a {type(model).__name__}"
+    return "a decoder" if model.encoder is None else "an encoder-decoder"
 
 
 def _graph_bytes(model: nn.Module, config: ModelConfig) -> bytes:

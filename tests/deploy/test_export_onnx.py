@@ -77,7 +77,7 @@ def test_the_file_answers_as_the_model_for_any_batch_and_length(model: nn.Module
 
 def test_what_is_no_encoder_or_not_in_float32_is_refused_before_anything_is_written(tmp_path: Path):
     decoder = Transformer(ModelConfig(vocabulary_size=5, width=8, depth=1, heads=1, context=4))
-    with pytest.raises(UserError, match="ONNX export is for encoders of text, and this is a Transformer"):
+    with pytest.raises(UserError, match="ONNX export is for encoders of text, and this is a decoder"):
         export_onnx(decoder, tmp_path / "model.onnx")
     with pytest.raises(UserError, match=r"the weights are torch.bfloat16; load the model with dtype=torch.float32"):
         export_onnx(Transformer(LIKE_T5).bfloat16(), tmp_path / "model.onnx")
