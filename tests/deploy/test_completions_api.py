@@ -127,23 +127,25 @@ def test_top_k_one_is_greedy_at_any_temperature(client: openai.OpenAI, poet: Ser
     assert answer.choices[0].text == offline(poet, prompt=PROMPT, max_tokens=20)["text"]
 
 
-def test_two_clients_are_answered_at_once(url: str, poet: Service) -> None:
+def test_two_clients_are_answered_at_once(start: Callable[..., AbstractContextManager[str]], slow_poet: Service) -> None:
     """Both streams are under way at the same time, and each gets its own text."""
     prompts = {"left": "春眠不觉晓", "right": "The star that"}
     log: list[str] = []
 
     async def ask(client: openai.AsyncOpenAI, name: str) -> str:
         text = ""
-        async for chunk in await client.completions.create(model=NAME, prompt=prompts[name], max_tokens=100, stream=True):
+        async for chunk in await client.completions.create(model=NAME, prompt=prompts[name], max_tokens=150, stream=True):
             log.append(name)
             text += chunk.choices[0].text
         return text
 
-    async def both() -> list[str]:
+    async def both(url: str) -> list[str]:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
             return await asyncio.gather(*(ask(client, name) for name in prompts))
 
-    assert asyncio.run(both()) == [offline(poet, prompt=prompt, max_tokens=100)["text"] for prompt in prompts.values()]
+    with start(slow_poet) as url:
+        answers = asyncio.run(both(url))
+    assert answers == [offline(slow_poet, prompt=prompt, max_tokens=150)["text"] for prompt in prompts.values()]
     assert log.index("right") < len(log) - 1 - log[::-1].index("left")
     assert log.index("left") < len(log) - 1 - log[::-1].index("right")
 

@@ -21,7 +21,7 @@ from lodestar.deploy.service import Service
 # Patient, since machines that test are busy.
 http_get, http_post = partial(httpx.get, timeout=60), partial(httpx.post, timeout=60)
 
-LONG = {"prompt": "月", "max_tokens": 1000, "stop": "never to be found"}
+LONG = {"prompt": "月", "max_tokens": 3000, "stop": "never to be found"}
 
 
 class WatchedEngine(Engine):
@@ -45,8 +45,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> WatchedEngine:
 
 
 @pytest.fixture
-def url(engine: WatchedEngine, poet: Service, facts: list[dict[str, Any]]) -> Iterator[str]:
-    with serving(poet, on_request=facts.append) as address:
+def url(engine: WatchedEngine, slow_poet: Service, facts: list[dict[str, Any]]) -> Iterator[str]:
+    with serving(slow_poet, on_request=facts.append) as address:
         yield address
 
 
@@ -121,8 +121,8 @@ def test_a_full_queue_is_answered_with_503_and_a_time_to_retry(url: str, engine:
     until(lambda: (engine.active, engine.waiting) == (0, 0))
 
 
-def test_the_time_limit_is_told_before_and_within_a_stream(monkeypatch: pytest.MonkeyPatch, poet: Service) -> None:
-    with serving(poet, limits=Limits(seconds=0.05)) as url:
+def test_the_time_limit_is_told_before_and_within_a_stream(slow_poet: Service) -> None:
+    with serving(slow_poet, limits=Limits(seconds=0.05)) as url:
         whole = http_post(f"{url}/v1/completions", json=LONG)
         streamed = http_post(f"{url}/v1/completions", json={**LONG, "stream": True})
     assert whole.status_code == 504
