@@ -7,8 +7,9 @@ Axes: B rows, T tokens.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -87,7 +88,51 @@ class PackedLoader:
         return starts
 
 
-class PaddedLoader:
+class _EpochLoader(ABC):
+    """Goes through an epoch's units, whatever they are, and then through the next one's: another order, from the seed."""
+
+    KIND: ClassVar[str]
+    UNIT: ClassVar[str]
+    """What the state calls the number of the next unit."""
+
+    def __init__(self, split: Split, *, rows: int, context: int, seed: int, pad: int) -> None:
+        check_records(split)
+        self._split, self._rows, self._context, self._seed, self._pad = split, rows, context, seed, pad
+        self._epoch = self._place = 0
+        self._units = self._epoch_units()
+
+    @abstractmethod
+    def _epoch_units(self) -> list[Any]:
+        """The units of the epoch `_epoch`, in its order."""
+
+    def _take(self, most: int) -> list[Any]:
+        """The next units, at most so many, and no more than the epoch has left."""
+        taken = self._units[self._place : self._place + most]
+        self._place += len(taken)
+        if self._place == len(self._units):
+            self._epoch, self._place = self._epoch + 1, 0
+            self._units = self._epoch_units()
+        return taken
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next batch begins, and what the counters mean."""
+        return {"epoch": self._epoch, self.UNIT: self._place, **self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken.
+
+        Raises:
+            UserError: it was taken from other data, or with another batch, context or seed.
+        """
+        _check_identity(state, self._identity())
+        self._epoch, self._place = int(state["epoch"]), int(state[self.UNIT])
+        self._units = self._epoch_units()
+
+    def _identity(self) -> dict[str, Any]:
+        return {"kind": self.KIND, **_identity(self._split, self._rows, self._context, self._seed)}
+
+
+class PaddedLoader(_EpochLoader):
     """One example a row, padded on the right, for ever.
 
     Each epoch visits all examples in another order. Examples of like length share a batch: the epoch's order is cut into stretches of
@@ -95,15 +140,8 @@ class PaddedLoader:
     `truncated` says how many do. The last batch of an epoch may have fewer rows.
     """
 
+    KIND, UNIT = "padded", "batch"
     BUCKET = 64
-
-    def __init__(self, split: Split, *, rows: int, context: int, seed: int, pad: int) -> None:
-        check_records(split)
-        self._split, self._rows, self._context, self._seed, self._pad = split, rows, context, seed, pad
-        self._lengths = np.minimum(split.lengths, context)
-        self._epoch = 0
-        self._place = 0
-        self._batches = self._epoch_batches()
 
     @property
     def truncated(self) -> int:
@@ -112,86 +150,40 @@ class PaddedLoader:
 
     def next_batch(self) -> Batch:
         """`tokens` and `attention_mask` (B, T), other sequences (B, T) padded with 0, and each number of the example (B,)."""
-        chosen = self._batches[self._place]
-        self._place += 1
-        if self._place == len(self._batches):
-            self._epoch, self._place = self._epoch + 1, 0
-            self._batches = self._epoch_batches()
+        (chosen,) = self._take(1)
         return _tensors(padded_rows(self._split, chosen, self._context, self._pad))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where the next batch begins, and what the counters mean."""
-        return {"epoch": self._epoch, "batch": self._place, **self._identity()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken.
-
-        Raises:
-            UserError: it was taken from other data, or with another batch, context or seed.
-        """
-        _check_identity(state, self._identity())
-        self._epoch, self._place = int(state["epoch"]), int(state["batch"])
-        self._batches = self._epoch_batches()
-
-    def _identity(self) -> dict[str, Any]:
-        return {"kind": "padded", **_identity(self._split, self._rows, self._context, self._seed)}
-
-    def _epoch_batches(self) -> list[np.ndarray]:
+    def _epoch_units(self) -> list[np.ndarray]:
         draw = generator(self._seed, "padded", self._epoch)
+        lengths = np.minimum(self._split.lengths, self._context)
         order = draw.permutation(self._split.records)
-        order = order[self._lengths[order] > 0]
+        order = order[lengths[order] > 0]
         batches: list[np.ndarray] = []
         stretch = self.BUCKET * self._rows
         for start in range(0, len(order), stretch):
             part = order[start : start + stretch]
-            part = part[np.argsort(self._lengths[part], kind="stable")]
+            part = part[np.argsort(lengths[part], kind="stable")]
             batches += [part[at : at + self._rows] for at in range(0, len(part), self._rows)]
         return [batches[index] for index in draw.permutation(len(batches))]
 
 
-class WholeLoader:
+class WholeLoader(_EpochLoader):
     """Rows of as many whole documents as fit, for ever.
 
     Each epoch visits all documents in another order, packs those that come near each other (see `pack`), and visits the rows in another
     order. A document longer than `context` loses its end.
     """
 
-    def __init__(self, split: Split, *, rows: int, context: int, seed: int, pad: int) -> None:
-        check_records(split)
-        self._split, self._rows, self._context, self._seed, self._pad = split, rows, context, seed, pad
-        self._epoch = self._row = 0
-        self._packed = self._epoch_rows()
+    KIND, UNIT = "whole", "row"
 
     def next_batch(self) -> Batch:
         """`tokens`, `targets`, `document_ids` and `positions` (B, T)."""
         chosen: list[list[int]] = []
         while len(chosen) < self._rows:
-            part = self._packed[self._row : self._row + self._rows - len(chosen)]
-            chosen += part
-            self._row += len(part)
-            if self._row == len(self._packed):
-                self._epoch, self._row = self._epoch + 1, 0
-                self._packed = self._epoch_rows()
+            chosen += self._take(self._rows - len(chosen))
         return _tensors(whole_rows(self._split, chosen, self._context, self._pad))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where the next batch begins, and what the counters mean."""
-        return {"epoch": self._epoch, "row": self._row, **self._identity()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken.
-
-        Raises:
-            UserError: it was taken from other data, or with another batch, context or seed.
-        """
-        _check_identity(state, self._identity())
-        self._epoch, self._row = int(state["epoch"]), int(state["row"])
-        self._packed = self._epoch_rows()
-
-    def _identity(self) -> dict[str, Any]:
-        return {"kind": "whole", **_identity(self._split, self._rows, self._context, self._seed)}
-
-    def _epoch_rows(self) -> list[list[int]]:
+    def _epoch_units(self) -> list[list[int]]:
         draw = generator(self._seed, "whole", self._epoch)
         rows = pack(self._split.lengths, draw.permutation(self._split.records), self._context)
         return [rows[index] for index in draw.permutation(len(rows))]
