@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,20 +19,20 @@ from ..contracts.settings import ModelSettings
 from ..contracts.task import Task
 from ..contracts.tokenizer import Tokenizer
 from ..model.config import ModelConfig
+from ..model.meta import make_buffers, without_storage
 from ..model.transformer import Transformer
 from .adapters import add_adapter, merge, save_adapter, train_only
 from .bundle import load_bundle
 from .opening import find_folder, identity, is_open, open_config, open_tokenizer
 from .quantize import dequantize, quantize
-from .sizes import Derived
+from .sizes import LEARNING_RATE_TIMES_WIDTH, Derived
 
 LONGEST_CONTEXT = 2_048
 """Of fine-tuning where the settings name none: a row of attention costs the square of it. # assumed"""
 BATCH_TOKENS = 8_192
 """Tokens in one step where the settings name none. # assumed: about the 32 to 64 conversations that recipes take"""
-# The rate at which a model of this width would be trained from nothing, for an adapter, and a tenth of it for the weights themselves:
-# 3e-4 and 3e-5 at width 4096, as in Hu et al. 2021 and Touvron et al. 2023. # assumed for other widths
-LEARNING_RATE_TIMES_WIDTH = 0.01 * 128
+# An adapter takes the rate at which a model of this width would be trained from nothing, the weights themselves a tenth of it: 3e-4 and
+# 3e-5 at width 4096, as in Hu et al. 2021 and Touvron et al. 2023. # assumed for other widths
 FULL_SHARE = 0.1
 PASSES = 3
 """Over the data, where the settings name no tokens. # assumed, as usual for instructions; more are learnt by heart"""
@@ -116,14 +116,11 @@ def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSett
     config = dataclasses.replace(config, tied_embeddings=source.config.tied_embeddings)
     # Copies: the file is memory-mapped, and training writes.
     state = {name: value.clone() for name, value in source.state_dict().items()}
-    with torch.device("meta"):
+    with without_storage():
         model = task.build(config)
     if isinstance(model, Transformer):
         model.load_state_dict(state, assign=True)
-        for module in model.modules():
-            make_buffers: Callable[[], None] | None = getattr(module, "make_buffers", None)
-            if make_buffers is not None:
-                make_buffers()
+        make_buffers(model)
     else:
         model = task.build(config)
         inner = model.transformer

@@ -14,9 +14,7 @@ from torch import nn
 from ..contracts.errors import UserError
 from ..contracts.tokenizer import Tokenizer
 from ..model.config import ModelConfig
-from ..model.meta import without_storage
-from ..model.positions import Rotary
-from ..model.transformer import Stack
+from ..model.meta import make_buffers, without_storage
 from ..store.files import atomic_folder, read_json, write_atomic, write_json
 from ..store.tensors import write_tensors
 from .quantize import Quantization, restructure
@@ -105,9 +103,7 @@ def fill(model: nn.Module, weights: Path, *, dtype: torch.dtype | None = None, d
     except SafetensorError as error:
         raise UserError(f"the file is damaged ({error})", where=weights, fix=_AGAIN) from None
     model.load_state_dict(state, assign=True)
-    for module in model.modules():
-        if isinstance(module, Rotary | Stack):
-            module.make_buffers(device)
+    make_buffers(model, device)
 
 
 def _converted(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

@@ -99,12 +99,11 @@ def check_states(training: Training, free: int | None) -> States:
     Raises:
         UserError: that alone does not fit.
     """
-    import torch
-
+    from ..model.meta import without_storage
     from ..train.preflight import along_depth, most_that_fits, states_of
 
     depths = range(1, min(2, training.config.depth) + 1)
-    with torch.device("meta"):
+    with without_storage():
         models = {depth: training.task.build(with_depth(training.config, depth)) for depth in depths}
     states = {depth: states_of(model, training.settings) for depth, model in models.items()}
     lasting = along_depth(states, training.config.depth)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 
@@ -29,3 +30,11 @@ def without_storage() -> Iterator[None]:
     """Modules built inside have their shapes, on the meta device, and nothing else."""
     with torch.device("meta"), _NoDraws():
         yield
+
+
+def make_buffers(model: nn.Module, device: torch.device | str | None = None) -> None:
+    """Compute what follows from the config and so is in no file: the tables of every part that has a `make_buffers` of its own."""
+    for module in model.modules():
+        compute: Callable[[torch.device | str | None], None] | None = getattr(module, "make_buffers", None)
+        if compute is not None:
+            compute(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...contracts.errors import UserError
 from ...model.config import ModelConfig
-from ...model.meta import without_storage
+from ...model.meta import make_buffers, without_storage
 from . import hub
 from .family import Binding, Family, Fields, families
 from .folder import CONFIG, Origin, find_kept, find_weights, read_fields, stamp
@@ -242,10 +242,7 @@ class _Bound:
         """The module with its weights."""
         state = {name: value for binding in self.bindings for name, value in self._read(binding, dtype, device)}
         self.module.load_state_dict(state, assign=True)
-        for module in self.module.modules():
-            make_buffers: Callable[[torch.device | str], None] | None = getattr(module, "make_buffers", None)
-            if make_buffers is not None:
-                make_buffers(device)
+        make_buffers(self.module, device)
         return self.module
 
     def _read(self, binding: Binding, dtype: torch.dtype | None, device: torch.device | str) -> Iterable[tuple[str, Tensor]]:
