@@ -11,7 +11,7 @@ from ...model.transformer import Transformer
 from ..heads import EncoderDecoderClassifier
 from .encoder_decoders import DEFAULTS, TIED, read_encoder_decoder, write_encoder_decoder
 from .encoder_decoders import tensors as body
-from .encoders import label_count, write_labels
+from .encoders import label_count, write_unnamed_labels
 from .family import Family, Fields, Rule
 
 WRITER, BARE, CLASSIFIER = "BartForConditionalGeneration", "BartModel", "BartForSequenceClassification"
@@ -65,7 +65,7 @@ def write_parts(module: nn.Module, fields: Fields) -> dict[str, Any] | None:
     ids = {"decoder_start_token_id": module.start_token, "eos_token_id": module.end_token}
     ids["pad_token_id"] = fields.get("pad_token_id", DEFAULTS["pad_token_id"])
     labels = module.output.out_features
-    named = {} if label_count(fields, LABELS) == labels else write_labels([f"LABEL_{number}" for number in range(labels)])
+    named = {} if label_count(fields, LABELS) == labels else write_unnamed_labels(labels)
     return {"architectures": [CLASSIFIER], **ids, **named}
 
 

@@ -74,7 +74,7 @@ def write_head(module: nn.Module, fields: Fields, *names: str) -> dict[str, Any]
     name = next((name for name in names if named.startswith(name)), names[0])
     written: dict[str, Any] = {"architectures": [f"{name}For{head}" if head else f"{name}Model"]}
     if isinstance(module, SequenceClassifier | TokenClassifier) and label_count(fields) != module.output.out_features:
-        written |= write_labels([f"LABEL_{number}" for number in range(module.output.out_features)])
+        written |= write_unnamed_labels(module.output.out_features)
     return written
 
 
@@ -84,6 +84,11 @@ def write_labels(labels: Sequence[str]) -> dict[str, Any]:
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
     }
+
+
+def write_unnamed_labels(count: int) -> dict[str, Any]:
+    """As `write_labels`, by the names that transformers gives where nobody gave any."""
+    return write_labels([f"LABEL_{number}" for number in range(count)])
 
 
 def write_bert_parts(module: nn.Module, fields: Fields, names: tuple[str, ...], activation: Activation) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from torch import nn
 from ...model.config import ModelConfig
 from ..stems import PatchShape
 from ..towers import PictureClassifier, PictureEncoder
-from .encoders import label_count
+from .encoders import label_count, write_unnamed_labels
 from .family import Fields, Rule, Tensors, Transform, inside, layers
 from .fields import from_activation, only, to_activation
 
@@ -117,9 +117,7 @@ def write_picture_parts(module: nn.Module, fields: Fields, family: str, *, prefi
     teacher = "WithTeacher" if len(module.outputs) > 1 else ""
     written["architectures"] = [f"{family}ForImageClassification{teacher}"]
     if not fields or label_count(fields) != module.labels:
-        labels = [f"LABEL_{number}" for number in range(module.labels)]
-        written["id2label"] = {str(number): label for number, label in enumerate(labels)}
-        written["label2id"] = {label: number for number, label in enumerate(labels)}
+        written |= write_unnamed_labels(module.labels)
     return written
 
 
