@@ -91,13 +91,12 @@ def stream(
     positions = None
     if attention_mask is not None:
         positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-    padding = None if attention_mask is None else _padding(attention_mask)
-    fast = TokenDecoder(model, cache) if takes(model, batch) and not (attention_mask is not None and padding is None) else None
-    padding = torch.zeros(batch, dtype=torch.long) if padding is None else padding
+    padding = torch.zeros(batch, dtype=torch.long) if attention_mask is None else _padding(attention_mask)
+    fast = TokenDecoder(model, cache) if padding is not None and takes(model, batch) else None
     stops = torch.tensor(sorted(stop_ids), device=device)
     stopped = torch.zeros(batch, dtype=torch.bool, device=device)
     for _ in range(max_new_tokens):
-        if fast is not None and tokens.shape[1] == 1:
+        if fast is not None and padding is not None and tokens.shape[1] == 1:
             logits = fast.step(tokens, positions, padding)
         else:
             hidden = model.hidden(
