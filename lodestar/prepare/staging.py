@@ -103,7 +103,8 @@ def stage(task: Task, sources: Sources, columns: Mapping[str, str], folder: Path
         key_file.write(b"".join(keys))
     staging.ignored = dict(validator.ignored)
     if not staging.records:
-        what = f"all {staging.blank} records are blank" if staging.blank else "the sources hold no records"
+        blank = "the only record is blank" if staging.blank == 1 else f"all {staging.blank:,} records are blank"
+        what = blank if staging.blank else "the sources hold no records"
         raise UserError(what, where="data.sources", fix="give records with text in them")
     return staging
 

@@ -186,6 +186,7 @@ def test_real_sets_keep_their_splits(shared_data, tmp_path, label_task):
     [
         (b"", r"the file is empty; give a file with records\.$"),
         (b"\n\n", r"data\.sources: the sources hold no records; give records with text in them\.$"),
+        (b'{"text": " "}\n', r"data\.sources: the only record is blank; give records with text in them\.$"),
         (b'{"text": " "}\n{"text": ""}\n', r"data\.sources: all 2 records are blank; give records with text in them\.$"),
         (b'{"text": "a"}\n{"text": "b"\n', r"data\.jsonl:2: bad JSON: .+; correct the record\.$"),
         (b'{"text": "a"}\n{"txt": "b"}\n',
