@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from .config import Config
 from .language import Words
@@ -35,6 +35,21 @@ IGNORE = -100
 
 Reply = tuple[Sequence[int], Sequence[bool]]
 """A prompt and a reply to it as tokens, and which of them are the reply's."""
+
+
+class Problem(NamedTuple):
+    """A prompt whose replies can be checked."""
+
+    prompt: Sequence[int]
+    """As tokens, the mark that begins a text included."""
+    expected: Any
+    """What a reply is held against, as JSON: the right number, tests, …"""
+    solution: str = ""
+    """The record's own reply."""
+
+
+Endpoint = Literal["completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings"]
+"""How an application is asked. The first two write their answer token by token and stream it; each of the others gives it whole."""
 
 
 class Example(Config):
@@ -86,8 +101,10 @@ class Task(ABC):
     """The first one is the headline."""
     batching: ClassVar[Literal["packed", "padded", "whole"]]
     """Rows cut from a stream of all documents; one example a row; or rows of as many whole examples as fit."""
-    endpoint: ClassVar[Literal["completions", "classify", "chat/completions"]]
-    """The HTTP route, and the page, that serve it."""
+    endpoint: ClassVar[Endpoint]
+    """The HTTP route that serves it, /v1/ENDPOINT, and the form of the page."""
+    checked_by: ClassVar[str] = ""
+    """The fields of a record whose replies can be checked (`problem`), in words; empty where the task has no such records."""
     special_tokens: ClassVar[tuple[str, ...]] = ()
     """What a tokenizer that is trained for the task has beside the special tokens of every one."""
     template: ClassVar[Mapping[str, Any]]
@@ -127,6 +144,21 @@ class Task(ABC):
     def preference(self, example: Any, tokenizer: Tokenizer) -> tuple[Reply, Reply] | None:
         """The better and the worse of two replies to one prompt; None where the example is no such pair."""
         return None
+
+    def problem(self, example: Any, tokenizer: Tokenizer) -> Problem | None:
+        """The prompt of an example, and what replies to it are held against; None where the example cannot be checked."""
+        return None
+
+    def rewards(self, replies: Sequence[str], expected: Sequence[Any], *, partial: bool = False) -> Sequence[float]:
+        """From 0 to 1 for each reply to a `problem`.
+
+        Args:
+            partial: a reply that is right in part, where there is such a thing, is rewarded for that part.
+
+        Raises:
+            UserError: nothing here can judge them.
+        """
+        raise NotImplementedError(f"{self.name} has no problems")
 
     # Model
 

@@ -64,7 +64,7 @@ def create_app(
     elif service.task.endpoint == "chat/completions":
         app.post("/v1/chat/completions")(routes.chat)
     else:
-        app.post("/v1/classify")(routes.classify)
+        app.post(service.route)(routes.whole)
     _mount_common(app, service, engine, exchanges)
     _mount_page(app)
     _mount_errors(app, service)
@@ -118,8 +118,8 @@ def _mount_page(app: FastAPI) -> None:
 
         app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
 
-    for file in PAGE.iterdir():
-        mount("/" if file.name == "index.html" else f"/{file.name}", file)
+    for file in (path for path in PAGE.rglob("*") if path.is_file()):
+        mount("/" if file.name == "index.html" else f"/{file.relative_to(PAGE).as_posix()}", file)
 
 
 def _mount_errors(app: FastAPI, service: Service) -> None:

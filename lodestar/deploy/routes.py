@@ -1,11 +1,14 @@
-"""The routes that ask the model: POST /v1/completions and POST /v1/classify. A client that goes away stops its work."""
+"""The routes that ask the model: POST /v1/completions and /v1/chat/completions, which can stream, and one for each answer that comes whole.
+
+A client that goes away stops its work.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +17,7 @@ from fastapi.responses import JSONResponse
 
 from ..build.chat import Conversing, ask
 from ..contracts.errors import UserError
+from ..contracts.task import Endpoint
 from ..model.transformer import Transformer
 from .answers import CLIENT_GONE, Answer, Completion, EventStream, Feed, as_refusal
 from .chat import ChatAnswer, ChatBody, chat_work
@@ -36,7 +40,17 @@ class ApiLimits:
     """Prompts times n."""
     max_tokens: int = 4096
     inputs: int = 128
-    """Texts to classify in one request, which is one turn of the engine."""
+    """Texts in one request for a whole answer, which is one turn of the engine."""
+
+
+WHOLE: Mapping[Endpoint, tuple[str, str]] = {
+    "classify": ("clsf", "classification"),
+    "translate": ("trns", "translation"),
+    "summarize": ("summ", "summary"),
+    "answer": ("answ", "answer"),
+    "embeddings": ("embd", "list"),
+}
+"""The endpoints whose answers come whole: what their ids begin with, and what their `object` is called."""
 
 
 class Routes:
@@ -66,9 +80,10 @@ class Routes:
             return EventStream(answer)
         return await self._answer(request, exchange, answer.whole())
 
-    async def classify(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
-        """Give a text its label, with the probability of each."""
-        exchange = self.exchanges.begin("/v1/classify", "clsf")
+    async def whole(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
+        """The task's own answer to a body."""
+        prefix, kind = WHOLE[self.service.task.endpoint]
+        exchange = self.exchanges.begin(self.service.route, prefix)
         try:
             question = dict(body)
             self._check_model(question.pop("model", None))
@@ -76,7 +91,7 @@ class Routes:
             feed = Feed(self.engine, lambda: iter([self.service.task.answer(self.service.model, self.service.tokenizer, question)]))
         except (ApiError, BusyError) as error:
             raise self._refused(exchange, error) from None
-        return await self._answer(request, exchange, self._classified(feed, exchange))
+        return await self._answer(request, exchange, self._whole(feed, exchange, kind))
 
     def _begin_completion(self, body: CompletionBody, exchange: Exchange) -> Completion:
         self._check_model(body.model)
@@ -110,14 +125,15 @@ class Routes:
             message = f"max_tokens is {max_tokens}, and at most {self.limits.max_tokens} are given at once. Lower it."
             raise ApiError(400, message, param="max_tokens", code="invalid_value")
 
-    async def _classified(self, feed: Feed, exchange: Exchange) -> dict[str, Any]:
+    async def _whole(self, feed: Feed, exchange: Exchange, kind: str) -> dict[str, Any]:
         with feed:
             answers = [answer async for answer in feed]
             exchange.queue_ms = feed.job.queue_ms
         usage = answers[0].get("usage", {})
         exchange.prompt_tokens = int(usage.get("prompt_tokens", 0))
+        exchange.completion_tokens = int(usage.get("completion_tokens", 0))
         exchange.close(200, "answered")
-        return {"id": exchange.id, "object": "classification", "created": exchange.created, "model": self.service.name, **answers[0]}
+        return {"id": exchange.id, "object": kind, "created": exchange.created, "model": self.service.name, **answers[0]}
 
     async def _answer(self, request: Request, exchange: Exchange, answering: Coroutine[Any, Any, dict[str, Any]]) -> Response:
         """Wait for a whole answer, as long as its client does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from lodestar.deploy.api import PAGE
 from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
+from lodestar.tasks import find, names
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -161,8 +163,20 @@ def test_every_word_is_there_in_both_languages(visit: Callable[..., Page], poet_
     )
     assert words[0] == words[1]
     used = set(re.findall(r'data-say(?:-\w+)?="(\w+)"', (PAGE / "index.html").read_text("utf-8")))
-    used |= set(re.findall(r'say\("(\w+)"\)', (PAGE / "app.js").read_text("utf-8")))
-    assert used <= set(words[0][0])
+    used |= set(re.findall(r'say\("(\w+)"\)', "".join((PAGE / name).read_text("utf-8") for name in ("app.js", "kit.js"))))
+    asked = {"label", "placeholder", "run"}
+    assert used - asked <= set(words[0][0])
+    for form in sorted((PAGE / "forms").iterdir()):
+        own = page.evaluate(f"import('/forms/{form.name}').then(({{ words }}) => [words.en, words.zh].map((all) => Object.keys(all)))")
+        assert own[0] == own[1]
+        used = set(re.findall(r'say\("(\w+)"\)', form.read_text("utf-8")))
+        assert asked <= set(own[0]), form.name
+        assert used <= {*own[0], *words[0][0]}, form.name
+
+
+def test_every_endpoint_has_a_form() -> None:
+    served = {task.endpoint.split("/")[0] for task in map(find, names())}
+    assert served <= {form.stem for form in (PAGE / "forms").iterdir()}
 
 
 def test_a_text_is_classified_with_a_bar_for_each_label(visit: Callable[..., Page], judge_url: str, judge: Service) -> None:
@@ -199,6 +213,19 @@ def test_the_code_shown_gives_the_page_s_answer(
     page.get_by_role("tab", name="Python").click()
     exec(str(page.locator("#snippet").text_content()), {})
     assert capsys.readouterr().out == offline(poet, "it's 月\n") + "\n"
+
+
+def test_the_code_shown_needs_no_library_where_the_answer_is_whole(
+    visit: Callable[..., Page], judge_url: str, judge: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = visit(judge_url)
+    page.get_by_label("Your text").fill('"true" it\'s null,\n月')
+    page.get_by_text("Use it from code").click()
+    page.get_by_role("tab", name="Python").click()
+    exec(str(page.locator("#snippet").text_content()), {})
+    told = ast.literal_eval(capsys.readouterr().out)
+    expected = judge.task.answer(judge.model, judge.tokenizer, {"input": '"true" it\'s null,\n月'})
+    assert told["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,20 +1,24 @@
 // The page where a person tries the model. No framework, no build step; it talks to the API like any other client.
+//
+// What is asked and how the answer is drawn depends on the release's endpoint: forms/ has a module for each, with
+//   words        what it says, in both languages: label, placeholder, run (the button), and whatever else it says itself
+//   streams      true where the answer is made word by word; the settings of that are shown then
+//   fields()     elements that stand under the text, where it asks for more than one (optional)
+//   exampleText  an example of the release → what is filled in; useExample(example) fills in more than the text (optional)
+//   request()    the body of what is asked
+//   run(signal)  asks and draws, with `ask` or `stream` and `show` of kit.js
+//   snippet      Python that asks the same (optional: the standard library's otherwise)
 
+import { byId, call, number, percent, say, show, showStats, state } from "/kit.js";
 import { WORDS } from "/words.js";
 
-const byId = (id) => document.getElementById(id);
 const DETAILS = ["latency_ms_p50", "tokens_per_second", "model_bytes"]; // measured of every system, and left to its card
 const numeric = ["temperature", "top_p", "max_tokens", "seed"];
-const state = { release: null, language: "en", key: "", running: null, answerId: null, answerText: "", stats: null, tab: "curl" };
 
 // --- Language and theme ---
 
 const remembered = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
 const remember = (name, value) => { try { localStorage.setItem(name, value); } catch { /* private browsing: not remembered */ } };
-const say = (name) => WORDS[state.language][name];
-const number = (value, digits = 0) => new Intl.NumberFormat(state.language, { maximumFractionDigits: digits }).format(value);
-const percent = (value, digits = 1) =>
-  new Intl.NumberFormat(state.language, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 
 function setLanguage(language) {
   state.language = language;
@@ -43,51 +47,6 @@ function otherTheme() {
   return dark ? "light" : "dark";
 }
 
-// --- Talking to the server ---
-
-class Refusal extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
-
-async function call(path, body, signal) {
-  const headers = state.key ? { Authorization: `Bearer ${state.key}` } : {};
-  let response;
-  try {
-    response = await fetch(path, body === undefined
-      ? { headers, signal }
-      : { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
-  } catch (error) {
-    throw error.name === "AbortError" ? error : new Refusal(0, say("unreachable"));
-  }
-  if (!response.ok) {
-    const told = await response.json().catch(() => null);
-    throw new Refusal(response.status, told?.error?.message ?? `${response.status} ${response.statusText}`);
-  }
-  return response;
-}
-
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let buffer = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    buffer += value;
-    let end;
-    while ((end = buffer.indexOf("\n\n")) >= 0) {
-      const data = buffer.slice(0, end).replace(/^data: /, "");
-      buffer = buffer.slice(end + 2);
-      if (data === "[DONE]") return;
-      const event = JSON.parse(data);
-      if (event.error) throw new Refusal(200, event.error.message);
-      yield event;
-    }
-  }
-}
-
 // --- The release's card ---
 
 function showScore(score) {
@@ -108,8 +67,8 @@ function showScore(score) {
 }
 
 function showRelease() {
-  const { name, words, endpoint, parameters, context, vocabulary, scores, gates, task } = state.release;
-  const classify = endpoint === "classify";
+  const { name, words, parameters, context, vocabulary, scores, gates, task } = state.release;
+  const { streams } = state.form;
   document.title = `${name} · Lodestar`;
   byId("name").textContent = name;
   byId("purpose").textContent = words[state.language];
@@ -117,11 +76,11 @@ function showRelease() {
   const compact = new Intl.NumberFormat(state.language, { notation: "compact", maximumFractionDigits: 1 });
   const promises = gates.length ? [say("promises")(gates.filter(Boolean).length, gates.length)] : [];
   byId("facts").textContent = [...promises, say("facts")(compact.format(parameters), number(context), number(vocabulary))].join(" · ");
-  byId("input-label").textContent = say(classify ? "text" : chats() ? "message" : "prompt");
-  byId("input").placeholder = say(classify ? "textPlaceholder" : chats() ? "messagePlaceholder" : "promptPlaceholder");
-  byId("run").textContent = say(classify ? "classify" : chats() ? "send" : "continue");
-  byId("settings").hidden = classify;
-  byId("workshop").classList.toggle("single", classify);
+  byId("input-label").textContent = say("label");
+  byId("input").placeholder = say("placeholder");
+  byId("run").textContent = say("run");
+  byId("settings").hidden = !streams;
+  byId("workshop").classList.toggle("single", !streams);
   byId("workshop").classList.toggle("mono", task === "code-generation");
   byId("workshop").hidden = false;
   showExamples();
@@ -130,14 +89,17 @@ function showRelease() {
 
 function showExamples() {
   const chinese = (text) => /\p{Script=Han}/u.test(text) === (state.language === "zh");
-  const texts = state.release.examples.map((example) => example.prompt ?? example.input ?? example.messages?.at(-1)?.content).filter((text) => typeof text === "string" && text.trim());
+  const { exampleText, useExample } = state.form;
+  const examples = new Map(state.release.examples.map((example) => [exampleText(example), example]));
+  const texts = [...examples.keys()].filter((text) => typeof text === "string" && text.trim());
   texts.sort((a, b) => chinese(b) - chinese(a)); // the reader's language first
-  byId("examples").replaceChildren(...[...new Set(texts)].map((text) => {
+  byId("examples").replaceChildren(...texts.map((text) => {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = text.trim().replace(/\s+/g, " ").slice(0, 60);
     button.addEventListener("click", () => {
       byId("input").value = text;
+      useExample?.(examples.get(text));
       showSnippet();
       run();
     });
@@ -147,7 +109,9 @@ function showExamples() {
 
 async function loadRelease() {
   try {
-    state.release = await (await call("/api/release")).json();
+    const release = await (await call("/api/release")).json();
+    state.form = await import(`/forms/${release.endpoint.split("/")[0]}.js`);
+    state.release = release;
   } catch (error) {
     byId("key-form").hidden = error.status !== 401;
     if (error.status === 401) byId("key").focus();
@@ -157,29 +121,18 @@ async function loadRelease() {
   byId("key-form").hidden = true;
   byId("max_tokens").max = Math.max(1, state.release.context - 1);
   byId("max_tokens").value = Math.max(1, Math.min(128, Math.floor(state.release.context / 2)));
+  byId("fields").replaceChildren(...(state.form.fields?.() ?? []));
   showRelease();
 }
 
 // --- Asking the model ---
 
-const chats = () => state.release.endpoint === "chat/completions";
-
-function request() {
-  if (state.release.endpoint === "classify") return { input: byId("input").value };
-  const text = byId("input").value;
-  const body = { model: state.release.name, ...(chats() ? { messages: [{ role: "user", content: text }] } : { prompt: text }) };
-  for (const name of ["max_tokens", "temperature", "top_p", "seed"]) {
-    if (byId(name).value !== "") body[name] = Number(byId(name).value);
-  }
-  return body;
-}
-
 async function run() {
   if (state.running || !state.release) return;
   showError("");
-  const classify = state.release.endpoint === "classify";
-  if (classify && !byId("input").value.trim()) return showError(say("nothing"));
-  const wrong = classify ? undefined : numeric.map(byId).find((field) => !field.checkValidity());
+  const { streams } = state.form;
+  if (!streams && !byId("input").value.trim()) return showError(say("nothing"));
+  const wrong = streams ? numeric.map(byId).find((field) => !field.checkValidity()) : undefined;
   if (wrong) {
     byId("settings").open = true; // a field must be seen to be corrected
     wrong.reportValidity();
@@ -192,7 +145,8 @@ async function run() {
   busy(true);
   showStats();
   try {
-    await (classify ? classifyText : continueText)(state.running.signal);
+    await state.form.run(state.running.signal);
+    opinions(true);
   } catch (error) {
     if (error.name === "AbortError") state.stats.stopped = true;
     else showError(error.message);
@@ -204,99 +158,17 @@ async function run() {
   }
 }
 
-async function continueText(signal) {
-  const given = document.createElement("span");
-  const made = document.createElement("span");
-  given.className = "given";
-  made.className = "made";
-  given.textContent = byId("input").value + (chats() ? "\n\n" : "");
-  byId("answer").replaceChildren(given, made);
-  showResult();
-  const text = made.appendChild(document.createTextNode(""));
-  const body = { ...request(), stream: true, stream_options: { include_usage: true } };
-  for await (const event of events(await call(`/v1/${state.release.endpoint}`, body, signal))) {
-    const now = performance.now();
-    state.answerId = event.id;
-    state.stats.seed = event.seed;
-    const piece = event.choices[0]?.text ?? event.choices[0]?.delta?.content ?? "";
-    if (event.choices.length) {
-      state.stats.first ??= now;
-      state.stats.last = now;
-      state.stats.tokens = (state.stats.tokens ?? 0) + 1;
-    }
-    if (event.usage) state.stats.tokens = event.usage.completion_tokens;
-    text.appendData(piece);
-    state.answerText += piece;
-    showStats();
-  }
-  if (!state.answerText) made.textContent = say("empty");
-  opinions(true);
-}
-
-async function classifyText(signal) {
-  const answer = await (await call("/v1/classify", request(), signal)).json();
-  const shares = Object.entries(answer.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
-  const verdict = document.createElement("p");
-  verdict.className = "verdict";
-  verdict.textContent = answer.label;
-  const bars = document.createElement("ul");
-  bars.className = "bars";
-  bars.append(...shares.map(([label, share]) => bar(label, share)));
-  byId("answer").replaceChildren(verdict, bars);
-  showResult();
-  state.answerId = answer.id;
-  state.answerText = shares.map(([label, share]) => `${label}\t${share}`).join("\n");
-  state.stats.last = performance.now();
-  state.stats.truncated = answer.truncated ?? false;
-  opinions(true);
-}
-
-function bar(label, share) {
-  const item = document.createElement("li");
-  const parts = { label: document.createElement("span"), track: document.createElement("span"), share: document.createElement("span") };
-  for (const [name, part] of Object.entries(parts)) part.className = name;
-  parts.label.textContent = label;
-  parts.share.textContent = percent(share);
-  parts.track.setAttribute("aria-hidden", "true");
-  const fill = parts.track.appendChild(document.createElement("span"));
-  fill.className = "fill";
-  fill.style.width = `${100 * share}%`;
-  item.append(parts.label, parts.track, parts.share);
-  return item;
-}
-
-function showResult() {
-  byId("result").hidden = false;
-  byId("result").scrollIntoView({ block: "nearest" });
-}
-
 function busy(running) {
   byId("run").disabled = running;
   byId("stop").disabled = !running;
   byId("answer").setAttribute("aria-busy", String(running));
-  byId("answer").classList.toggle("running", running && state.release.endpoint !== "classify");
+  byId("answer").classList.toggle("running", running && Boolean(state.form.streams));
   if (running) opinions(false);
 }
 
 function showError(message) {
   byId("error").hidden = !message;
   byId("error").textContent = message;
-}
-
-function showStats() {
-  const stats = state.stats;
-  if (!stats) return;
-  const duration = (ms) => (ms < 1000 ? `${number(ms)} ms` : `${number(ms / 1000, 1)} s`);
-  const parts = [];
-  if (state.running && !stats.first) parts.push(say("working"));
-  if (stats.first) parts.push(say("firstToken")(duration(stats.first - stats.start)));
-  if (stats.first && stats.tokens > 1 && stats.last > stats.first) parts.push(say("speed")(number((1000 * (stats.tokens - 1)) / (stats.last - stats.first), 0)));
-  if (stats.tokens) parts.push(say("tokens")(number(stats.tokens)));
-  if (stats.last) parts.push(say("total")(duration(stats.last - stats.start)));
-  if (stats.seed !== undefined && !state.running && Number(byId("temperature").value) > 0) parts.push(say("seedUsed")(stats.seed));
-  if (stats.truncated) parts.push(say("truncated"));
-  if (stats.stopped) parts.push(say("stopped"));
-  byId("stats").textContent = parts.join("  ·  ");
 }
 
 // --- Opinions, copies, code ---
@@ -327,10 +199,8 @@ async function copy(button, text) {
   setTimeout(() => { button.textContent = say("copy"); }, 1500);
 }
 
-const pythonText = (value) => JSON.stringify(value);
-
 function snippet() {
-  const body = request();
+  const body = state.form.request();
   const path = `/v1/${state.release.endpoint}`;
   const { origin } = location;
   if (state.tab === "curl") {
@@ -339,13 +209,14 @@ function snippet() {
   }
   const key = state.key ? 'os.environ["LODESTAR_API_KEY"]' : '"none"';
   const head = state.key ? "import os\n\n" : "";
-  if (state.release.endpoint !== "classify") {
-    const parameters = Object.entries(body).map(([name, value]) => `    ${name}=${pythonText(value)},`).join("\n");
-    return `${head}from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key=${key})\nanswer = client.${chats() ? "chat." : ""}completions.create(\n${parameters}\n)\nprint(answer.choices[0].${chats() ? "message.content" : "text"})`;
-  }
+  if (state.form.snippet) return state.form.snippet(body, { origin, key, head });
   const authorization = state.key ? `, "Authorization": "Bearer " + ${key}` : "";
-  return `${head}import json\nimport urllib.request\n\nrequest = urllib.request.Request(\n    "${origin}${path}",\n    data=json.dumps({"input": ${pythonText(body.input)}}).encode(),\n    headers={"Content-Type": "application/json"${authorization}},\n)\nprint(json.load(urllib.request.urlopen(request)))`;
+  return `${head}import json\nimport urllib.request\n\nrequest = urllib.request.Request(\n    "${origin}${path}",\n    data=json.dumps(${python(body)}).encode(),\n    headers={"Content-Type": "application/json"${authorization}},\n)\nprint(json.load(urllib.request.urlopen(request)))`;
 }
+
+// JSON as Python writes it.
+const python = (value) => JSON.stringify(value, null, 1).replace(/\n\s*/g, " ").replace(/("(?:[^"\\]|\\.)*")|\b(true|false|null)\b/g,
+  (all, text, name) => text ?? { true: "True", false: "False", null: "None" }[name]).replace(/^\{ /, "{").replace(/ \}$/, "}");
 
 function showSnippet() {
   if (state.release) byId("snippet").textContent = snippet();
@@ -394,7 +265,7 @@ for (const name of ["temperature", "top_p"]) {
   byId(name).addEventListener("input", update);
   update();
 }
-for (const element of [byId("input"), ...numeric.map(byId)]) element.addEventListener("input", showSnippet);
+for (const element of [byId("ask"), byId("settings")]) element.addEventListener("input", showSnippet);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); }
   if (event.key === "Escape") state.running?.abort();
