@@ -50,7 +50,7 @@ def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionR
     Raises:
         UserError: they do not fit the context beside `max_tokens`; nothing is cut off in silence.
     """
-    tokens, context = [tokenizer.end_of_text, *tokenizer.encode(request.prompt)], model.config.context
+    tokens, context = [tokenizer.opening, *tokenizer.encode(request.prompt)], model.config.context
     if len(tokens) + request.max_tokens > context:
         raise UserError(
             f"the context has {context} tokens, and {len(tokens) + request.max_tokens} were asked for ({len(tokens)} in the prompt, "
@@ -139,7 +139,7 @@ def complete_all(model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str],
     assert isinstance(model, Transformer)
     max_tokens = min(max_tokens, model.config.context // 2)
     room = model.config.context - max_tokens
-    rows = [[tokenizer.end_of_text, *tokenizer.encode(prompt)][-room:] for prompt in prompts]
+    rows = [[tokenizer.opening, *tokenizer.encode(prompt)][-room:] for prompt in prompts]
     texts = [""] * len(rows)
     device, end = device_of(model), tokenizer.end_of_text
     with evaluating(model):

@@ -26,8 +26,8 @@ LOGIT_ROWS = 2_048
 
 
 def document_tokens(text: str, tokenizer: Tokenizer) -> list[int]:
-    """The text between two end marks: the first is what its first token is predicted from, the second is learnt as its end."""
-    return [tokenizer.end_of_text, *tokenizer.encode(text), tokenizer.end_of_text]
+    """The text between two marks: the first is what its first token is predicted from, the second is learnt as its end."""
+    return [tokenizer.opening, *tokenizer.encode(text), tokenizer.end_of_text]
 
 
 def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def joined_loss(model: Transformer, hidden_BTW: Tensor, targets_BT: Tensor) -> T
 def document_columns(model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, np.ndarray]:
     """`nats`, `bytes` and `tokens` of each text; its end is predicted, too, and counts as a token but not as a byte."""
     assert isinstance(model, Transformer)
-    documents = [[tokenizer.end_of_text, *ids, tokenizer.end_of_text] for ids in tokenizer.encode_batch(texts)]
+    documents = [[tokenizer.opening, *ids, tokenizer.end_of_text] for ids in tokenizer.encode_batch(texts)]
     return {
         "nats": document_nats(model, documents),
         "bytes": np.array([len(text.encode()) for text in texts], dtype=np.int64),

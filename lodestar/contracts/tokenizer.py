@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from .errors import UserError
 
@@ -37,6 +37,14 @@ class SpecialIds:
     begin: int | None = None
     stops: tuple[int, ...] = ()
     """All that end an answer: a chat model often has one for the turn and one for the text."""
+
+
+class PairMarks(NamedTuple):
+    """The special tokens around two texts that are read together, as ids."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
 
 
 class Tokenizer:
@@ -121,9 +129,29 @@ class Tokenizer:
         return self.special_ids.begin if self.special_ids is not None else None
 
     @property
+    def opening(self) -> int:
+        """What a model reads before a text: its own mark of a beginning, where it has one, else the end of the text before."""
+        return self.end_of_text if self.begin is None else self.begin
+
+    @property
     def stop_ids(self) -> tuple[int, ...]:
         """The tokens that end an answer."""
         return (self.special_ids.stops if self.special_ids is not None else ()) or (self.end_of_text,)
+
+    @cached_property
+    def pair_marks(self) -> PairMarks:
+        """What stands before, between and after two texts that are read together: the tokenizer's own marks (BERT's `[CLS]` a `[SEP]` b
+        `[SEP]`), or the end of text in each place where it has none there.
+        """
+        encoding = self.backend.encode("a", "b", add_special_tokens=True)
+        places: tuple[list[int], list[int], list[int]] = ([], [], [])
+        seen = 0
+        for one, text in zip(encoding.ids, encoding.sequence_ids, strict=True):
+            if text is None:
+                places[seen].append(one)
+            else:
+                seen = text + 1
+        return PairMarks(*(tuple(ids) or (self.end_of_text,) for ids in places))
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """The ids of `text`.
@@ -139,20 +167,38 @@ class Tokenizer:
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [self._as_text(text, encoding.ids, encoding.special_tokens_mask) for text, encoding in zip(texts, encodings, strict=True)]
 
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of `text`, and for each of them the characters text[start:end] that it stands for.
+
+        A token that is a part of a character (one byte of it, say) has the whole character.
+        """
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        if self._special_texts.keys().isdisjoint(encoding.ids):
+            return encoding.ids, encoding.offsets
+        found: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        for ids, offset in zip(self._spelt(text, encoding.ids, encoding.special_tokens_mask), encoding.offsets, strict=True):
+            found += ids
+            offsets += [offset] * len(ids)
+        return found, offsets
+
     def _as_text(self, text: str, ids: list[int], around: list[int]) -> list[int]:
-        """The ids with each special token that stands in the text spelt out: a Unigram model knows them as pieces, too (T5's `</s>`).
+        """The ids with each special token that stands in the text spelt out.
 
         Args:
             around: 1 where an id was put around the text.
         """
         if self._special_texts.keys().isdisjoint(ids):
             return ids
-        spelt = {one: name for one, name in self._special_texts.items() if name in text}
-        found: list[int] = []
-        for one, added in zip(ids, around, strict=True):
-            name = "" if added else spelt.get(one, "")
-            found += [token.id for character in name for token in self.backend.model.tokenize(character)] or [one]
-        return found
+        return [one for spelt in self._spelt(text, ids, around) for one in spelt]
+
+    def _spelt(self, text: str, ids: list[int], around: list[int]) -> Iterable[Sequence[int]]:
+        """Each id, as one or, of a special token that stands in the text, as those that spell it: a Unigram model knows such tokens as
+        pieces, too (T5's `</s>`).
+        """
+        names = {one: name for one, name in self._special_texts.items() if name in text}
+        shown = (("" if added else names.get(one, ""), one) for one, added in zip(ids, around, strict=True))
+        return ([token.id for character in name for token in self.backend.model.tokenize(character)] or [one] for name, one in shown)
 
     @cached_property
     def _special_texts(self) -> dict[int, str]:

@@ -64,7 +64,7 @@ def _read(tokenizer: Tokenizer, prompt: str | list[int]) -> Prompt:
             raise ApiError(
                 400, f"The prompt holds half of a surrogate pair (character {error.start}), which is no text. Remove it.", param="prompt"
             ) from None
-        return Prompt(prompt, [tokenizer.end_of_text, *tokenizer.encode(prompt)])
+        return Prompt(prompt, [tokenizer.opening, *tokenizer.encode(prompt)])
     if not prompt:
         raise ApiError(400, "A prompt of token ids needs at least one. Send some, or the empty string.", param="prompt")
     for token in prompt:

@@ -11,7 +11,9 @@ import tokenizers
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from lodestar import Tokenizer, UserError, load_tokenizer
+from lodestar import ModelConfig, Tokenizer, Transformer, UserError, load_tokenizer
+from lodestar.build.completion import CompletionRequest, prompt_tokens
+from lodestar.build.language import document_tokens
 from lodestar.prepare.tokenizer import AheadTokenizer, train_tokenizer
 
 TEXTS = ["the quick brown fox jumps over the lazy dog. " * 20, "床前明月光，疑是地上霜。" * 20, "def f(x):\n    return x + 1\n" * 20]
@@ -103,6 +105,22 @@ def test_special_ids_are_those_of_transformers(pair: tuple[Any, Tokenizer]) -> N
         assert ours.pad == theirs.pad_token_id
         with pytest.raises(UserError, match=r"no token '<\|endoftext\|>'"):
             _ = ours.end_of_text
+
+
+def test_a_text_opens_as_it_did_for_the_base(pair: tuple[Any, Tokenizer]) -> None:
+    """Llama's `<s>`, as transformers puts it there; the end of the text before where the base has no mark of its own."""
+    theirs, ours = pair
+    if theirs.eos_token_id is None:
+        pytest.skip("no decoder's tokenizer")
+    text = "the lazy dog"
+    model = Transformer(ModelConfig(ours.vocabulary_size, width=8, depth=1, heads=1, context=64))
+    read = prompt_tokens(model, ours, CompletionRequest(prompt=text))
+    learnt = document_tokens(text, ours)
+    assert learnt == [*read, theirs.eos_token_id]
+    if theirs.bos_token_id is None:
+        assert read == [theirs.eos_token_id, *theirs.encode(text, add_special_tokens=False)]
+    else:
+        assert read == theirs.encode(text)
 
 
 def test_what_is_written_is_read_back(pair: tuple[Any, Tokenizer], tmp_path: Path) -> None:
