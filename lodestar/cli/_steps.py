@@ -111,12 +111,22 @@ def _train(venture: Venture) -> Step:
     def save(trained: nn.Module, place: Path) -> None:
         if adapter is not None:
             merge_adapter(trained, place.with_name("adapter"))
-        save_bundle(place, Bundle(trained, made, tokenizer, task.describe()))
+        save_bundle(place, Bundle(trained, made, tokenizer, _calibrated(task, trained, tokenizer, plan.prepared).describe()))
 
     def work() -> RunRecord:
         return run(task, model, loader, lambda: validation, settings, plan.folder, save=save, inputs=plan.inputs)
 
     return Step(plan.folder, noted(venture, "train", plan.folder, work), skipped=False)
+
+
+def _calibrated(task: Task, model: nn.Module, tokenizer: Tokenizer, prepared: Path) -> Task:
+    """The task as it is kept beside the trained model; the one that shaped the training, and so names it, stays as it was."""
+    from ..prepare.shards import open_split
+
+    kept = load_task(task.describe())
+    if (prepared / "validation").exists():
+        kept.calibrate(model, tokenizer, open_split(prepared, "validation").examples(kept))
+    return kept
 
 
 def preflight(venture: Venture, plan: TrainingPlan | None = None) -> Needs:

@@ -1,6 +1,6 @@
 """What an application is. Each file in `lodestar/tasks/` holds one `Task`; the file's name is the task's name.
 
-A value's way: file → example → `encode` → batch → `loss` → checkpoint → `measure` → scorecard → `answer`.
+A value's way: file → example → `encode` → batch → `loss` → checkpoint (`calibrate`) → `measure` → scorecard → `answer`.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ class Objective(Protocol):
 class Task(ABC):
     """One application, the whole way from record to answer.
 
-    A task is created with its `options` (venture.yaml: `options`) and learns its `state` (a label set, say) from the training
-    examples in `fit`; both are JSON and travel with the data, the checkpoint and the release.
+    A task is created with its `options` (venture.yaml: `options`), learns its `state` (a label set, say) from the training examples in
+    `fit`, and may fit some of it (a threshold, say) to the trained model in `calibrate`; both are JSON and travel with the data, the
+    checkpoint and the release.
     """
 
     name: ClassVar[str] = ""
@@ -179,6 +180,16 @@ class Task(ABC):
     @abstractmethod
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> dict[str, np.ndarray]:
         """Columns that `metrics` compute from, one row an example, in the order given."""
+
+    def calibrate(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> None:  # noqa: B027 - most answer as they are
+        """Fit to the trained model what in `state` decides on its answers: a temperature, a threshold.
+
+        Called once, after training and before the model is saved and judged; not at all where no record validates, so that `state` has
+        to do without.
+
+        Args:
+            examples: the validation records, which the weights were not learnt from and no score is reported on.
+        """
 
     @abstractmethod
     def baseline(self, train: Sequence[Any], examples: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:
