@@ -59,11 +59,11 @@ def prepare(venture: Venture) -> Step:
     task, folder = task_of(venture), _prepare_folder(venture)
     before = finished_record(folder)
 
-    base, seed, context = base_of(venture), venture.file.train.seed, _context(venture, task)
+    base, seed, contexts = base_of(venture), venture.file.train.seed, _contexts(venture, task)
 
     def work() -> RunRecord:
         tokenizer = None if base is None else base.tokenizer
-        return run(task, venture.file.data, venture.folder, folder, seed=seed, context=context, tokenizer=tokenizer)
+        return run(task, venture.file.data, venture.folder, folder, seed=seed, **contexts, tokenizer=tokenizer)
 
     # Whether the sources still hold what was prepared is only known by reading them.
     record = noted(venture, "prepare", folder, work)
@@ -71,11 +71,31 @@ def prepare(venture: Venture) -> Step:
 
 
 def train(venture: Venture) -> Step:
-    """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for it, what is preferred."""
+    """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for them, what is preferred and what is right."""
     from ._prefer import prefer
+    from ._reinforce import check_problems, reinforce
 
-    first = _train(venture)
-    return first if venture.file.preference is None else prefer(venture, first, _prepare_folder(venture))
+    if venture.file.reward is not None:
+        check_problems(venture, _plan_training(venture))
+    step = _train(venture)
+    if venture.file.preference is not None:
+        step = prefer(venture, step, _prepare_folder(venture))
+    if venture.file.reward is not None:
+        step = reinforce(venture, step, _prepare_folder(venture))
+    return step
+
+
+def _trained(venture: Venture, plan: TrainingPlan) -> tuple[Path, RunRecord]:
+    """The folder and the record of the last stage of training; raises `UserError` where it is not done."""
+    from ._prefer import preferred_folder
+    from ._reinforce import reinforced_folder
+
+    folder, record = plan.folder, finished(plan.folder, "train")
+    for settings, place in ((venture.file.preference, preferred_folder), (venture.file.reward, reinforced_folder)):
+        if settings is not None:
+            folder = place(venture, record)
+            record = finished(folder, "train")
+    return folder, record
 
 
 def _train(venture: Venture) -> Step:
@@ -96,7 +116,8 @@ def _train(venture: Venture) -> Step:
     _explain(plan)
     assert settings.micro_batch_tokens is not None
     shape: dict[str, Any] = {
-        "rows": max(1, settings.micro_batch_tokens // config.context), "context": config.context, "pad": tokenizer.pad
+        "rows": max(1, settings.micro_batch_tokens // config.context), "context": config.context, "pad": tokenizer.pad,
+        "source_context": config.source_context,
     }  # fmt: skip
     loader = make_loader(open_split(plan.prepared, "train"), task.batching, seed=settings.seed, **shape)
     validation: Sequential | tuple[()] = ()
@@ -145,7 +166,8 @@ def preflight(venture: Venture, plan: TrainingPlan | None = None) -> Needs:
     stored = element_bytes(find_weights(base.folder)[0]) if base is not None and adapter is not None else 4
     training = Training(plan.task, config, plan.settings, adapter, venture.file.budget, stored)
     split = open_split(plan.prepared, "train")
-    batch = longest_rows(split, plan.task.batching, rows=2, context=config.context, pad=plan.tokenizer.pad)
+    shape: dict[str, Any] = {"context": config.context, "source_context": config.source_context, "pad": plan.tokenizer.pad}
+    batch = longest_rows(split, plan.task.batching, rows=2, **shape)
     needs, lines = check_training(training, batch)
     note(say("training will take:", "训练将需要："))
     for line in lines:
@@ -179,13 +201,9 @@ def evaluate(venture: Venture) -> Step:
     """Step 4: the trained model → runs/evaluate-…/scorecard.json."""
     from ..evaluate.scorecard import evaluate as run
     from ..prepare.shards import open_split
-    from ._prefer import preferred_folder
 
     plan = _plan_training(venture)
-    trained, model = finished(plan.folder, "train"), plan.folder
-    if venture.file.preference is not None:
-        model = preferred_folder(venture, trained)
-        trained = finished(model, "train")
+    model, trained = _trained(venture, plan)
     settings = venture.file.evaluate
     inputs = {"model": trained.id, **plan.inputs}
     folder = venture.run_folder("evaluate", fingerprint({"evaluate": settings.model_dump(mode="json"), **inputs}))
@@ -240,7 +258,7 @@ def _plan_training(venture: Venture) -> TrainingPlan:
         inputs["base"] = base.identity
     task, tokenizer = load_task(read_json(prepared / "task.json")), Tokenizer.load(prepared)
     derived = _derive(venture, task, tokenizer.vocabulary_size)
-    settings = train_settings(venture.file.train, derived, open_split(prepared, "train").token_count)
+    settings = train_settings(venture.file.train, derived, open_split(prepared, "train").all_tokens)
     described = {"task": task.describe(), "model": derived.config.to_dict(), "train": settings.model_dump(mode="json"), **inputs}
     if venture.file.adapter is not None:
         described["adapter"] = venture.file.adapter.model_dump(mode="json")
@@ -250,7 +268,7 @@ def _plan_training(venture: Venture) -> TrainingPlan:
 def _prepare_folder(venture: Venture) -> Path:
     """Where the data for the venture's settings is; whether the sources still hold the same is checked by the step itself."""
     task = task_of(venture)
-    described = {"task": task.describe(), "data": venture.file.data.model_dump(mode="json"), "context": _context(venture, task)}
+    described = {"task": task.describe(), "data": venture.file.data.model_dump(mode="json"), **_contexts(venture, task)}
     if (base := base_of(venture)) is not None:
         described["tokenizer"] = fingerprint(base.tokenizer.files())
     return venture.run_folder("prepare", fingerprint(described))
@@ -288,9 +306,10 @@ def load_model(folder: Path) -> Bundle:
     return load_bundle(folder, lambda task, config: load_task(task).build(config), device=best_device())
 
 
-def _context(venture: Venture, task: Task) -> int:
-    """The model's context, which the size decides before there is a tokenizer."""
-    return _derive(venture, task, venture.file.data.vocabulary).config.context
+def _contexts(venture: Venture, task: Task) -> dict[str, int]:
+    """The model's context, and its encoder's where that is another: the size decides them before there is a tokenizer."""
+    config = _derive(venture, task, venture.file.data.vocabulary).config
+    return {"context": config.context} | ({} if config.source_context is None else {"source_context": config.source_context})
 
 
 def check_shape(venture: Venture) -> None:
@@ -299,7 +318,7 @@ def check_shape(venture: Venture) -> None:
     Raises:
         UserError: the sentence names the field.
     """
-    _context(venture, task_of(venture))
+    _contexts(venture, task_of(venture))
 
 
 def _derive(venture: Venture, task: Task, vocabulary_size: int) -> Derived:

@@ -27,6 +27,7 @@ Batch = Mapping[str, "Tensor"]
 Packed and whole (rows of documents, end to end): `tokens`, `targets` (B, T; -100 where nothing is to be learnt), and, where a
 row holds more than one document, `document_ids` and `positions` (B, T).
 Padded (one example a row): `tokens`, `attention_mask` (B, T; True on real tokens), and each scalar field of the example (B,).
+Paired (one pair a row): `source_tokens`, `source_mask` (B, S; True on real tokens), and `tokens`, `targets`, `attention_mask` (B, T).
 """
 
 IGNORE = -100
@@ -100,8 +101,10 @@ class Task(ABC):
     example: ClassVar[type[Example]]
     metrics: ClassVar[tuple[Metric, ...]]
     """The first one is the headline."""
-    batching: ClassVar[Literal["packed", "padded", "whole"]]
-    """Rows cut from a stream of all documents; one example a row; or rows of as many whole examples as fit."""
+    batching: Literal["packed", "padded", "whole", "paired"]
+    """Rows cut from a stream of all documents; one example a row; rows of as many whole examples as fit; or one pair a row, of a source
+    that is read and tokens that are written.
+    """
     endpoint: ClassVar[Endpoint]
     """The HTTP route that serves it, /v1/ENDPOINT, and the form of the page."""
     checked_by: ClassVar[str] = ""
@@ -139,7 +142,7 @@ class Task(ABC):
     @abstractmethod
     def encode(self, example: Any, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
         """`tokens`, other sequences of the same length, and scalars. Where there is a sequence `targets`, it says for each token which
-        one is to be predicted from it, or `IGNORE`; otherwise the next one is.
+        one is to be predicted from it, or `IGNORE`; otherwise the next one is. Of a pair, `source` is what is read, of any length.
         """
 
     def preference(self, example: Any, tokenizer: Tokenizer) -> tuple[Reply, Reply] | None:
@@ -177,10 +180,6 @@ class Task(ABC):
 
     # Quality
 
-    @abstractmethod
-    def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> dict[str, np.ndarray]:
-        """Columns that `metrics` compute from, one row an example, in the order given."""
-
     def calibrate(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> None:  # noqa: B027 - most answer as they are
         """Fit to the trained model what in `state` decides on its answers: a temperature, a threshold.
 
@@ -190,6 +189,10 @@ class Task(ABC):
         Args:
             examples: the validation records, which the weights were not learnt from and no score is reported on.
         """
+
+    @abstractmethod
+    def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Columns that `metrics` compute from, one row an example, in the order given."""
 
     @abstractmethod
     def baseline(self, train: Sequence[Any], examples: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:

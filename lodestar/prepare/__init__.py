@@ -1,6 +1,6 @@
 """Step 1: sources → cleaning → examples → splits → tokens → batches; the data card."""
 
-from .loader import PackedLoader, PaddedLoader, Sequential, make_loader
+from .loader import PackedLoader, PaddedLoader, PairedLoader, Sequential, make_loader
 from .shards import Examples, Split, open_split
 from .sources import find_sources
 from .step import fingerprint_inputs, prepare
@@ -10,6 +10,7 @@ __all__ = [
     "Examples",
     "PackedLoader",
     "PaddedLoader",
+    "PairedLoader",
     "Sequential",
     "Split",
     "find_sources",

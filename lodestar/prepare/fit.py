@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ..contracts.errors import UserError
-from .shards import TOKENS
+from .shards import SOURCE, TOKENS
 
 Encoded = Mapping[str, Sequence[int] | int]
 
@@ -17,24 +17,26 @@ class Fit:
     Args:
         choice: `cut` leaves the cutting to the loader, which knows the row.
         context: None where nothing can be too long.
+        source_context: of what is read in a pair; `context` where None.
     """
 
-    def __init__(self, choice: Literal["cut", "drop", "refuse"], context: int | None) -> None:
-        self.choice, self.context = choice, context
+    def __init__(self, choice: Literal["cut", "drop", "refuse"], context: int | None, source_context: int | None = None) -> None:
+        self.choice, self.context, self.source_context = choice, context, source_context or context
         self.records = self.tokens = self.longest = 0
-        """Records that are too long; the tokens that are lost; the longest record's tokens."""
+        """Records that are too long; the tokens that are lost; the longest side of such a record, in tokens."""
 
     def __call__(self, encoded: Encoded) -> Encoded:
-        tokens = encoded[TOKENS]
-        assert not isinstance(tokens, int)
-        if self.context is None or len(tokens) <= self.context:
+        lengths = {name: _length(encoded[name]) for name in (TOKENS, SOURCE) if name in encoded}
+        allowed = {TOKENS: self.context, SOURCE: self.source_context}
+        over = {name: length - (allowed[name] or length) for name, length in lengths.items()}
+        if max(over.values()) <= 0:
             return encoded
         self.records += 1
-        self.longest = max(self.longest, len(tokens))
+        self.longest = max(self.longest, *(lengths[name] for name in over if over[name] > 0))
         if self.choice != "drop":
-            self.tokens += len(tokens) - self.context
+            self.tokens += sum(max(count, 0) for count in over.values())
             return encoded
-        self.tokens += len(tokens)
+        self.tokens += sum(lengths.values())
         return {name: value if isinstance(value, int) else [] for name, value in encoded.items()}
 
     def check(self, split: str) -> None:
@@ -44,3 +46,8 @@ class Fit:
                 f"{self.records} records of {split} are longer than the context of {self.context} tokens (the longest has {self.longest})",
                 where="data.too_long", fix=f"set model.context to {self.longest}, or data.too_long to cut or drop",
             )  # fmt: skip
+
+
+def _length(sequence: Sequence[int] | int) -> int:
+    assert not isinstance(sequence, int)
+    return len(sequence)

@@ -16,11 +16,12 @@ import numpy as np
 from ..contracts.errors import UserError
 from ..contracts.randomness import generator
 from ..contracts.task import IGNORE, Batch
+from .pairs import Limits, epoch_batches, longest_pairs, ordered_batches, paired_rows, too_long
 from .shards import TOKENS, Split
 from .whole import TARGETS, pack, whole_rows
 
 Arrays = dict[str, np.ndarray]
-Batching = Literal["packed", "padded", "whole"]
+Batching = Literal["packed", "padded", "whole", "paired"]
 """As in `Task.batching`."""
 
 
@@ -189,27 +190,79 @@ class WholeLoader(_EpochLoader):
         return [rows[index] for index in draw.permutation(len(rows))]
 
 
+class PairedLoader(_EpochLoader):
+    """Pairs of what is read and what is written, padded on the right, for ever.
+
+    Each epoch visits all pairs in another order. Those of like lengths share a batch, of at most rows × context padded tokens, source and
+    target together. A pair that is longer than its contexts loses its ends; `truncated` says how many do.
+
+    Args:
+        context: T at most.
+        source_context: S at most; `context` where None.
+    """
+
+    KIND, UNIT = "paired", "batch"
+
+    def __init__(self, split: Split, *, rows: int, context: int, seed: int, pad: int, source_context: int | None = None) -> None:
+        self._limits = Limits(rows * context, context, source_context or context, pad)
+        super().__init__(split, rows=rows, context=context, seed=seed, pad=pad)
+
+    @property
+    def truncated(self) -> int:
+        """Pairs of the split that are longer than the contexts."""
+        return too_long(self._split, self._limits)
+
+    def next_batch(self) -> Batch:
+        """See `pairs.paired_rows`."""
+        (chosen,) = self._take(1)
+        return _tensors(paired_rows(self._split, chosen, self._limits))
+
+    def _epoch_units(self) -> list[np.ndarray]:
+        return epoch_batches(self._split, self._limits, generator(self._seed, "paired", self._epoch))
+
+    def _identity(self) -> dict[str, Any]:
+        return super()._identity() | {"source_context": self._limits.source_context}
+
+
 class Sequential:
     """Every record of a split once, in order: the fixed batches of an evaluation. Iterating again gives the same.
 
     Args:
         batching: the task's.
+        source_context: as `PairedLoader`'s.
         limit: batches at most, evenly spaced over the split; all where absent.
     """
 
-    def __init__(self, split: Split, batching: Batching, *, rows: int, context: int, pad: int, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        split: Split,
+        batching: Batching,
+        *,
+        rows: int,
+        context: int,
+        pad: int,
+        source_context: int | None = None,
+        limit: int | None = None,
+    ) -> None:
         check_records(split)
         self._split, self._batching, self._context, self._pad = split, batching, context, pad
+        self._limits = Limits(rows * context, context, source_context or context, pad)
         units: Any
         if batching == "whole":
             units = pack(split.lengths, np.arange(split.records), context)
         elif batching == "packed":
             # The last token is only a target.
             units = np.arange(0, max(split.token_count - 1, 1), context, dtype=np.int64)
-        else:
+        elif batching == "padded":
             units = np.argsort(np.minimum(split.lengths, context), kind="stable")
             units = units[split.lengths[units] > 0]
-        batches = [units[at : at + rows] for at in range(0, len(units), rows)]
+        else:
+            units = []
+        batches = (
+            ordered_batches(split, self._limits) if batching == "paired" else [units[at : at + rows] for at in range(0, len(units), rows)]
+        )
+        if batching == "paired":
+            batches = list(ordered_batches(split, self._limits))
         if limit is not None and limit < len(batches):
             batches = [batches[index] for index in np.linspace(0, len(batches) - 1, limit).round().astype(int)]
         self._batches = batches
@@ -223,25 +276,31 @@ class Sequential:
                 yield _tensors(packed_rows(self._split, chosen, self._context, self._pad))
             elif self._batching == "whole":
                 yield _tensors(whole_rows(self._split, chosen, self._context, self._pad))
+            elif self._batching == "paired":
+                yield _tensors(paired_rows(self._split, chosen, self._limits))
             else:
                 yield _tensors(padded_rows(self._split, chosen, self._context, self._pad))
 
 
 def make_loader(
-    split: Split, batching: Batching, *, rows: int, context: int, seed: int, pad: int
-) -> PackedLoader | PaddedLoader | WholeLoader:
+    split: Split, batching: Batching, *, rows: int, context: int, seed: int, pad: int, source_context: int | None = None
+) -> PackedLoader | PaddedLoader | WholeLoader | PairedLoader:
     """The training loader for a task's batching."""
     if batching == "packed":
         return PackedLoader(split, rows=rows, context=context, seed=seed)
+    if batching == "paired":
+        return PairedLoader(split, rows=rows, context=context, seed=seed, pad=pad, source_context=source_context)
     made = WholeLoader if batching == "whole" else PaddedLoader
     return made(split, rows=rows, context=context, seed=seed, pad=pad)
 
 
-def longest_rows(split: Split, batching: Batching, *, rows: int, context: int, pad: int) -> Batch:
-    """The rows that take the most memory in training: of padded ones the longest, and any of the others, which are all as long."""
-    if batching != "padded":
+def longest_rows(split: Split, batching: Batching, *, rows: int, context: int, pad: int, source_context: int | None = None) -> Batch:
+    """The rows that take the most memory in training: of padded ones and of pairs the longest, any of the others, which are all as long."""
+    if batching in ("packed", "whole"):
         return make_loader(split, batching, rows=rows, context=context, seed=0, pad=pad).next_batch()
     check_records(split)
+    if batching == "paired":
+        return _tensors(longest_pairs(split, rows, Limits(rows * context, context, source_context or context, pad)))
     chosen = np.argsort(np.minimum(split.lengths, context), kind="stable")[-rows:]
     return _tensors(padded_rows(split, chosen, context, pad))
 

@@ -3,6 +3,8 @@
 examples.jsonl      the validated records, one a line
 lines.npy           where each line begins (n + 1,), int64
 tokens.bin          the token ids of all records, end to end; uint16 where the vocabulary allows, else uint32
+source.bin          of records that are pairs: the ids of what is read, end to end, of the same type
+source_offsets.npy  where each record begins in source.bin (n + 1,), int64
 <field>.bin         another sequence of the same length, int32
 offsets.npy         where each record begins in the sequences (n + 1,), int64
 <field>.npy         a number a record (n,), int64
@@ -25,7 +27,7 @@ from ..contracts.task import Task
 from ..store.files import read_json, write_json
 
 FORMAT = 1
-TOKENS = "tokens"
+TOKENS, SOURCE = "tokens", "source"
 _BATCH_CHARACTERS = 1 << 20
 
 
@@ -50,16 +52,18 @@ def write_tokens(
     """Encode every example of a split beside its records.
 
     Args:
-        encode: an example → `tokens`, other sequences of the same length, and numbers.
+        encode: an example → `tokens`, other sequences of the same length, numbers, and of a pair `source`, of any length.
         vocabulary: token ids are below it.
         ahead: told a batch of examples before they are encoded.
         label: what the progress bar says.
     """
     count = len(examples)
-    types = {TOKENS: np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)}
+    ids = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
+    types = {TOKENS: ids, SOURCE: ids}
     sequences: dict[str, BinaryIO] = {}
     numbers: dict[str, _Column] = {}
-    total = 0
+    total = source_total = 0
+    source_offsets: _Column | None = None
     with ExitStack() as stack, bar(label, count, "record") as shown:
         offsets = stack.enter_context(_Column(folder / "offsets.npy", count + 1))
         offsets.write([0])
@@ -73,20 +77,29 @@ def write_tokens(
                     else:
                         sequences[name] = stack.enter_context((folder / f"{name}.bin").open("wb"))
                         types.setdefault(name, np.dtype(np.int32))
+                if SOURCE in sequences:
+                    source_offsets = stack.enter_context(_Column(folder / "source_offsets.npy", count + 1))
+                    source_offsets.write([0])
             lengths = [len(fields[TOKENS]) for fields in encoded]  # type: ignore[arg-type]
             ends = total + np.cumsum(lengths)
             offsets.write(ends)
             total = int(ends[-1])
             for name, file in sequences.items():
                 parts = [np.asarray(fields[name], types[name]) for fields in encoded]
-                assert [len(part) for part in parts] == lengths, f"{name} is not as long as the tokens"
                 file.write(np.concatenate(parts).tobytes())
+                if name == SOURCE and source_offsets is not None:
+                    ends = source_total + np.cumsum([len(part) for part in parts])
+                    source_offsets.write(ends)
+                    source_total = int(ends[-1])
+                else:
+                    assert [len(part) for part in parts] == lengths, f"{name} is not as long as the tokens"
             for name, column in numbers.items():
                 column.write([fields[name] for fields in encoded])
             shown.update(len(batch))
+    pairs = {"source": {"tokens": source_total, "type": ids.name}} if source_offsets is not None else {}
     write_json(folder / "index.json", {
         "format": FORMAT, "records": count, "tokens": total,
-        "sequences": {name: types[name].name for name in sequences}, "numbers": sorted(numbers),
+        "sequences": {name: types[name].name for name in sequences if name != SOURCE}, "numbers": sorted(numbers), **pairs,
     })  # fmt: skip
 
 
@@ -179,15 +192,20 @@ class Split:
         self.token_count = int(index["tokens"])
         self.offsets: np.ndarray = np.load(folder / "offsets.npy", mmap_mode="r")
         """Where each record begins (n + 1,)."""
-        self.sequences = {name: self._map(name, dtype) for name, dtype in index["sequences"].items()}
+        self.sequences = {name: self._map(name, dtype, self.token_count) for name, dtype in index["sequences"].items()}
         """`tokens` and what is aligned with them, each (tokens,)."""
+        pairs: Mapping[str, Any] | None = index.get(SOURCE)
+        self.source = None if pairs is None else self._map(SOURCE, pairs["type"], int(pairs["tokens"]))
+        """Of records that are pairs: the ids of what is read, end to end."""
+        self.source_offsets: np.ndarray = self.offsets if pairs is None else np.load(folder / "source_offsets.npy", mmap_mode="r")
+        """Where each record begins in `source` (n + 1,)."""
         self.numbers: dict[str, np.ndarray] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["numbers"]}
         """A number a record, each (n,)."""
 
-    def _map(self, name: str, dtype: str) -> np.ndarray:
+    def _map(self, name: str, dtype: str, count: int) -> np.ndarray:
         path = self.folder / f"{name}.bin"
         found = path.stat().st_size if path.exists() else 0
-        if found != self.token_count * np.dtype(dtype).itemsize:
+        if found != count * np.dtype(dtype).itemsize:
             raise UserError("the prepared data is damaged: the file has the wrong size", where=path, fix="prepare the data again")
         return np.memmap(path, dtype, "r") if found else np.empty(0, dtype)
 
@@ -198,8 +216,23 @@ class Split:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens in each record (n,)."""
+        """Tokens in each record, of a pair those that are written (n,)."""
         return np.diff(self.offsets)
+
+    @property
+    def source_lengths(self) -> np.ndarray:
+        """Of records that are pairs: the tokens that are read in each (n,)."""
+        return np.diff(self.source_offsets)
+
+    @property
+    def record_lengths(self) -> np.ndarray:
+        """All tokens of each record, read and written (n,)."""
+        return self.lengths if self.source is None else self.lengths + self.source_lengths
+
+    @property
+    def all_tokens(self) -> int:
+        """The tokens that a model meets in one pass over the split."""
+        return self.token_count + (0 if self.source is None else len(self.source))
 
     def examples(self, task: Task) -> Examples:
         """The records, as the task's examples."""

@@ -47,7 +47,7 @@ _COMPRESSED_FACTOR = 5
 
 def prepare(
     task: Task, settings: DataSettings, root: Path, out: Path, *, seed: int = 0, context: int | None = None,
-    tokenizer: Tokenizer | None = None,
+    source_context: int | None = None, tokenizer: Tokenizer | None = None,
 ) -> RunRecord:  # fmt: skip
     """Prepare a task's data in the folder `out`.
 
@@ -58,6 +58,7 @@ def prepare(
         root: what relative sources are relative to.
         seed: decides the sample that the tokenizer learns from, and nothing else.
         context: the model's context; where given, data too short for it is refused and records too long for it are counted.
+        source_context: of what is read in a pair, where it differs.
         tokenizer: that of the model to fine-tune, which the task has adopted; one is learnt from the data where absent.
 
     Raises:
@@ -72,6 +73,8 @@ def prepare(
     if tokenizer is not None:
         inputs["base"] = fingerprint({"tokenizer": tokenizer.files(), "state": task.state})
     config = {"task": task.name or type(task).__name__, "options": task.options, "data": settings.model_dump(), "context": context}
+    if source_context is not None:
+        config["source_context"] = source_context
     identity = fingerprint({"step": "prepare", "version": VERSION, "config": config, "inputs": inputs, "seed": seed})
     if done is not None and done.id == identity:
         task.state = dict(read_json(out / "task.json")["state"])
@@ -88,7 +91,8 @@ def prepare(
             tokenizer, sample = _train_tokenizer(task, folder, settings.vocabulary, seed)
         for name, content in tokenizer.files().items():
             write_atomic(folder / name, content)
-        fits = {name: Fit(settings.too_long, None if task.batching == "packed" else context) for name in decision.names}
+        whole = None if task.batching == "packed" else context
+        fits = {name: Fit(settings.too_long, whole, source_context) for name in decision.names}
         statistics = {name: _encode(task, folder / name, tokenizer, fits[name]) for name in decision.names}
         for name, fit in fits.items():
             fit.check(name)
@@ -232,7 +236,7 @@ def _card(
         "sources": [
             {"source": source, "records": count, "licence": LICENCES.get(source)} for source, count in staging.by_source.items()
         ],
-        "splits": {name: split_card(split.lengths, statistics[name], fits[name]) for name, split in splits.items()},
+        "splits": {name: split_card(split.record_lengths, statistics[name], fits[name]) for name, split in splits.items()},
         "dropped": {
             "duplicates": decision.duplicates, "near_duplicates": decision.near_duplicates, "leaked": decision.leaked,
             "blank": staging.blank,

@@ -131,5 +131,5 @@ class Trainer:
 def tokens_in(batch: Batch) -> int:
     """The tokens that a batch makes the model read, padding left out."""
     if "attention_mask" in batch:
-        return int(batch["attention_mask"].sum())
+        return sum(int(batch[mask].sum()) for mask in ("attention_mask", "source_mask") if mask in batch)
     return batch["tokens"].numel()
