@@ -265,7 +265,7 @@ class Sequential:
             batches = list(ordered_batches(split, self._limits))
         if limit is not None and limit < len(batches):
             batches = [batches[index] for index in np.linspace(0, len(batches) - 1, limit).round().astype(int)]
-        self._batches = batches
+        self._batches: list[Any] = batches
 
     def __len__(self) -> int:
         return len(self._batches)
