@@ -23,6 +23,7 @@ from ..model.meta import make_buffers, without_storage
 from ..model.transformer import Transformer
 from .adapters import add_adapter, merge, save_adapter, train_only
 from .bundle import load_bundle
+from .heads import SpanClassifier
 from .opening import find_folder, identity, is_open, open_config, open_tokenizer
 from .quantize import dequantize, quantize
 from .sizes import LEARNING_RATE_TIMES_WIDTH, Derived
@@ -101,7 +102,8 @@ def derive_from(base: Base, settings: ModelSettings, decided: Mapping[str, Any],
 def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSettings | None) -> nn.Module:
     """The task's model with the base's weights, in float32 where they are all trained; with an adapter, it alone trains.
 
-    What the task has beside the base (a classifier's head) begins at random, from torch's random state.
+    What the task has beside the base (a classifier's head) begins at random, from torch's random state; but for the head of a base that
+    finds answers already, where the task's is of the same shape.
 
     Raises:
         UserError: the base is damaged, or the task's model is of another kind.
@@ -126,6 +128,8 @@ def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSett
         inner = model.transformer
         assert isinstance(inner, Transformer)
         inner.load_state_dict(state)
+        if isinstance(model, SpanClassifier) and isinstance(loaded, SpanClassifier) and model.shape == loaded.shape:
+            model.output.load_state_dict(loaded.output.state_dict())  # the ends of an answer mean the same in every model
     model.origin = getattr(loaded, "origin", None)  # type: ignore[assignment]
     if adapter is not None:
         if adapter.base != "as-is":

@@ -1,4 +1,4 @@
-"""Heads: a class for a text, a class for each token, the token behind a mask, one vector for a text.
+"""Heads: a class for a text, a class for each token, an answer's ends, the token behind a mask, one vector for a text.
 
 Axes: B batch, T tokens, W model width, C classes, V vocabulary.
 """
@@ -113,7 +113,7 @@ class SequenceClassifier(_Classifier):
 
 
 class TokenClassifier(_Classifier):
-    """One of `labels` for each token: names in a text; or with two, the start and the end of an answer."""
+    """One of `labels` for each token: names in a text."""
 
     def __init__(self, config: ModelConfig, labels: int, shape: HeadShape | None = None) -> None:
         super().__init__(config, labels, shape or HeadShape())
@@ -121,6 +121,16 @@ class TokenClassifier(_Classifier):
     def forward(self, tokens: Tensor, attention_mask: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
         """Logits (B, T, C); those of padding mean nothing. The arguments are those of `SequenceClassifier`."""
         return self._decide(self.transformer.hidden(tokens, attention_mask=attention_mask, token_types=token_types))
+
+
+class SpanClassifier(TokenClassifier):
+    """How much each token looks like the first one of an answer, and like its last one: logits (B, T, 2).
+
+    Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 4.2.
+    """
+
+    def __init__(self, config: ModelConfig, shape: HeadShape | None = None) -> None:
+        super().__init__(config, 2, shape)
 
 
 class EncoderDecoderClassifier(_Classifier):

@@ -196,9 +196,9 @@ def _tokenizer(found: _Model, why: str) -> str:
 def _class_names(found: _Model) -> list[str]:
     """Where the names of a classifier's outputs are, which an ONNX file has no place for."""
     from ..build.bundle import CONFIG, TASK
-    from ..build.heads import SequenceClassifier, TokenClassifier
+    from ..build.heads import SequenceClassifier, SpanClassifier, TokenClassifier
 
-    if not isinstance(found.model, SequenceClassifier | TokenClassifier):
+    if not isinstance(found.model, SequenceClassifier | TokenClassifier) or isinstance(found.model, SpanClassifier):
         return []
     file = found.folder / (CONFIG if found.is_open else TASK)
     return [say(f"the names of the classes: they are in {file}", f"类别名称：见 {file}")]

@@ -111,6 +111,8 @@ class Task(ABC):
     """The fields of a record whose replies can be checked (`problem`), in words; empty where the task has no such records."""
     special_tokens: ClassVar[tuple[str, ...]] = ()
     """What a tokenizer that is trained for the task has beside the special tokens of every one."""
+    single_characters: ClassVar[bool] = False
+    """Whether such a tokenizer keeps each character of Chinese and Japanese apart, so that any of them can begin or end an answer."""
     template: ClassVar[Mapping[str, Any]]
     """venture.yaml of `lodestar new --template NAME`, less the name."""
 

@@ -203,7 +203,7 @@ def _write_records(folder: Path, staging: Staging, decision: Decision) -> None:
 
 def _train_tokenizer(task: Task, folder: Path, vocabulary: int, seed: int) -> tuple[Tokenizer, TokenizerSample]:
     sample = TokenizerSample(task, Examples(folder / "train", task), seed)
-    return train_tokenizer(sample, vocabulary, task.special_tokens), sample
+    return train_tokenizer(sample, vocabulary, task.special_tokens, single_characters=task.single_characters), sample
 
 
 def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit) -> TextStatistics:

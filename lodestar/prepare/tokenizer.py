@@ -34,7 +34,9 @@ SAMPLE_DISTINCT_BYTES = 4_000_000
 """Bytes of distinct words in it, at most: the trainer holds some 100 bytes for each. # measured: 2.6 MB of Chinese, 250 MB"""
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int, special_tokens: Sequence[str] = ()) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], vocabulary: int, special_tokens: Sequence[str] = (), *, single_characters: bool = False
+) -> Tokenizer:
     """Learn a byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2, Radford et al. 2019) from `texts`.
 
     The same texts give the same tokenizer, byte for byte. It has fewer tokens than `vocabulary` where the texts hold no more pairs.
@@ -42,6 +44,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, special_tokens: Seque
     Args:
         vocabulary: tokens at most, the special ones (ids 0 and 1) and the 256 bytes included; at least 258.
         special_tokens: more special ones, with the ids from 2 on; they come on top of `vocabulary`.
+        single_characters: keep each character of Chinese and Japanese apart from the next one, as `Task.single_characters` says.
     """
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -50,7 +53,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, special_tokens: Seque
         raise ValueError(f"a byte-level vocabulary has at least {SMALLEST_VOCABULARY} tokens, not {vocabulary}")
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(tokenizers.Regex(SPLIT_PATTERN), "isolated"),
+        pre_tokenizers.Split(tokenizers.Regex(f"[{_UNSPACED}]|{SPLIT_PATTERN}" if single_characters else SPLIT_PATTERN), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ])  # fmt: skip
     backend.decoder = decoders.ByteLevel()

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ...model.config import ModelConfig
-from ..heads import Activation, HeadShape, MaskedLanguageModel, PooledEncoder, SequenceClassifier, TokenClassifier
+from ..heads import Activation, HeadShape, MaskedLanguageModel, PooledEncoder, SequenceClassifier, SpanClassifier, TokenClassifier
 from .family import Fields, Rule, inside, layers
 from .fields import from_activation, only, to_activation
 
@@ -53,9 +53,12 @@ def label_count(fields: Fields, otherwise: int = 2) -> int:
 
 
 def build_classifier(config: ModelConfig, fields: Fields, sequence: HeadShape, token: HeadShape) -> nn.Module:
-    """The classifier of a sequence, or of each token; an answer's start and end are a classifier with two labels."""
-    if head_of(fields) == "SequenceClassification":
-        return SequenceClassifier(config, label_count(fields), sequence)
+    """The classifier of a sequence, of each token, or of an answer's start and end."""
+    match head_of(fields):
+        case "SequenceClassification":
+            return SequenceClassifier(config, label_count(fields), sequence)
+        case "QuestionAnswering":
+            return SpanClassifier(config, token)
     return TokenClassifier(config, label_count(fields), token)
 
 
@@ -69,7 +72,7 @@ def write_head(module: nn.Module, fields: Fields, *names: str) -> dict[str, Any]
     if isinstance(module, SequenceClassifier):
         head = "SequenceClassification"
     if isinstance(module, TokenClassifier):
-        head = "QuestionAnswering" if head_of(fields) == "QuestionAnswering" else "TokenClassification"
+        head = "QuestionAnswering" if isinstance(module, SpanClassifier) else "TokenClassification"
     named = (fields.get("architectures") or [""])[0]
     name = next((name for name in names if named.startswith(name)), names[0])
     written: dict[str, Any] = {"architectures": [f"{name}For{head}" if head else f"{name}Model"]}

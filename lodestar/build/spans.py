@@ -1,0 +1,237 @@
+"""Answers as spans of a text: windows over texts longer than the context, and the best span of all of them.
+
+A row reads the marks of the tokenizer, the question and a window of the text: `[CLS] question [SEP] window [SEP]`. Its first token stands
+for "no answer here". After Devlin et al. 2019, https://arxiv.org/abs/1810.04805, sections 4.2 and 4.3.
+
+Axes: B rows, T tokens, N tokens of a window.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..contracts.errors import UserError
+from ..contracts.task import Batch, device_of
+from ..contracts.tokenizer import Tokenizer
+from .heads import SpanClassifier
+from .measuring import batches_by_length, evaluating
+
+LONGEST_ANSWER, OVERLAP = 100, 128
+"""Characters of an answer at most; tokens that a window shares with the one before, where it is at least twice as long."""
+QUESTION, TEXT, ASKED = range(3)
+"""Token types: of the question, of the text, and of words of the text that stand in the question, too. The third is the exact-match
+feature of Chen et al. 2017, https://arxiv.org/abs/1704.00051; a model with two types reads it as the second."""
+LEAST_ROOM = 8
+"""Tokens of text that a row must hold beside the question."""
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+"""A word, or a character of Chinese or Japanese, which put no spaces between words."""
+_STRETCH = 256
+"""Starts whose spans are looked at together: memory grows with it times the window."""
+
+
+class Span(NamedTuple):
+    """The best answer in one text."""
+
+    context: int
+    """Which text: its place among those that were given."""
+    start: int
+    end: int
+    """The answer is the characters text[start:end]."""
+    score: float
+    """The start's logit plus the end's."""
+    null_score: float
+    """The same of "no answer here", the least of the text's windows. The text has no answer where it exceeds `score` by a threshold."""
+    probability: float
+    """The start's times the end's, among the tokens of the window that the answer stands in."""
+    windows: int
+    """In how many the text was read."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One row: a question, and as much of a text as fits beside it."""
+
+    tokens: list[int]
+    token_types: list[int]
+    first: int
+    """Where the text's tokens begin in the row."""
+    offsets: Sequence[tuple[int, int]]
+    """The characters of the text that each of its tokens stands for (N,)."""
+
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """The tokens of the row that hold the first and the last of the characters start to end; (0, 0) where the window lacks some."""
+        if not self.offsets or start < self.offsets[0][0] or end > self.offsets[-1][1]:
+            return 0, 0
+        first = bisect_right(self.offsets, start, key=lambda offset: offset[1])
+        last = bisect_left(self.offsets, end, key=lambda offset: offset[0]) - 1
+        return (self.first + first, self.first + last) if first <= last else (0, 0)
+
+
+def best_spans(
+    model: nn.Module, tokenizer: Tokenizer, question: str, contexts: Sequence[str], *, longest_answer: int = LONGEST_ANSWER,
+    overlap: int = OVERLAP,
+) -> list[Span]:  # fmt: skip
+    """The best answer to a question in each of several texts, in their order; texts longer than the model's context are read in windows.
+
+    Args:
+        model: what the task question-answering trains.
+        contexts: texts, each of them more than blanks.
+        longest_answer: characters of an answer at most, but always one token.
+        overlap: tokens that a window shares with the one before it, and at most half of it.
+
+    Raises:
+        UserError: the question leaves no room for a text.
+    """
+    pairs = [(question, context) for context in contexts]
+    return best_span_of_each(model, tokenizer, pairs, longest_answer=longest_answer, overlap=overlap)
+
+
+def best_span_of_each(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    longest_answer: int = LONGEST_ANSWER,
+    overlap: int = OVERLAP,
+) -> list[Span]:
+    """As `best_spans`, of questions and texts in pairs; `context` is the place of the pair."""
+    assert isinstance(model, SpanClassifier)
+    rows: list[tuple[int, Window]] = []
+    for pair, (question, context) in enumerate(pairs):
+        rows += [(pair, window) for window in windows(tokenizer, question, context, model.config.context, overlap)]
+    best: dict[int, Span] = {}
+    device, types = device_of(model), model.config.token_types
+    with evaluating(model):
+        for chosen in batches_by_length([len(window.tokens) for _, window in rows]):
+            logits = model(*_tensors([rows[row][1] for row in chosen], tokenizer.pad, types, device)).double().cpu().numpy()
+            for row, logits_T2 in zip(chosen, logits, strict=True):
+                pair, window = rows[row]
+                found = _best_of(window, pairs[pair][1], logits_T2[: len(window.tokens)], longest_answer)._replace(context=pair)
+                best[pair] = _better(best[pair], found) if pair in best else found
+    return [best[pair] for pair in range(len(pairs))]
+
+
+def windows(tokenizer: Tokenizer, question: str, context: str, longest: int | None, overlap: int = OVERLAP) -> list[Window]:
+    """The rows that read a text for a question: one, or several of at most `longest` tokens that overlap.
+
+    Args:
+        longest: None where a row may be of any length.
+        overlap: tokens that a window shares with the one before it, and at most half of it.
+
+    Raises:
+        UserError: the question leaves less than `LEAST_ROOM` tokens for the text.
+    """
+    asked = tokenizer.encode(question)
+    text, offsets = tokenizer.encode_with_offsets(context)
+    marks = tokenizer.pair_marks
+    before = [*marks.before, *asked, *marks.between]
+    room = len(text) if longest is None else longest - len(before) - len(marks.after)
+    if longest is not None and room < LEAST_ROOM:
+        most = len(asked) + room - LEAST_ROOM
+        what = f"the question has {len(asked)} tokens, and beside a text the model reads at most {max(most, 0)}"
+        raise UserError(what, where="question", fix="shorten it, or give a model of a longer context")
+    types = _types(question, context, offsets)
+    step = room - min(overlap, room // 2)
+    # The last window begins where the one before it does not reach the end.
+    starts = range(0, max(len(text) - room + step, 1), max(step, 1))
+    return [
+        Window(
+            [*before, *text[at : at + room], *marks.after],
+            [*[QUESTION] * len(before), *types[at : at + room], *[TEXT] * len(marks.after)],
+            len(before),
+            offsets[at : at + room],
+        )
+        for at in starts
+    ]
+
+
+def span_losses(model: nn.Module, batch: Batch) -> Tensor:
+    """The mean of the start's and the end's cross-entropy over the row's real tokens, in nats, for each row (B,).
+
+    Args:
+        batch: `tokens`, `attention_mask` and `token_types` (B, T), and `start` and `end` (B,), the places of the answer's first and last
+            token; an answer that the row does not reach counts as none.
+    """
+    assert isinstance(model, SpanClassifier)
+    mask_BT = batch["attention_mask"]
+    logits_BT2 = model(batch["tokens"], mask_BT, clipped(batch["token_types"], model.config.token_types)).float()
+    logits_B2T = logits_BT2.masked_fill(~mask_BT[..., None], -torch.inf).mT
+    places_B2 = torch.stack((batch["start"], batch["end"]), dim=1)
+    inside_B1 = (places_B2 < mask_BT.sum(1, keepdim=True)).all(1, keepdim=True)
+    return F.cross_entropy(logits_B2T.flatten(0, 1), (places_B2 * inside_B1).flatten(), reduction="none").view(-1, 2).mean(1)
+
+
+def clipped(token_types: Tensor, count: int) -> Tensor | None:
+    """Token types for a model that has `count` of them."""
+    return token_types.clamp(max=count - 1) if count else None
+
+
+def _types(question: str, context: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """`ASKED` for the tokens of a text whose words all stand in the question, else (and for those without a word) `TEXT`."""
+    words = {found.group() for found in _WORD.finditer(question.lower())}
+    # How many characters of words, and of words that are asked for, stand before each place.
+    counts = np.zeros((2, len(context) + 1), dtype=np.int64)
+    for found in _WORD.finditer(context):
+        counts[: 1 + (found.group().lower() in words), found.start() + 1 : found.end() + 1] = 1
+    before = counts.cumsum(1)
+    starts_N, ends_N = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
+    in_words, in_asked = before[:, ends_N] - before[:, starts_N]
+    return np.where((in_words > 0) & (in_words == in_asked), ASKED, TEXT).tolist()
+
+
+def _tensors(rows: Sequence[Window], pad: int, types: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Tokens, attention mask and token types (B, T) of rows, padded to the longest."""
+    longest = max(len(row.tokens) for row in rows)
+    tokens_BT = torch.tensor([row.tokens + [pad] * (longest - len(row.tokens)) for row in rows], device=device)
+    types_BT = torch.tensor([row.token_types + [0] * (longest - len(row.tokens)) for row in rows], device=device)
+    lengths_B = torch.tensor([len(row.tokens) for row in rows], device=device)
+    return tokens_BT, torch.arange(longest, device=device) < lengths_B[:, None], clipped(types_BT, types)
+
+
+def _best_of(window: Window, text: str, logits_T2: np.ndarray, longest_answer: int) -> Span:
+    """The best span of one window; its score is minus infinity where the window holds blanks alone."""
+    starts_N, ends_N = np.array(window.offsets, dtype=np.int64).reshape(-1, 2).T
+    blank_N = np.array([not text[start:end].strip() for start, end in window.offsets], dtype=bool)
+    inside_N2 = np.where(blank_N[:, None], -np.inf, logits_T2[window.first : window.first + len(starts_N)])
+    first, last, score = _best_pair(inside_N2[:, 0], inside_N2[:, 1], starts_N, ends_N, longest_answer)
+    null_score = float(logits_T2[0].sum())
+    if score == -np.inf:
+        return Span(0, 0, 0, score, null_score, 0.0, 1)
+    start, end = int(starts_N[first]), int(ends_N[last])
+    found = text[start:end]
+    start, end = start + len(found) - len(found.lstrip()), end - len(found) + len(found.rstrip())
+    probability = float(np.exp(score - np.logaddexp.reduce(logits_T2, axis=0).sum()))
+    return Span(0, start, end, score, null_score, probability, 1)
+
+
+def _best_pair(start_N: np.ndarray, end_N: np.ndarray, starts_N: np.ndarray, ends_N: np.ndarray, longest: int) -> tuple[int, int, float]:
+    """The tokens i ≤ j of the highest start_N[i] + end_N[j] among the spans of at most `longest` characters, or of one token."""
+    count = len(start_N)
+    best = (0, 0, -np.inf)
+    places = np.arange(count)
+    limits_N = np.maximum(np.searchsorted(ends_N, starts_N + longest, side="right"), places + 1)
+    for at in range(0, count, _STRETCH):
+        stretch = places[at : at + _STRETCH]
+        upto = int(limits_N[stretch].max())
+        allowed = (places[at:upto] >= stretch[:, None]) & (places[at:upto] < limits_N[stretch, None])
+        scores = np.where(allowed, start_N[stretch, None] + end_N[at:upto], -np.inf)
+        row, column = divmod(int(scores.argmax()), scores.shape[1])
+        if scores[row, column] > best[2]:
+            best = (at + row, at + column, float(scores[row, column]))
+    return best
+
+
+def _better(one: Span, other: Span) -> Span:
+    """Of two windows of one text: the better span, the lesser score of none, and both windows."""
+    better = one if one.score >= other.score else other
+    return better._replace(null_score=min(one.null_score, other.null_score), windows=one.windows + other.windows)
