@@ -65,6 +65,13 @@ class Example(Config):
         """
         return fields
 
+    def kinship(self) -> str | None:
+        """What this record has in common with those that must not stand in another split: the document that it is a part of, or the text
+        that it asks about. None where it stands alone.
+        """
+        path: str | None = getattr(self, "path", None)
+        return path
+
 
 class Loader(Protocol):
     """Batches, for ever and in a fixed order; its state is part of the checkpoint."""
@@ -105,6 +112,8 @@ class Task(ABC):
     """Rows cut from a stream of all documents; one example a row; rows of as many whole examples as fit; or one pair a row, of a source
     that is read and tokens that are written.
     """
+    compares_rows: ClassVar[bool] = False
+    """Whether a row's loss depends on the other rows of its batch, which it is told apart from: its micro-batches are part of the recipe."""
     endpoint: ClassVar[Endpoint]
     """The HTTP route that serves it, /v1/ENDPOINT, and the form of the page."""
     checked_by: ClassVar[str] = ""
@@ -146,6 +155,14 @@ class Task(ABC):
         """`tokens`, other sequences of the same length, and scalars. Where there is a sequence `targets`, it says for each token which
         one is to be predicted from it, or `IGNORE`; otherwise the next one is. Of a pair, `source` is what is read, of any length.
         """
+
+    def rows(self, example: Any, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:
+        """What is learnt of an example, each as `encode` says: its one row, or the windows of one that is longer than the context.
+
+        Args:
+            context: tokens that the model sees at once; None where that is not known.
+        """
+        return [self.encode(example, tokenizer)]
 
     def preference(self, example: Any, tokenizer: Tokenizer) -> tuple[Reply, Reply] | None:
         """The better and the worse of two replies to one prompt; None where the example is no such pair."""

@@ -18,8 +18,9 @@ LICENCES = {STANDARD_LIBRARY: "PSF-2.0", SAMPLE: "Apache-2.0"}
 
 @dataclass
 class TextStatistics:
-    """Bytes, characters and scripts of texts, told from their UTF-8."""
+    """Records; bytes, characters and scripts of their texts, told from their UTF-8."""
 
+    records: int = 0
     utf8_bytes: int = 0
     characters: int = 0
     east_asian: int = 0
@@ -48,13 +49,14 @@ def split_card(lengths: np.ndarray, text: TextStatistics, fit: Fit) -> dict[str,
     """What the card says of one split.
 
     Args:
-        lengths: tokens in each record (n,).
+        lengths: tokens in each row (n,): a record, or a window of a long one.
         fit: what was found too long for the context.
     """
     tokens = int(lengths.sum())
     quantiles = np.quantile(lengths, [0, 0.5, 0.95, 1]).astype(int).tolist() if len(lengths) else [0] * 4
     return {
-        "records": len(lengths),
+        "records": text.records,
+        "rows": len(lengths),
         "tokens": tokens,
         "bytes": text.utf8_bytes,
         "characters": text.characters,
@@ -122,6 +124,11 @@ def _notes(card: Mapping[str, Any]) -> list[Words]:
         if dropped[key]:
             notes.append(Words(f"{dropped[key]:,} dropped: {en}", f"删除 {dropped[key]:,} 条：{zh}"))
     for name, split in card["splits"].items():
+        records, rows = split["records"], split["rows"]
+        if rows != records:
+            notes.append(
+                Words(f"{name}: {records:,} records are read in {rows:,} windows", f"{name}：{records:,} 条记录分 {rows:,} 个窗口读取")
+            )
         if split["truncated"]:
             notes.append(too_long(card, name))
     for column, count in card["ignored_columns"].items():

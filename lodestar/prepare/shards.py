@@ -6,7 +6,7 @@ tokens.bin          the token ids of all records, end to end; uint16 where the v
 source.bin          of records that are pairs: the ids of what is read, end to end, of the same type
 source_offsets.npy  where each record begins in source.bin (n + 1,), int64
 <field>.bin         another sequence of the same length, int32
-offsets.npy         where each record begins in the sequences (n + 1,), int64
+offsets.npy         where each row begins in the sequences (n + 1,), int64; an example is a row, or the windows of a long one
 <field>.npy         a number a record (n,), int64
 index.json          what there is, written last
 """
@@ -35,7 +35,7 @@ def write_examples(folder: Path, lines: Iterable[bytes], count: int) -> None:
     """Set down `count` JSON lines in the new `folder`."""
     folder.mkdir()
     ends: list[int] = [0]
-    with (folder / "examples.jsonl").open("wb") as file, _Column(folder / "lines.npy", count + 1) as starts:
+    with (folder / "examples.jsonl").open("wb") as file, _Column(folder / "lines.npy") as starts:
         for line in lines:
             file.write(line)
             ends.append(file.tell())
@@ -43,42 +43,43 @@ def write_examples(folder: Path, lines: Iterable[bytes], count: int) -> None:
                 starts.write(ends)
                 ends.clear()
         starts.write(ends)
+    assert starts.count == count + 1, f"{starts.count - 1} lines were written, not {count}"
 
 
 def write_tokens(
-    folder: Path, examples: Examples, encode: Callable[[Any], Mapping[str, Sequence[int] | int]], vocabulary: int,
+    folder: Path, examples: Examples, encode: Callable[[Any], Sequence[Mapping[str, Sequence[int] | int]]], vocabulary: int,
     ahead: Callable[[Sequence[Any]], None], label: str,
 ) -> None:  # fmt: skip
     """Encode every example of a split beside its records.
 
     Args:
-        encode: an example → `tokens`, other sequences of the same length, numbers, and of a pair `source`, of any length.
+        encode: an example → its rows, one or more: `tokens`, other sequences of the same length, numbers, and of a pair `source`, of any
+            length.
         vocabulary: token ids are below it.
         ahead: told a batch of examples before they are encoded.
         label: what the progress bar says.
     """
-    count = len(examples)
     ids = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
     types = {TOKENS: ids, SOURCE: ids}
     sequences: dict[str, BinaryIO] = {}
     numbers: dict[str, _Column] = {}
     total = source_total = 0
     source_offsets: _Column | None = None
-    with ExitStack() as stack, bar(label, count, "record") as shown:
-        offsets = stack.enter_context(_Column(folder / "offsets.npy", count + 1))
+    with ExitStack() as stack, bar(label, len(examples), "record") as shown:
+        offsets = stack.enter_context(_Column(folder / "offsets.npy"))
         offsets.write([0])
         for batch in _batches(examples):
             ahead(batch)
-            encoded = [encode(example) for example in batch]
+            encoded = [row for example in batch for row in encode(example)]
             if not sequences:
                 for name, value in encoded[0].items():
                     if isinstance(value, int):
-                        numbers[name] = stack.enter_context(_Column(folder / f"{name}.npy", count))
+                        numbers[name] = stack.enter_context(_Column(folder / f"{name}.npy"))
                     else:
                         sequences[name] = stack.enter_context((folder / f"{name}.bin").open("wb"))
                         types.setdefault(name, np.dtype(np.int32))
                 if SOURCE in sequences:
-                    source_offsets = stack.enter_context(_Column(folder / "source_offsets.npy", count + 1))
+                    source_offsets = stack.enter_context(_Column(folder / "source_offsets.npy"))
                     source_offsets.write([0])
             lengths = [len(fields[TOKENS]) for fields in encoded]  # type: ignore[arg-type]
             ends = total + np.cumsum(lengths)
@@ -98,7 +99,7 @@ def write_tokens(
             shown.update(len(batch))
     pairs = {"source": {"tokens": source_total, "type": ids.name}} if source_offsets is not None else {}
     write_json(folder / "index.json", {
-        "format": FORMAT, "records": count, "tokens": total,
+        "format": FORMAT, "records": offsets.count - 1, "tokens": total,
         "sequences": {name: types[name].name for name in sequences if name != SOURCE}, "numbers": sorted(numbers), **pairs,
     })  # fmt: skip
 
@@ -106,23 +107,30 @@ def write_tokens(
 class _Column:
     """An .npy file of int64, written a piece at a time. (A memory map would meet a full disk with a signal instead of an error.)"""
 
-    def __init__(self, path: Path, count: int) -> None:
-        self._left = count
+    def __init__(self, path: Path) -> None:
+        self.count = 0
+        """Numbers that were written."""
         self._file = path.open("wb")
-        np.lib.format.write_array_header_1_0(self._file, {"descr": "<i8", "fortran_order": False, "shape": (count,)})
+        self._write_header()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not kind:
+            self._file.seek(0)
+            self._write_header()
         self._file.close()
-        assert kind or not self._left, f"{self._left} numbers were not written"
 
     def write(self, values: Any) -> None:
         """Append whole numbers."""
         column = np.asarray(values, np.int64)
-        self._left -= len(column)
+        self.count += len(column)
         self._file.write(column.tobytes())
+
+    def _write_header(self) -> None:
+        # NumPy leaves room for the count to grow, so the header is as long at the end as at the beginning.
+        np.lib.format.write_array_header_1_0(self._file, {"descr": "<i8", "fortran_order": False, "shape": (self.count,)})
 
 
 def _batches(examples: Iterable[Any]) -> Iterator[list[Any]]:

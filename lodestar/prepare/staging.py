@@ -16,7 +16,7 @@ from ..contracts.errors import UserError
 from ..contracts.progress import bar
 from ..contracts.task import Example, Task
 from .readers import Raw, read
-from .records import PATH, Validator, canonical_json, digest
+from .records import Validator, canonical_json, digest
 from .sources import SAMPLE, SPLITS, Sources
 
 KEY = np.dtype([("high", "<u8"), ("low", "<u8"), ("unit", "<u8"), ("start", "<i8"), ("size", "<i8"), ("split", "i1")])
@@ -90,8 +90,8 @@ def stage(task: Task, sources: Sources, columns: Mapping[str, str], folder: Path
             except (UnicodeEncodeError, ValueError):
                 # pydantic says ValueError for what json says UnicodeEncodeError, its subclass, for: half a surrogate pair.
                 raise UserError("half a surrogate pair, which is no character", where=where, fix="correct the escape \\ud…") from None
-            place = getattr(example, PATH, None)
-            unit = content if place is None else digest(str(place).encode())
+            kin = example.kinship()
+            unit = content if kin is None else digest(kin.encode())
             high, low = int.from_bytes(content[:8], "big"), int.from_bytes(content[8:], "big")
             key = np.array((high, low, int.from_bytes(unit[:8], "big"), start, size, -1 if split is None else SPLITS.index(split)), KEY)
             keys.append(key.tobytes())

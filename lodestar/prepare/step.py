@@ -28,7 +28,7 @@ from ..contracts.tokenizer import Tokenizer
 from ..store.files import atomic_folder, ensure_space, list_files, read_json, sha256_file, write_atomic, write_json
 from .card import LICENCES, TextStatistics, markdown, split_card
 from .duplicates import near_duplicates, priority, representatives
-from .fit import Fit
+from .fit import Encoded, Fit
 from .loader import check_context
 from .shards import Examples, Split, open_split, write_examples, write_tokens
 from .sources import SAMPLE, SPLITS, Sources, find_sources, unreadable
@@ -93,7 +93,7 @@ def prepare(
             write_atomic(folder / name, content)
         whole = None if task.batching == "packed" else context
         fits = {name: Fit(settings.too_long, whole, source_context) for name in decision.names}
-        statistics = {name: _encode(task, folder / name, tokenizer, fits[name]) for name in decision.names}
+        statistics = {name: _encode(task, folder / name, tokenizer, fits[name], whole) for name in decision.names}
         for name, fit in fits.items():
             fit.check(name)
         splits = {name: open_split(folder, name) for name in decision.names}
@@ -206,7 +206,7 @@ def _train_tokenizer(task: Task, folder: Path, vocabulary: int, seed: int) -> tu
     return train_tokenizer(sample, vocabulary, task.special_tokens, single_characters=task.single_characters), sample
 
 
-def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit) -> TextStatistics:
+def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit, context: int | None) -> TextStatistics:
     """Write the shards of one split; returns what its texts are like."""
     statistics, ahead = TextStatistics(), AheadTokenizer(tokenizer)
 
@@ -215,11 +215,12 @@ def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit) -> TextSta
         ahead.prepare(texts)
         for text in texts:
             statistics.add(text)
+        statistics.records += len(batch)
 
-    write_tokens(
-        folder, Examples(folder, task), lambda example: fit(task.encode(example, ahead)), tokenizer.vocabulary_size, look,
-        f"encode {folder.name}",
-    )  # fmt: skip
+    def rows(example: Any) -> list[Encoded]:
+        return [fit(row) for row in task.rows(example, ahead, context)]
+
+    write_tokens(folder, Examples(folder, task), rows, tokenizer.vocabulary_size, look, f"encode {folder.name}")
     statistics.flush()
     return statistics
 

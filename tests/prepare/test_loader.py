@@ -49,7 +49,7 @@ def opened(lengths):
             return {"tokens": list(tokens), "doubled": [2 * token for token in tokens], "length": span.length}
 
         examples = Examples(place, SPANS)
-        write_tokens(place, examples, encode, 100_000, lambda batch: None, "encode")
+        write_tokens(place, examples, lambda example: [encode(example)], 100_000, lambda batch: None, "encode")
         yield open_split(Path(folder), "train")
 
 
@@ -245,6 +245,6 @@ def test_a_split_knows_its_records_and_is_refused_when_damaged():
 def test_small_vocabularies_take_two_bytes_a_token(tmp_path):
     write_examples(tmp_path / "train", [b'{"begin": 0, "length": 1}\n'], 1)
     examples = Examples(tmp_path / "train", SPANS)
-    write_tokens(tmp_path / "train", examples, lambda span: {"tokens": [65_535]}, 65_536, lambda batch: None, "encode")
+    write_tokens(tmp_path / "train", examples, lambda span: [{"tokens": [65_535]}], 65_536, lambda batch: None, "encode")
     assert open_split(tmp_path, "train").tokens.dtype == np.uint16
     assert (tmp_path / "train" / "tokens.bin").read_bytes() == b"\xff\xff"

@@ -56,7 +56,7 @@ def opened(lengths):
             source = source_of(pair.number, pair.reads) if tokens else []
             return {"source": source, "tokens": tokens, "targets": [token + 1 for token in tokens], "number": pair.number}
 
-        write_tokens(place, Examples(place, PAIRS), encode, 100_000, lambda batch: None, "encode")
+        write_tokens(place, Examples(place, PAIRS), lambda example: [encode(example)], 100_000, lambda batch: None, "encode")
         yield open_split(Path(folder), "train")
 
 

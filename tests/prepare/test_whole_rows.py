@@ -50,7 +50,7 @@ def opened(lengths: list[int], *, marked: bool = False, fit: Any = lambda encode
         place = Path(folder, "train")
         write_examples(place, (span.model_dump_json().encode() + b"\n" for span in spans), len(spans))
         task: Any = SpanTask()
-        write_tokens(place, Examples(place, task), encode, 100_000, lambda batch: None, "encode")
+        write_tokens(place, Examples(place, task), lambda example: [encode(example)], 100_000, lambda batch: None, "encode")
         yield open_split(Path(folder), "train")
 
 
