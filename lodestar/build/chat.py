@@ -6,23 +6,72 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from ..contracts.errors import UserError
+from ..contracts.config import Config
+from ..contracts.errors import UserError, unknown
 from ..contracts.messages import read_messages, read_tools
 from ..contracts.randomness import derive_seed
 from ..contracts.tokenizer import Tokenizer
 from ..model.transformer import Transformer
 from .chat_template import ChatFormat
 from .completion import CompletionRequest, Drawing, Part, completion_parts
+from .constrain import Constraint, Grammar, calls_grammar, json_grammar
 
 ANSWER_TOKENS = 512
 """Tokens that an answer may have where the request does not say, as far as the context has room."""
 LEAST_ROOM = 16
 """Tokens that must be left for an answer where the request does not say."""
+
+
+class JsonSchema(Config):
+    """A JSON schema under the name that OpenAI's API gives it."""
+
+    name: str = ""
+    description: str = ""
+    of: dict[str, Any] = Field(alias="schema")
+    strict: bool | None = None
+    """Held to either way."""
+
+
+class ResponseFormat(Config):
+    """What form the answer has."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: JsonSchema | None = None
+    """Of the type `json_schema`."""
+
+    @model_validator(mode="after")
+    def _a_schema_where_one_is_named(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("'json_schema' belongs to the type 'json_schema', and to no other")
+        return self
+
+    def grammar(self) -> Grammar | None:
+        """The form; None for text of any.
+
+        Raises:
+            UserError: the schema cannot be honoured.
+        """
+        if self.type == "text":
+            return None
+        return json_grammar({"type": "object"} if self.json_schema is None else self.json_schema.of, "response_format")
+
+
+class ToolName(Config):
+    """The name of a function."""
+
+    name: str
+
+
+class ToolChoice(Config):
+    """The one function that is to be called."""
+
+    type: Literal["function"] = "function"
+    function: ToolName
 
 
 class ChatRequest(Drawing):
@@ -31,7 +80,12 @@ class ChatRequest(Drawing):
     messages: list[dict[str, Any]] = Field(min_length=1)
     """The conversation so far: `role`, `content`, `tool_calls`."""
     tools: list[dict[str, Any]] = []
-    """The functions that the model may ask to be called, as OpenAI's API takes them."""
+    """The functions that the model may ask to be called, as OpenAI's API takes them; of one that is `strict`, the arguments are held to
+    its parameters."""
+    tool_choice: Literal["auto", "none", "required"] | ToolChoice = "auto"
+    """Whether it calls one: as it likes; never; at least one; or this one, once."""
+    response_format: ResponseFormat = ResponseFormat()
+    """The form of the answer: text, a JSON object, or JSON that a schema allows."""
     max_tokens: int | None = Field(None, ge=1)
     """At most so many new tokens; what the context has room for, up to 512, where absent."""
 
@@ -63,6 +117,8 @@ class Question:
     """How to draw; `max_tokens` filled in."""
     stop_ids: list[int]
     tools: bool
+    grammar: Grammar | None = None
+    """The form that the answer keeps to, where it has one."""
 
 
 @dataclass
@@ -95,9 +151,12 @@ def ask(model: Transformer, tokenizer: Tokenizer, form: ChatFormat, request: Cha
     """The request as tokens.
 
     Raises:
-        UserError: the template refuses it, or it does not fit the context beside its answer; nothing is cut off in silence.
+        UserError: the template refuses it, the form of the answer cannot be honoured, or it does not fit the context beside its answer;
+            nothing is cut off in silence.
     """
-    ids = form.prompt(tokenizer, request.messages, request.tools)
+    tools = [] if request.tool_choice == "none" else request.tools
+    grammar = _grammar(tokenizer, form, request, tools)
+    ids = form.prompt(tokenizer, request.messages, tools)
     context = model.config.context
     room = context - len(ids)
     wanted = request.max_tokens
@@ -110,13 +169,38 @@ def ask(model: Transformer, tokenizer: Tokenizer, form: ChatFormat, request: Cha
         max_tokens=wanted or min(room, ANSWER_TOKENS), temperature=request.temperature, top_k=request.top_k, top_p=request.top_p,
         seed=request.seed, stop=request.stop,
     )  # fmt: skip
-    return Question(ids, drawing, form.stop_ids(tokenizer), bool(request.tools))
+    return Question(ids, drawing, form.stop_ids(tokenizer), bool(tools), grammar)
+
+
+def _grammar(tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest, tools: Sequence[Mapping[str, Any]]) -> Grammar | None:
+    """The form that a request asks its answer to keep to."""
+    choice = request.tool_choice
+    wanted = request.response_format.grammar()
+    if isinstance(choice, ToolChoice):
+        known = [tool["function"].get("name") for tool in tools]
+        if choice.function.name not in known:
+            raise unknown("tool", choice.function.name, [str(name) for name in known], where="tool_choice")
+        tools = [tool for tool in tools if tool["function"].get("name") == choice.function.name]
+    elif choice == "required" and not tools:
+        raise UserError("a call of a tool is required, and there are no tools", where="tool_choice", fix="send tools, or leave it out")
+    required = choice not in ("auto", "none")
+    if wanted is not None and tools:
+        raise UserError(
+            "an answer cannot both be held to a form and call tools", where="response_format",
+            fix='leave out the tools, or the response_format (tool_choice "none" leaves the tools out)',
+        )  # fmt: skip
+    if required or any(tool["function"].get("strict") for tool in tools):
+        return calls_grammar(form, tokenizer, tools, required=required, several=choice == "required")
+    return wanted
 
 
 def answer_parts(model: Transformer, tokenizer: Tokenizer, question: Question, seed: int | None = None) -> Iterator[Part]:
     """The answer's text as it is written; `seed` in place of the request's."""
     request = question.request if seed is None else question.request.model_copy(update={"seed": seed})
-    return completion_parts(model, tokenizer, request, question.ids, stop_ids=question.stop_ids)
+    constraint = None
+    if question.grammar is not None:
+        constraint = Constraint(question.grammar, tokenizer, model.config.vocabulary_size, question.stop_ids)
+    return completion_parts(model, tokenizer, request, question.ids, stop_ids=question.stop_ids, constraint=constraint)
 
 
 def answer(model: nn.Module, tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..contracts.task import device_of
 from ..contracts.tokenizer import Tokenizer
 from ..model.generate import generate, stream
 from ..model.transformer import Transformer
+from .constrain import Constraint
 from .incremental import StopStrings, TextStream
 from .measuring import batches_by_length, evaluating
 
@@ -66,23 +67,28 @@ def completion_tokens(
     request: CompletionRequest,
     prompt_ids: Sequence[int] | None = None,
     stop_ids: Collection[int] | None = None,
+    constraint: Constraint | None = None,
 ) -> Iterator[int]:
     """The new tokens one by one; ends before a token of `stop_ids`, or after `max_tokens`. Stop strings are the caller's.
 
     Args:
         prompt_ids: what the model reads, exactly, in place of `request.prompt`.
         stop_ids: the mark that ends a document where absent.
+        constraint: the form that the tokens keep to.
     """
     ends = {tokenizer.end_of_text} if stop_ids is None else set(stop_ids)
     read = prompt_tokens(model, tokenizer, request) if prompt_ids is None else prompt_ids
     prompt = torch.tensor([list(read)], device=device_of(model))
     steps = stream(
-        model, prompt, request.max_tokens, temperature=request.temperature, top_k=request.top_k, top_p=request.top_p, seed=request.seed
-    )
+        model, prompt, request.max_tokens, temperature=request.temperature, top_k=request.top_k, top_p=request.top_p, seed=request.seed,
+        allow=None if constraint is None else constraint.mask,
+    )  # fmt: skip
     for drawn in steps:
         token = int(drawn)
         if token in ends:
             return
+        if constraint is not None:
+            constraint.accept(token)
         yield token
 
 
@@ -102,11 +108,12 @@ def completion_parts(
     request: CompletionRequest,
     prompt_ids: Sequence[int],
     stop_ids: Collection[int] | None = None,
+    constraint: Constraint | None = None,
 ) -> Iterator[Part]:
     """A completion as it is written: whole characters only, and nothing of the stop string that ends it."""
     text, stops = TextStream(tokenizer), StopStrings(request.stop)
     count = 0
-    for token in completion_tokens(model, tokenizer, request, prompt_ids, stop_ids):
+    for token in completion_tokens(model, tokenizer, request, prompt_ids, stop_ids, constraint):
         count += 1
         certain = stops.push(text.push(token))
         if stops.found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -18,7 +18,7 @@ from .protocol import IGNORED, NEUTRAL, StreamOptions, as_openai_reads_it, one_o
 
 CHAT_NEUTRAL = {
     **{name: values for name, values in NEUTRAL.items() if name not in ("suffix", "best_of")},
-    "top_logprobs": (0,), "response_format": ({"type": "text"},), "modalities": (["text"],), "parallel_tool_calls": (True,),
+    "top_logprobs": (0,), "modalities": (["text"],), "parallel_tool_calls": (True,),
 }  # fmt: skip
 """As `NEUTRAL`, of this route's parameters."""
 CHAT_IGNORED = (*IGNORED, "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key")
@@ -37,18 +37,13 @@ class ChatBody(ChatRequest):
     stream: bool = False
     """Send the text as it is made, as server-sent events."""
     stream_options: StreamOptions = StreamOptions()
-    tool_choice: Literal["auto", "none"] = "auto"
-    """`none` keeps the tools from the model."""
 
     @model_validator(mode="before")
     @classmethod
     def _as_openai_reads_it(cls, data: Any) -> Any:
         given = as_openai_reads_it(data, CHAT_NEUTRAL, CHAT_IGNORED)
-        if isinstance(given, dict):
-            if "max_completion_tokens" in given:
-                given["max_tokens"] = given.pop("max_completion_tokens")  # its newer name
-            if given.get("tool_choice") == "none":
-                given.pop("tools", None)
+        if isinstance(given, dict) and "max_completion_tokens" in given:
+            given["max_tokens"] = given.pop("max_completion_tokens")  # its newer name
         return given
 
     @field_validator("stop", mode="before")

@@ -107,7 +107,7 @@ class Routes:
     def _begin_chat(self, body: ChatBody, exchange: Exchange) -> ChatAnswer:
         self._check_model(body.model)
         self._check_amount(body.n, body.max_tokens or 1)
-        self._check_text(body.model_dump(include={"messages", "tools"}))
+        self._check_text(body.model_dump(include={"messages", "tools", "response_format"}))
         service = self.service
         assert isinstance(service.model, Transformer)
         assert isinstance(service.task, Conversing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import torch
 from torch import Tensor
@@ -57,6 +57,7 @@ def stream(
     source_tokens: Tensor | None = None,
     source_embeddings: Tensor | None = None,
     source_mask: Tensor | None = None,
+    allow: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """The next token of each row, (B,), one step at a time; ends once every row has drawn one of `stop_ids`.
 
@@ -70,6 +71,8 @@ def stream(
         source_tokens, source_mask: what an encoder-decoder reads, (B, S); or
         source_embeddings: the same, embedded by another front end, (B, S, W).
         seed: of the draws; None draws afresh.
+        allow: called with the logits (B, V) before each draw, after the caller has been given the token before; what it returns is drawn
+            from, so that it can keep tokens out.
     """
     batch, length = tokens.shape
     if length + max_new_tokens > model.config.context:
@@ -103,7 +106,7 @@ def stream(
                 tokens, positions=positions, attention_mask=attention_mask, memory=memory, source_mask=source_mask, cache=cache
             )
             logits = model.logits(hidden[:, -1])
-        drawn = sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        drawn = sample(logits if allow is None else allow(logits), temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         if len(stops):
             drawn = torch.where(stopped, tokens[:, -1], drawn)
             stopped = stopped | torch.isin(drawn, stops)

@@ -114,6 +114,23 @@ def test_what_a_client_sends_again_is_read(client: openai.OpenAI) -> None:
     assert without.usage.prompt_tokens < answer.usage.prompt_tokens
 
 
+def test_an_answer_in_a_given_form_equals_the_offline_one(client: openai.OpenAI, chat: Service) -> None:
+    schema = {"type": "object", "properties": {"way": {"enum": ["north", "南"]}}, "required": ["way"], "additionalProperties": False}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "way", "schema": schema, "strict": True}}
+    told = client.chat.completions.create(model=NAME, messages=MESSAGES, response_format=form, seed=4, temperature=1, max_tokens=60)
+    content = told.choices[0].message.content
+    assert json.loads(str(content))["way"] in ("north", "南")
+    assert content == offline(chat, response_format=form, seed=4, temperature=1.0, max_tokens=60)["message"]["content"]
+    depth: Any = {"type": "function", "function": {"name": "depth", "parameters": schema}}
+    called = client.chat.completions.create(
+        model=NAME, messages=MESSAGES, tools=[depth], tool_choice="required", max_tokens=150, stream=True
+    )
+    deltas = [chunk.choices[0] for chunk in called]
+    names = [call.function.name for choice in deltas for call in choice.delta.tool_calls or [] if call.function]
+    assert names[0] == "depth"
+    assert deltas[-1].finish_reason == "tool_calls"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "sentence"),
     [
@@ -127,9 +144,15 @@ def test_what_a_client_sends_again_is_read(client: openai.OpenAI) -> None:
         ({"messages": MESSAGES, "max_tokns": 5}, 400, "Did you mean 'max_tokens'?"),
         ({"messages": MESSAGES, "n": 50}, 400, "at most 16"),
         ({"messages": MESSAGES, "logprobs": True}, 400, "does not support 'logprobs'"),
-        ({"messages": MESSAGES, "response_format": {"type": "json_object"}}, 400, "does not support 'response_format'"),
+        (
+            {"messages": MESSAGES, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}},
+            400,
+            "cannot be honoured",
+        ),
+        ({"messages": MESSAGES, "response_format": {"type": "xml"}}, 400, "'response_format.type' must be"),
         ({"messages": MESSAGES, "tools": [5]}, 400, "'tools' is no list of objects"),
-        ({"messages": MESSAGES, "tool_choice": "required"}, 400, "'tool_choice' must be"),
+        ({"messages": MESSAGES, "tool_choice": "required"}, 400, "there are no tools"),
+        ({"messages": MESSAGES, "tool_choice": "perhaps"}, 400, "'tool_choice' must be"),
         ({"messages": MESSAGES, "model": "gpt"}, 404, "no model 'gpt' here"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "half of a surrogate pair"),
     ],
