@@ -42,6 +42,24 @@ class KVCache:
     def advance(self, tokens: int) -> None:
         self.length += tokens
 
+    def reorder(self, rows_R: Tensor, *, cross: bool = True) -> None:
+        """Row r holds what row rows_R[r] held; rows may be dropped, and repeated.
+
+        Args:
+            cross: the source's keys and values, too; no, where each row's source is the same as before.
+        """
+        room = self.keys_LBHSD.shape[1]
+        for name in ("keys_LBHSD", "values_LBHSD"):
+            held = getattr(self, name)
+            moved = held[:, rows_R, :, : self.length]
+            if len(rows_R) > room:
+                held = held.new_empty((held.shape[0], len(rows_R), *held.shape[2:]))
+            held = held[:, : len(rows_R)]
+            held[:, :, :, : self.length] = moved
+            setattr(self, name, held)
+        if cross:
+            self.cross = {layer: (keys[rows_R], values[rows_R]) for layer, (keys, values) in self.cross.items()}
+
     def memory_bytes(self) -> int:
         """What the self-attention's keys and values take."""
         return 2 * self.keys_LBHSD.numel() * self.keys_LBHSD.element_size()
