@@ -166,25 +166,27 @@ class Attention(nn.Module):
             source_BSW: the encoder's output, in cross-attention; keys and values come from it.
             cache: where this layer's keys and values are kept.
         """
-        queries = self._queries(x_BTW, rotary)
+        queries = self.queries(x_BTW, rotary)
         if source_BSW is None:
-            keys, values = self._keys_values(x_BTW, rotary)
+            keys, values = self.keys_values(x_BTW, rotary)
             if cache is not None:
                 keys, values = cache.extend(layer, keys, values)
         elif cache is not None and layer in cache.cross:
             keys, values = cache.cross[layer]
         else:
-            keys, values = self._keys_values(source_BSW, None)
+            keys, values = self.keys_values(source_BSW, None)
             if cache is not None:
                 cache.cross[layer] = keys, values
         mixed_BHTD = attend(queries, keys, values, mask, scale=self.scale, cap=self.cap)
         return self.output(mixed_BHTD.transpose(1, 2).flatten(2))  # (B, H, T, D) → (B, T, H·D) → (B, T, W)
 
-    def _queries(self, x_BTW: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+    def queries(self, x_BTW: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+        """(B, T, W) → (B, H, T, D)."""
         queries = self._heads(self.query(x_BTW), self.heads, self.query_norm)
         return queries if rotary is None else rotate(queries, *rotary)
 
-    def _keys_values(self, x_BSW: Tensor, rotary: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    def keys_values(self, x_BSW: Tensor, rotary: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """(B, S, W) → twice (B, G, S, D)."""
         keys = self._heads(self.key(x_BSW), self.kv_heads, self.key_norm)
         values = self._heads(self.value(x_BSW), self.kv_heads, None)
         return (keys if rotary is None else rotate(keys, *rotary)), values

@@ -1,0 +1,49 @@
+"""What a model read for one request, and what of its answer is to be explained: how a task tells it to whoever explains (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Label:
+    """One of a classifier's labels."""
+
+    index: int
+    names: Sequence[str]
+    """All labels, in the order of the outputs."""
+    exclusive: bool = True
+    """One label alone is right (a softmax over all); else each is right or not for itself (a sigmoid each)."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of what was read."""
+
+    start: int
+    end: int
+    """The tokens start:end."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The end of what the decoder read: its own output."""
+
+    start: int
+    """The first token of it; at least one comes before."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A request as the model reads it, whole and in one row."""
+
+    tokens: Sequence[int]
+    """What its only stack reads, or the decoder of an encoder-decoder; with the output at the end, where that is what is asked about."""
+    asked: Label | Span | Written
+    answer: str
+    """The answer in words: a label's name, a text."""
+    source: Sequence[int] = ()
+    """What the encoder of an encoder-decoder reads."""
+    token_types: Sequence[int] = ()
+    """Of `tokens`, where the model has them."""

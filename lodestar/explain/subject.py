@@ -1,0 +1,262 @@
+"""What is explained: one answer of one model to one text. Which tokens were read, and which number of the output stands for the answer.
+
+The number is always the mean log-probability, in nats, of what the answer is made of: one label, the tokens of a written text, the two ends
+of a span. Its exponential, the answer's probability (for a written text, the geometric mean over its tokens), is what curves show.
+
+Axes: B rows, T tokens of the text that is explained, U tokens of the decoder beside it, W model width, C classes, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..build.heads import SequenceClassifier, TokenClassifier
+from ..build.measuring import batches_by_length, evaluating
+from ..contracts.errors import UserError
+from ..contracts.progress import track
+from ..contracts.reading import Label, Reading, Span, Written
+from ..contracts.task import device_of
+from ..model.transformer import Transformer
+from .attention import AttentionMaps, attention_maps, transformer_of
+
+
+@dataclass(frozen=True)
+class Subject(ABC):
+    """An answer and the text that it was given to."""
+
+    model: nn.Module
+    reading: Reading
+    pad: int
+    """What fills rows of unlike length; never attended to."""
+
+    @property
+    @abstractmethod
+    def tokens(self) -> Sequence[int]:
+        """What is explained, (T,): the text of the only stack, or what an encoder-decoder's encoder read."""
+
+    @property
+    def fixed(self) -> frozenset[int]:
+        """Of the places of `tokens`, those that the answer needs, and so never taken away."""
+        return frozenset()
+
+    @abstractmethod
+    def scores(self, embeddings_BTW: Tensor, mask_BT: Tensor, places_BT: Tensor) -> Tensor:
+        """The answer's log-probability in each row, (B,).
+
+        Args:
+            embeddings_BTW: of the tokens left in each row, at its beginning.
+            mask_BT: True on them, False on what fills the row.
+            places_BT: which of `tokens` each one is.
+        """
+
+    @abstractmethod
+    def read(self) -> AttentionMaps:
+        """The attention weights of reading all of it."""
+
+    @abstractmethod
+    def readers(self) -> Tensor:
+        """How much each row of the last layer's states counts in the answer, summing to one: of `tokens` (T,), or of the decoder's (U,)."""
+
+    def embeddings(self, tokens: Tensor) -> Tensor:
+        """Ids → what the first layer is given, without positions and types."""
+        transformer = transformer_of(self.model)
+        assert transformer.embedding is not None
+        embedded = transformer.embedding(tokens)
+        return embedded * math.sqrt(transformer.config.width) if transformer.config.scaled_embeddings else embedded
+
+    def log_probabilities(self, kept: Sequence[Sequence[int]], *, progress: bool = False) -> np.ndarray:
+        """The answer's log-probability where only the tokens at these places (at least one) are left, a row each.
+
+        Args:
+            progress: show a bar where it takes long.
+        """
+        batches = batches_by_length([len(places) for places in kept])
+        found = np.empty(len(kept))
+        device = device_of(self.model)
+        with evaluating(self.model):
+            for batch in track(batches, "taking words away", "batch") if progress else batches:
+                longest = len(kept[batch[-1]])
+                lengths_B = torch.tensor([len(kept[row]) for row in batch], device=device)
+                places_BT = torch.tensor([[*kept[row]] + [-1] * (longest - len(kept[row])) for row in batch], device=device)
+                mask_BT = torch.arange(longest, device=device) < lengths_B[:, None]
+                ids_BT = torch.tensor([*self.tokens, self.pad], device=device)[places_BT]
+                found[batch] = self.scores(self.embeddings(ids_BT), mask_BT, places_BT).double().cpu().numpy()
+        return found
+
+
+@dataclass(frozen=True)
+class LabelSubject(Subject):
+    """The label that a classifier gave."""
+
+    label: Label
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self.reading.tokens
+
+    def scores(self, embeddings_BTW: Tensor, mask_BT: Tensor, places_BT: Tensor) -> Tensor:
+        assert isinstance(self.model, SequenceClassifier)
+        hidden_BTW = self.model.transformer.hidden(embeddings=embeddings_BTW, attention_mask=mask_BT)
+        logits_BC = self.model.classify(hidden_BTW, mask_BT).float()
+        if self.label.exclusive:
+            return logits_BC.log_softmax(-1)[:, self.label.index]
+        return nn.functional.logsigmoid(logits_BC[:, self.label.index])
+
+    def read(self) -> AttentionMaps:
+        return _read(self.model, self.tokens)
+
+    def readers(self) -> Tensor:
+        assert isinstance(self.model, SequenceClassifier)
+        shares_T = torch.zeros(len(self.tokens), dtype=torch.float64)
+        if self.model.shape.pooling == "first":
+            shares_T[0] = 1
+            return shares_T
+        return shares_T + 1 / len(self.tokens)
+
+
+@dataclass(frozen=True)
+class SpanSubject(Subject):
+    """The span of the text that an extractive reader chose: its first token and its last one."""
+
+    span: Span
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self.reading.tokens
+
+    @property
+    def fixed(self) -> frozenset[int]:
+        return frozenset(range(self.span.start, self.span.end))
+
+    def scores(self, embeddings_BTW: Tensor, mask_BT: Tensor, places_BT: Tensor) -> Tensor:
+        assert isinstance(self.model, TokenClassifier)
+        types = None
+        if self.reading.token_types:
+            types = torch.tensor([*self.reading.token_types, 0], device=places_BT.device)[places_BT]
+        hidden_BTW = self.model.transformer.hidden(embeddings=embeddings_BTW, attention_mask=mask_BT, token_types=types)
+        logits_BT2 = self.model.output(self.model.projection(hidden_BTW)).float().masked_fill(~mask_BT[..., None], -torch.inf)
+        chances_BT2 = logits_BT2.log_softmax(1)
+        ends = (self.span.start, self.span.end - 1)
+        return torch.stack([chances_BT2[..., side][places_BT == place] for side, place in enumerate(ends)]).mean(0)
+
+    def read(self) -> AttentionMaps:
+        return _read(self.model, self.tokens, self.reading.token_types)
+
+    def readers(self) -> Tensor:
+        shares_T = torch.zeros(len(self.tokens), dtype=torch.float64)
+        for place in (self.span.start, self.span.end - 1):
+            shares_T[place] += 0.5
+        return shares_T
+
+
+@dataclass(frozen=True)
+class WrittenSubject(Subject):
+    """What a decoder wrote after a text: the next token, or several. Its own tokens stand behind the text's, and stay."""
+
+    written: Written
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self.reading.tokens
+
+    @property
+    def fixed(self) -> frozenset[int]:
+        """The output, and the first token: something must stand before the output."""
+        return frozenset({0, *range(self.written.start, len(self.tokens))})
+
+    @property
+    def count(self) -> int:
+        """Tokens of the output."""
+        return len(self.tokens) - self.written.start
+
+    def scores(self, embeddings_BTW: Tensor, mask_BT: Tensor, places_BT: Tensor) -> Tensor:
+        assert isinstance(self.model, Transformer)
+        # Filling on the right needs no mask: no token sees what comes after it.
+        hidden_BTW = self.model.hidden(embeddings=embeddings_BTW)
+        rows = torch.arange(len(mask_BT), device=mask_BT.device)
+        first_B = mask_BT.sum(-1) - self.count - 1
+        wanted = torch.tensor([*self.tokens[self.written.start :]], device=mask_BT.device)
+        found = torch.zeros(len(mask_BT), device=mask_BT.device)
+        for step in range(self.count):
+            logits_BV = self.model.logits(hidden_BTW[rows, first_B + step]).float()
+            found = found + logits_BV.log_softmax(-1)[:, wanted[step]]
+        return found / self.count
+
+    def read(self) -> AttentionMaps:
+        return _read(self.model, self.tokens)
+
+    def readers(self) -> Tensor:
+        shares_T = torch.zeros(len(self.tokens), dtype=torch.float64)
+        shares_T[self.written.start - 1 : -1] = 1 / self.count
+        return shares_T
+
+
+@dataclass(frozen=True)
+class TranslatedSubject(Subject):
+    """What an encoder-decoder wrote about what it read: the source's tokens are explained, the decoder's stay."""
+
+    written: Written
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self.reading.source
+
+    def scores(self, embeddings_BTW: Tensor, mask_BT: Tensor, places_BT: Tensor) -> Tensor:
+        assert isinstance(self.model, Transformer)
+        memory_BTW = self.model.encode(None, mask_BT, embeddings=embeddings_BTW)
+        given_BU = torch.tensor([self.reading.tokens[:-1]], device=mask_BT.device).expand(len(mask_BT), -1)
+        hidden_BUW = self.model.hidden(given_BU, memory=memory_BTW, source_mask=mask_BT)[:, self.written.start - 1 :]
+        wanted_1U1 = torch.tensor([self.reading.tokens[self.written.start :]], device=mask_BT.device)[..., None]
+        chances_BUV = self.model.logits(hidden_BUW).float().log_softmax(-1)
+        return chances_BUV.gather(-1, wanted_1U1.expand(len(mask_BT), -1, -1))[..., 0].mean(-1)
+
+    def read(self) -> AttentionMaps:
+        assert isinstance(self.model, Transformer)
+        device = device_of(self.model)
+        with evaluating(self.model), attention_maps(self.model) as maps:
+            self.model.hidden(
+                torch.tensor([self.reading.tokens[:-1]], device=device), source_tokens=torch.tensor([self.reading.source], device=device)
+            )
+        return maps
+
+    def readers(self) -> Tensor:
+        shares_U = torch.zeros(len(self.reading.tokens) - 1, dtype=torch.float64)
+        shares_U[self.written.start - 1 :] = 1 / (len(shares_U) - self.written.start + 1)
+        return shares_U
+
+
+def subject_of(model: nn.Module, reading: Reading, pad: int) -> Subject:
+    """The subject that a model of this kind has.
+
+    Raises:
+        UserError: there is no way to explain the answers of such a model yet.
+    """
+    asked = reading.asked
+    if isinstance(asked, Label) and isinstance(model, SequenceClassifier):
+        return LabelSubject(model, reading, pad, asked)
+    if isinstance(asked, Span) and isinstance(model, TokenClassifier):
+        return SpanSubject(model, reading, pad, asked)
+    if isinstance(asked, Written) and isinstance(model, Transformer):
+        if model.encoder is not None and model.decoder is not None:
+            return TranslatedSubject(model, reading, pad, asked)
+        if model.decoder is not None:
+            return WrittenSubject(model, reading, pad, asked)
+    raise UserError(
+        f"the answers of a {type(model).__name__} cannot be explained", fix="explain a decoder, an encoder-decoder or a classifier"
+    )
+
+
+def _read(model: nn.Module, tokens: Sequence[int], types: Sequence[int] = ()) -> AttentionMaps:
+    device = device_of(model)
+    with evaluating(model), attention_maps(model) as maps:
+        transformer_of(model).hidden(
+            torch.tensor([list(tokens)], device=device), token_types=torch.tensor([list(types)], device=device) if types else None
+        )
+    return maps
