@@ -13,6 +13,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 
+from lodestar import tasks
 from lodestar.build.completion import CompletionRequest, complete
 from lodestar.build.heads import SequenceClassifier
 from lodestar.contracts.config import Config
@@ -25,6 +26,7 @@ from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
 from lodestar.model.config import ModelConfig
 from lodestar.model.transformer import Transformer
+from lodestar.prepare.tokenizer import train_tokenizer
 
 TEXTS = [
     "The star that does not set is the one we steer by, said the captain, and the crew slept well.",
@@ -166,3 +168,11 @@ def facts() -> list[dict[str, Any]]:
 def start(facts: list[dict[str, Any]]) -> Callable[..., AbstractContextManager[str]]:
     """Serve on a free port: `with start(service) as url`."""
     return lambda service, **options: serving(service, on_request=facts.append, **options)
+
+
+@pytest.fixture(scope="session")
+def chat() -> Service:
+    task = tasks.find("chat")()
+    texts = [text for example in task.sample() for text in task.texts(example)]
+    tokenizer = train_tokenizer(texts, 400, task.special_tokens)
+    return _service(task, tokenizer, _config(tokenizer, "decoder", context=512))

@@ -10,33 +10,17 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import torch
 
-from lodestar import tasks
 from lodestar.build.chat import Reply, parse_calls
-from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.deploy.routes import ApiLimits
 from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
-from lodestar.model.config import ModelConfig
-from lodestar.prepare.tokenizer import train_tokenizer
 
 http_post = partial(httpx.post, timeout=60)
 
 NAME = "tiny-chat"
 MESSAGES: Any = [{"role": "system", "content": "回答要短。"}, {"role": "user", "content": "Which way is north?"}]
 TOOL: Any = {"type": "function", "function": {"name": "depth", "parameters": {"type": "object", "properties": {}}}}
-
-
-@pytest.fixture(scope="module")
-def chat() -> Service:
-    """A chat model with random weights: what the server does does not depend on what it says."""
-    task = tasks.find("chat")()
-    texts = [text for example in task.sample() for text in task.texts(example)]
-    tokenizer: Tokenizer = train_tokenizer(texts, 400, task.special_tokens)
-    config = ModelConfig(vocabulary_size=tokenizer.vocabulary_size, width=32, depth=2, heads=2, context=512, initial_std=0.5)
-    torch.manual_seed(0)
-    return Service(NAME, task, task.build(config).eval(), tokenizer, config, 1_700_000_000)
 
 
 @pytest.fixture(scope="module")

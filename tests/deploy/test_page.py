@@ -228,6 +228,47 @@ def test_the_code_shown_needs_no_library_where_the_answer_is_whole(
     assert told["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
 
 
+def test_a_conversation_is_remembered_until_a_new_one_begins(visit: Callable[..., Page], chat: Service) -> None:
+    with serving(chat) as url:
+        page = visit(url)
+        page.get_by_label("Temperature").fill("0")
+        page.get_by_label("Max tokens").fill("12")
+        page.get_by_label("Instructions").fill("Be brief.")
+        said: list[dict[str, str]] = [{"role": "system", "content": "Be brief."}]
+        for question in ("Which way is north?", "水多深？"):
+            said.append({"role": "user", "content": question})
+            page.get_by_label("Your message").fill(question)
+            page.get_by_role("button", name="Send").click()
+            expect(page.locator("#stop")).to_be_disabled()
+            told = chat.task.answer(chat.model, chat.tokenizer, {"messages": said, "max_tokens": 12})["message"]["content"]
+            expect(page.locator(".turn").last.locator(".made")).to_have_text(told)
+            said.append({"role": "assistant", "content": told})
+        expect(page.get_by_label("Your message")).to_have_value("")
+        page.reload()
+        expect(page.locator(".turn")).to_have_count(4)
+        page.get_by_role("button", name="切换到中文").click()
+        expect(page.locator(".turn .who").first).to_have_text("你")
+        page.get_by_role("button", name="新对话").click()
+        expect(page.locator("#result")).to_be_hidden()
+        page.reload()
+        expect(page.locator("#workshop")).to_be_visible()
+        expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_a_message_that_was_not_answered_was_not_said(visit: Callable[..., Page], chat: Service) -> None:
+    with serving(chat) as url:
+        page = visit(url)
+        refusal = 'data: {"error": {"message": "The server is busy."}}\n\n'
+        page.route("**/v1/chat/completions", lambda route: route.fulfill(status=200, content_type="text/event-stream", body=refusal))
+        page.get_by_label("Your message").fill("Hello")
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("alert")).to_contain_text("The server is busy.")
+        expect(page.get_by_label("Your message")).to_have_value("Hello")
+        page.reload()
+        expect(page.locator("#workshop")).to_be_visible()
+        expect(page.locator(".turn")).to_have_count(0)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_everything_without_scrolling_sideways(
     visit: Callable[..., Page], poet_url: str, judge_url: str, scheme: str

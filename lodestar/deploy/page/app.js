@@ -122,7 +122,7 @@ async function loadRelease() {
   byId("max_tokens").max = Math.max(1, state.release.context - 1);
   byId("max_tokens").value = Math.max(1, Math.min(128, Math.floor(state.release.context / 2)));
   byId("fields").replaceChildren(...(state.form.fields?.() ?? []));
-  showRelease();
+  setLanguage(state.language);
 }
 
 // --- Asking the model ---

@@ -89,10 +89,8 @@ export function show(text, ...elements) {
   state.answerText = text;
 }
 
-// A streamed answer, as it is made, after what was given. `piece` reads an event's text.
-export async function stream(body, given, piece, signal) {
-  const made = make("span", { class: "made" });
-  show("", make("span", { class: "given" }, given), made);
+// A streamed answer, written into an element as it is made. `piece` reads an event's text.
+export async function stream(body, made, piece, signal) {
   const text = made.appendChild(document.createTextNode(""));
   const asked = { ...body, stream: true, stream_options: { include_usage: true } };
   for await (const event of events(await call(`/v1/${state.release.endpoint}`, asked, signal))) {

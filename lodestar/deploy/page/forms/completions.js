@@ -1,6 +1,6 @@
 // The beginning of a text, continued while one looks.
 
-import { byId, openaiSnippet, sampling, state, stream } from "/kit.js";
+import { byId, make, openaiSnippet, sampling, show, state, stream } from "/kit.js";
 
 export const words = {
   en: { label: "Your beginning", placeholder: "Write a beginning, and the model continues it…", run: "Continue" },
@@ -10,5 +10,11 @@ export const streams = true;
 
 export const exampleText = (example) => example.prompt;
 export const request = () => ({ model: state.release.name, prompt: byId("input").value, ...sampling() });
-export const run = (signal) => stream(request(), byId("input").value, (choice) => choice.text, signal);
+
+export async function run(signal) {
+  const made = make("span", { class: "made" });
+  show("", make("span", { class: "given" }, byId("input").value), made);
+  await stream(request(), made, (choice) => choice.text, signal);
+}
+
 export const snippet = (body, place) => openaiSnippet(body, "completions.create", "answer.choices[0].text", place);
