@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from .config import Config
+from .errors import UserError
 from .language import Words
 from .score import Metric
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from .reading import Reading
     from .tokenizer import Tokenizer
 
 Batch = Mapping[str, "Tensor"]
@@ -226,6 +228,17 @@ class Task(ABC):
     @abstractmethod
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         """The response to one request; what is served equals what this returns."""
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        """What the model reads for one request, and which answer to it `lodestar explain` looks into.
+
+        Args:
+            output: the answer to be explained in place of the model's own (a label, a text).
+
+        Raises:
+            UserError: it does not fit the context, there is no such answer, or the task has no answers that can be explained.
+        """
+        raise UserError(f"the answers of the task {self.name} cannot be explained", fix="explain one of a task that gives labels or text")
 
 
 def device_of(model: nn.Module) -> torch.device:

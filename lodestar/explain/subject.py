@@ -158,43 +158,36 @@ class SpanSubject(Subject):
 
 @dataclass(frozen=True)
 class WrittenSubject(Subject):
-    """What a decoder wrote after a text: the next token, or several. Its own tokens stand behind the text's, and stay."""
+    """What a decoder wrote after a text: the next token, or several. What it read again of them stands behind the text, and stays."""
 
     written: Written
 
     @property
     def tokens(self) -> Sequence[int]:
-        return self.reading.tokens
+        return self.reading.tokens[:-1]
 
     @property
     def fixed(self) -> frozenset[int]:
         """The output, and the first token: something must stand before the output."""
         return frozenset({0, *range(self.written.start, len(self.tokens))})
 
-    @property
-    def count(self) -> int:
-        """Tokens of the output."""
-        return len(self.tokens) - self.written.start
-
     def scores(self, embeddings_BTW: Tensor, mask_BT: Tensor, places_BT: Tensor) -> Tensor:
         assert isinstance(self.model, Transformer)
         # Filling on the right needs no mask: no token sees what comes after it.
         hidden_BTW = self.model.hidden(embeddings=embeddings_BTW)
-        rows = torch.arange(len(mask_BT), device=mask_BT.device)
-        first_B = mask_BT.sum(-1) - self.count - 1
-        wanted = torch.tensor([*self.tokens[self.written.start :]], device=mask_BT.device)
+        wanted = torch.tensor(self.reading.tokens[self.written.start :], device=mask_BT.device)
+        rows, first_B = torch.arange(len(mask_BT), device=mask_BT.device), mask_BT.sum(-1) - len(wanted)
         found = torch.zeros(len(mask_BT), device=mask_BT.device)
-        for step in range(self.count):
-            logits_BV = self.model.logits(hidden_BTW[rows, first_B + step]).float()
-            found = found + logits_BV.log_softmax(-1)[:, wanted[step]]
-        return found / self.count
+        for step, one in enumerate(wanted):
+            found = found + self.model.logits(hidden_BTW[rows, first_B + step]).float().log_softmax(-1)[:, one]
+        return found / len(wanted)
 
     def read(self) -> AttentionMaps:
         return _read(self.model, self.tokens)
 
     def readers(self) -> Tensor:
         shares_T = torch.zeros(len(self.tokens), dtype=torch.float64)
-        shares_T[self.written.start - 1 : -1] = 1 / self.count
+        shares_T[self.written.start - 1 :] = 1 / (len(self.tokens) - self.written.start + 1)
         return shares_T
 
 

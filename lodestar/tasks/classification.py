@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
 
@@ -212,6 +213,14 @@ class Classification(Task):
                 result["truncated"] = True
         usage = {"prompt_tokens": sum(map(len, rows))}
         return {**results[0], "usage": usage} if isinstance(asked, str) else {"results": results, "usage": usage}
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        from ..build.reading import read_label
+
+        asked = ClassifyRequest.parse(request, where="request").input
+        if not isinstance(asked, str):
+            raise UserError("several texts were sent, and one is explained at a time", where="request", fix="send one text as input")
+        return read_label(model, _tokens(asked, tokenizer), self.labels, output)
 
 
 def _tokens(text: str, tokenizer: Tokenizer) -> list[int]:

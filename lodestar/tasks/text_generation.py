@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
 
@@ -112,6 +113,13 @@ class TextGeneration(Task):
         from ..build.completion import CompletionRequest, complete
 
         return complete(model, tokenizer, CompletionRequest.parse(request, where="request"))
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        from ..build.completion import CompletionRequest
+        from ..build.reading import read_written
+
+        prompt = CompletionRequest.parse(request, where="request").prompt
+        return read_written(model, tokenizer, [tokenizer.opening, *tokenizer.encode(prompt)], output, [tokenizer.end_of_text])
 
 
 # Written for this project; in the public domain (CC0).

@@ -1,0 +1,81 @@
+"""How a task says what a model read and which answer is to be explained: the same few forms for all tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import nn
+
+from ..contracts.errors import UserError, unknown
+from ..contracts.reading import Label, Reading, Written
+from ..contracts.task import device_of
+from ..contracts.tokenizer import Tokenizer
+from ..model.generate import stream
+from ..model.transformer import Transformer
+from .heads import SequenceClassifier
+from .incremental import REPLACEMENT
+from .measuring import evaluating
+
+MOST_BYTES = 4
+"""Bytes of a character: as many tokens at most, until what was written can be read."""
+
+
+def read_label(model: nn.Module, tokens: Sequence[int], names: Sequence[str], output: str | None, *, exclusive: bool = True) -> Reading:
+    """A text that a classifier read.
+
+    Args:
+        output: the label to be explained; the likeliest where None.
+        exclusive: see `Label`.
+
+    Raises:
+        UserError: there is no such label, or the text does not fit the context.
+    """
+    assert isinstance(model, SequenceClassifier)
+    _check_room(model.config.context, len(tokens))
+    if output is not None and output not in names:
+        raise unknown("label", output, names, where="output")
+    if output is None:
+        with evaluating(model):
+            index = int(model(torch.tensor([list(tokens)], device=device_of(model)))[0].argmax())
+    else:
+        index = list(names).index(output)
+    return Reading(list(tokens), Label(index, list(names), exclusive), names[index])
+
+
+def read_written(
+    model: nn.Module, tokenizer: Tokenizer, tokens: Sequence[int], output: str | None, ends: Collection[int] = ()
+) -> Reading:  # fmt: skip
+    """A text that a decoder continues.
+
+    Args:
+        tokens: all that it read.
+        output: the continuation to be explained; where None the likeliest next token, or tokens until they make a character.
+        ends: tokens that end the text; one that comes first is the answer.
+
+    Raises:
+        UserError: the text and the output do not fit the context, or the output is empty.
+    """
+    assert isinstance(model, Transformer)
+    context = model.config.context
+    if output is not None:
+        written = tokenizer.encode(output)
+        if not written:
+            raise UserError("the output to explain is empty", where="output", fix="leave it out, or give a text")
+        _check_room(context, len(tokens) + len(written))
+        return Reading([*tokens, *written], Written(len(tokens)), output)
+    _check_room(context, len(tokens) + 1)
+    written = []
+    with evaluating(model):
+        for one in stream(model, torch.tensor([list(tokens)], device=device_of(model)), min(MOST_BYTES, context - len(tokens))):
+            written.append(int(one))
+            if written[0] in ends or not tokenizer.decode(written).endswith(REPLACEMENT):
+                break
+    answer = tokenizer.decode(written) or str(tokenizer.backend.id_to_token(written[0]))
+    return Reading([*tokens, *written], Written(len(tokens)), answer)
+
+
+def _check_room(context: int, tokens: int) -> None:
+    """An explanation of half a text would be one of another text."""
+    if tokens > context:
+        raise UserError(f"the context has {context} tokens, and the text takes {tokens}", where="request", fix="explain a part of the text")

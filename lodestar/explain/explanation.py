@@ -1,0 +1,255 @@
+"""An answer, explained in three ways, each beside the test whether it explains anything.
+
+Axes: T tokens, U tokens of the decoder, H heads, N words of the text, M words of the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..contracts.errors import UserError
+from ..contracts.reading import Reading
+from ..contracts.task import device_of
+from ..contracts.tokenizer import Tokenizer
+from .alignment import alignment
+from .attention import AttentionMaps
+from .faithfulness import ORDERS, Chance, Verdict, chance, judge
+from .gradients import Attribution, integrated_gradients
+from .rollout import rollout, rollout_across
+from .subject import Subject, TranslatedSubject, subject_of
+from .words import Word, split_words, sum_by_word, to_words
+
+Method = Literal["gradients", "rollout", "attention"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+MOST_TOKENS = 512
+"""Of one explanation: maps grow with the square of it, and nobody reads a larger one."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What three methods say of an answer, and how far each may be believed."""
+
+    answer: str
+    probability: float
+    """The model's own, for the answer; for a written text the geometric mean over its tokens."""
+    words: list[Word]
+    """Of the text that is explained, marks of the tokenizer among them."""
+    tried: list[int]
+    """Those of `words` that were removed in the tests: the marks, and the answer itself, stay."""
+    rows: list[Word]
+    """What the rows of the maps are: `words`, or for an encoder-decoder the words that the decoder read."""
+    maps: list[Tensor]
+    """Of each layer, first to last, how the rows attend to the words: (H, M, N)."""
+    chosen: Tensor
+    """(M, N): the layer and head that were asked for; the mean of all, where none was."""
+    flow: Tensor
+    """The roll-out, (M, N)."""
+    aligned: Tensor | None
+    """Of an encoder-decoder: how much each word of the output was written from each word of the source."""
+    output: list[Word]
+    """The rows of `aligned`."""
+    importance: Mapping[Method, np.ndarray]
+    """Of each word, (N,); of gradients signed, and in nats."""
+    attribution: Attribution
+    verdicts: Mapping[Method, Verdict]
+    chance: Chance
+    layer: int | None
+    head: int | None
+    """What was asked for, counted from 0."""
+
+
+def explain(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    reading: Reading,
+    *,
+    layer: int | None = None,
+    head: int | None = None,
+    orders: int = ORDERS,
+    seed: int = 0,
+    progress: bool = False,
+) -> Explanation:
+    """Explain the answer of `reading`.
+
+    Args:
+        layer, head: whose attention is taken, from 0; the mean of all where None.
+        orders: random orders that each method must beat.
+        progress: show a bar where it takes long.
+
+    Raises:
+        UserError: the text is too long, there is no such layer or head, or no way to explain such a model.
+    """
+    with torch.inference_mode(False):  # a server's: its tensors take no part in a backward pass
+        return _explain(model, tokenizer, reading, layer=layer, head=head, orders=orders, seed=seed, progress=progress)
+
+
+def _explain(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    reading: Reading,
+    *,
+    layer: int | None,
+    head: int | None,
+    orders: int,
+    seed: int,
+    progress: bool,
+) -> Explanation:  # fmt: skip
+    _check_length(reading)
+    _check_gradients(model)
+    subject = subject_of(model, reading, tokenizer.pad)
+    words = clipped(split_words(tokenizer, _all_tokens(subject)), len(subject.tokens))
+    rows = clipped(split_words(tokenizer, reading.tokens), len(reading.tokens) - 1) if isinstance(subject, TranslatedSubject) else words
+    tried = [number for number, word in enumerate(words) if not word.special and subject.fixed.isdisjoint(range(word.start, word.end))]
+    maps = subject.read()
+    layers = [one[0].double().cpu() for one in maps.cross or maps.decoder or maps.encoder]
+    _check_choice(layers, layer, head)
+    chosen = torch.stack([one if head is None else one[head : head + 1] for one in (layers if layer is None else [layers[layer]])])
+    chosen_TT, flow_TT = chosen.mean((0, 1)), _flow(maps)
+    attribution = _gradients(subject, words, tried, tokenizer.pad)
+    readers_T = subject.readers()
+    importance: dict[Method, np.ndarray] = {
+        "gradients": sum_by_word(attribution.values, words).numpy(),
+        "rollout": sum_by_word(readers_T @ flow_TT, words).numpy(),
+        "attention": sum_by_word(readers_T @ chosen_TT, words).numpy(),
+    }
+
+    def answering(left: Sequence[Sequence[int]]) -> np.ndarray:
+        kept = [_places(words, {tried[number] for number in row}, tried) for row in left]
+        return np.exp(subject.log_probabilities(kept, progress=progress))
+
+    beside = chance(answering, len(tried), orders=orders, seed=seed)
+    written = reading.asked.start if isinstance(subject, TranslatedSubject) else 0  # type: ignore[union-attr] # its answers are Written
+    output = split_words(tokenizer, reading.tokens[written:]) if maps.cross else []
+    return Explanation(
+        answer=reading.answer,
+        probability=float(beside.curves[0, 0]),
+        words=words, tried=tried, rows=rows,
+        maps=[to_words(one, rows, words) for one in layers],
+        chosen=to_words(chosen_TT, rows, words),
+        flow=to_words(flow_TT, rows, words),
+        aligned=alignment(maps, written, output, words) if maps.cross else None,
+        output=output,
+        importance=importance,
+        attribution=attribution,
+        verdicts={method: judge(answering, importance[method][tried], beside) for method in METHODS},
+        chance=beside, layer=layer, head=head,
+    )  # fmt: skip
+
+
+def clipped(words: Sequence[Word], end: int) -> list[Word]:
+    """The words of the first `end` tokens; of a word that goes on, all of its text."""
+    return [Word(word.text, word.start, min(word.end, end), word.special) for word in words if word.start < end]
+
+
+def to_json(explanation: Explanation, method: Method) -> dict[str, Any]:
+    """The explanation for machines; numbers to six digits."""
+    words = [
+        {"text": word.text, "tokens": [word.start, word.end], "special": word.special}
+        | {name: _short(float(values[number])) for name, values in explanation.importance.items()}
+        for number, word in enumerate(explanation.words)
+    ]
+    aligned = None if explanation.aligned is None else [[_short(x) for x in row] for row in explanation.aligned.tolist()]
+    return {
+        "answer": explanation.answer,
+        "probability": _short(explanation.probability),
+        "method": method,
+        "words": words,
+        "rows": [word.text for word in explanation.rows],
+        "layers": len(explanation.maps),
+        "heads": len(explanation.maps[0]),
+        "attention": [[_short(x) for x in row] for row in explanation.chosen.tolist()],
+        "rollout": [[_short(x) for x in row] for row in explanation.flow.tolist()],
+        "alignment": None if aligned is None else {"output": [word.text for word in explanation.output], "weights": aligned},
+        "completeness": {
+            "difference": _short(explanation.attribution.difference), "gap": _short(explanation.attribution.gap),
+            "points": explanation.attribution.points, "complete": explanation.attribution.complete,
+        },
+        "shares_removed": [_short(x) for x in explanation.chance.shares],
+        "faithfulness": {name: _verdict(verdict) for name, verdict in explanation.verdicts.items()},
+    }  # fmt: skip
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "believed": verdict.wins,
+        "p_value": _short(verdict.p_value),
+        "area": _short(verdict.area),
+        "random_area": _short(verdict.chance_area),
+        "random_interval": [_short(verdict.chance_low), _short(verdict.chance_high)],
+        "random_orders": verdict.orders,
+        "curve": [_short(x) for x in verdict.curve],
+        "comprehensiveness": _short(verdict.comprehensiveness),
+        "sufficiency": _short(verdict.sufficiency),
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}") if math.isfinite(value) else 0.0
+
+
+def _all_tokens(subject: Subject) -> Sequence[int]:
+    """With the token that was written last, and not read: the word that it ends is shown whole."""
+    return subject.reading.source or subject.reading.tokens
+
+
+def _places(words: Sequence[Word], left: set[int], tried: Sequence[int]) -> list[int]:
+    """The tokens that remain where of the words that are tried only some are left."""
+    gone = set(tried) - left
+    places = [place for number, word in enumerate(words) if number not in gone for place in range(word.start, word.end)]
+    return places or [0]  # a text without any mark around it: its first token stays
+
+
+def _flow(maps: AttentionMaps) -> Tensor:
+    encoder, decoder, cross = ([one[0].cpu() for one in layers] for layers in (maps.encoder, maps.decoder, maps.cross))
+    return rollout_across(encoder, decoder, cross)[0] if cross else rollout(decoder or encoder)
+
+
+def _gradients(subject: Subject, words: Sequence[Word], tried: Sequence[int], pad: int) -> Attribution:
+    """From a text whose words all are the filling token, with marks and answer as they are, to the text."""
+    device = device_of(subject.model)
+    places_T = torch.arange(len(subject.tokens), device=device)
+    ids_T = torch.tensor([*subject.tokens], device=device)
+    empty_T = ids_T.clone()
+    for number in tried:
+        empty_T[words[number].start : words[number].end] = pad
+
+    def score(rows_ATW: Tensor) -> Tensor:
+        count = len(rows_ATW)
+        mask_AT = torch.ones(count, len(ids_T), dtype=torch.bool, device=device)
+        return subject.scores(rows_ATW, mask_AT, places_T.expand(count, -1))
+
+    training = subject.model.training
+    subject.model.eval()
+    try:
+        with torch.no_grad():
+            inputs_TW, baseline_TW = subject.embeddings(ids_T), subject.embeddings(empty_T)
+        return integrated_gradients(score, inputs_TW, baseline_TW)
+    finally:
+        subject.model.train(training)
+
+
+def _check_length(reading: Reading) -> None:
+    longest = max(len(reading.tokens), len(reading.source))
+    if longest > MOST_TOKENS:
+        raise UserError(
+            f"the model reads it as {longest} tokens, and at most {MOST_TOKENS} are explained at once", fix="explain a part of the text"
+        )
+
+
+def _check_gradients(model: nn.Module) -> None:
+    if getattr(model, "quantization", None) is not None:
+        raise UserError("the weights are codes, which have no gradients", fix="explain the model that they were made from")
+
+
+def _check_choice(layers: Sequence[Tensor], layer: int | None, head: int | None) -> None:
+    for name, asked, there in (("layer", layer, len(layers)), ("head", head, len(layers[0]))):
+        if asked is not None and not 0 <= asked < there:
+            raise UserError(f"there is no {name} {asked + 1}; the model has {there}", where=name, fix=f"choose one from 1 to {there}")
