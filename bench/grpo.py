@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from bench.rounds import machine
 from lodestar.contracts.randomness import derive_seed, generator
 from lodestar.contracts.settings import RewardSettings, TrainSettings
-from lodestar.contracts.task import Batch
+from lodestar.contracts.task import Batch, Problem
 from lodestar.evaluate.rewards import arithmetic_reward
 from lodestar.model.config import ModelConfig
 from lodestar.model.transformer import Transformer
-from lodestar.train.grpo import Problem, Reinforcement, Rollouts, write
+from lodestar.train.grpo import Reinforcement, Rollouts, write
 from lodestar.train.loop import train
 from lodestar.train.scoring import Scored, padded, token_log_probabilities
 
@@ -97,7 +97,7 @@ def nothing(_: nn.Module, folder: Path) -> None:
 def right(model: Transformer, held_out: Sequence[Problem], temperature: float) -> float:
     """The share of right answers; four draws of each where they are drawn."""
     asked = list(held_out) * (4 if temperature else 1)
-    written = write(model, [problem.prompt for problem in asked], 4, stop=STOP, pad=PAD, temperature=temperature, seed=0)
+    written = write(model, [problem.prompt for problem in asked], 4, stops=[STOP], pad=PAD, temperature=temperature, seed=0)
     texts = [decode([token for token in reply if token != STOP]) for reply in written]
     return statistics.fmean(arithmetic_reward(texts, [problem.expected for problem in asked]))
 
@@ -111,7 +111,7 @@ def run(seed: int, advantage: Literal["normalised", "centred"], imitation: int, 
     found = {"drawn before": right(model, held_out, 1.0), "likeliest before": right(model, held_out, 0.0)}
     average: Literal["sequence", "constant"] = "sequence" if advantage == "normalised" else "constant"
     reward = RewardSettings(prompts=32, group=8, max_tokens=4, beta=0.0, steps=2, advantage=advantage, average=average)
-    rollouts = Rollouts(model, known, arithmetic_reward, reward, decode=decode, stop=STOP, pad=PAD, rows=ROWS, seed=seed)
+    rollouts = Rollouts(model, known, arithmetic_reward, reward, decode=decode, stops=[STOP], pad=PAD, rows=ROWS, seed=seed)
     train(Reinforcement(reward), model, rollouts, list, settings(2 * rounds, 5e-4, seed), out / "reward", save=nothing)
     return found | {"drawn after": right(model, held_out, 1.0), "likeliest after": right(model, held_out, 0.0)}
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts.errors import UserError
 from ..contracts.language import say
 from ..contracts.progress import note
-from ..contracts.record import RunRecord, fingerprint
+from ..contracts.record import RunRecord
 from ..contracts.settings import PreferenceSettings, TrainSettings
-from ._steps import Step, finished, finished_record, load_task, noted
+from ..contracts.task import device_of
+from ._stages import loop_settings, open_stage, stage_folder
+from ._steps import Step, finished, finished_record, noted
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ..contracts.task import Batch, Task
     from ..contracts.tokenizer import Tokenizer
     from ..train.pairs import Pair, Records
@@ -31,14 +30,6 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     What the model finds likely before this stage is computed once, so that no second model is needed. An adapter of the first stage is
     merged by then; where the venture trains adapters, this stage trains another one.
     """
-    import torch
-
-    from ..build.adapters import add_adapter
-    from ..build.base import merge_adapter
-    from ..build.bundle import Bundle, load_bundle, save_bundle
-    from ..build.device import best_device
-    from ..build.quantize import quantize
-    from ..contracts.randomness import derive_seed
     from ..train.loop import train as run
     from ..train.pairs import PreferenceLoader, in_order, with_reference
     from ..train.preference import Preference, agreement
@@ -47,15 +38,9 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     assert settings is not None, "the caller looks"
     if (before := finished_record(folder)) is not None:
         return Step(folder, before, skipped=True)
-    # Without dropout: noise of its own would hide the small differences that are learnt here.
-    bundle = load_bundle(
-        first.folder / "model", lambda task, config: load_task(task).build(replace(config, dropout=0.0)), device=best_device()
-    )
-    task, model, pad, context = load_task(bundle.task), bundle.model, bundle.tokenizer.pad, bundle.config.context
-    adapter = venture.file.adapter
-    if adapter is not None and adapter.base != "as-is":
-        quantize(model, code=adapter.base)
-    pairs = {split: pairs_of(task, bundle.tokenizer, prepared, split, context) for split in ("train", "validation")}
+    stage = open_stage(venture, first)
+    task, model, pad, context = stage.task, stage.model, stage.pad, stage.context
+    pairs = {split: pairs_of(task, stage.bundle.tokenizer, prepared, split, context) for split in ("train", "validation")}
 
     def batches(records: Records) -> list[Batch]:
         return in_order(with_reference(model, records, rows=settings.micro_batch, pad=pad), rows=settings.micro_batch, pad=pad)
@@ -63,25 +48,18 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     records = records_of(pairs["train"], settings, context, "train")
     if settings.kind != "orpo":
         records = with_reference(model, records, rows=settings.micro_batch, pad=pad)
-    loader = PreferenceLoader(records, rows=settings.micro_batch, pad=pad, seed=venture.file.train.seed)
+    loader = PreferenceLoader(records, rows=settings.micro_batch, pad=pad, seed=stage.seed)
     held_out, judged_by = batches(records_of(pairs["validation"], settings, context, "validation")), batches(pairs["validation"])
-    if adapter is not None:
-        torch.manual_seed(derive_seed(venture.file.train.seed, "adapter"))
-        add_adapter(model, adapter)
-
-    def save(trained: nn.Module, place: Path) -> None:
-        if adapter is not None:
-            merge_adapter(trained, place.with_name("adapter"))
-        save_bundle(place, Bundle(trained, bundle.config, bundle.tokenizer, bundle.task))
+    stage.add_adapter()
 
     def work() -> RunRecord:
-        stage = stage_settings(settings, venture.file.train, context, len(records), adapted=adapter is not None)
+        loop = stage_settings(settings, venture.file.train, context, len(records), adapted=stage.adapter is not None)
         inputs = {"data": finished(prepared, "prepare").id, "model": first.record.id}
-        return run(Preference(settings), model, loader, lambda: held_out, stage, folder, save=save, inputs=inputs)
+        return run(Preference(settings), model, loader, lambda: held_out, loop, folder, save=stage.save, inputs=inputs)
 
     record = noted(venture, "train", folder, work)
     if judged_by:
-        share = agreement(model, ({name: tensor.to(best_device()) for name, tensor in batch.items()} for batch in judged_by))
+        share = agreement(model, ({name: tensor.to(device_of(model)) for name, tensor in batch.items()} for batch in judged_by))
         count = len(pairs["validation"])
         note(
             say(
@@ -96,7 +74,7 @@ def preferred_folder(venture: Venture, first: RunRecord) -> Path:
     """Where the model of this stage is, or will be."""
     settings = venture.file.preference
     assert settings is not None, "the caller looks"
-    return venture.run_folder("train", fingerprint({"preference": settings.model_dump(mode="json"), "first": first.id}))
+    return stage_folder(venture, "preference", settings, first)
 
 
 def pairs_of(task: Task, tokenizer: Tokenizer, prepared: Path, split: str, context: int) -> list[Pair]:
@@ -141,12 +119,11 @@ def records_of(pairs: Records, settings: PreferenceSettings, context: int, split
 
 
 def stage_settings(given: PreferenceSettings, train: TrainSettings, context: int, records: int, *, adapted: bool) -> TrainSettings:
-    """The loop's settings: its tokens are counted as if every text filled the context."""
+    """The loop's settings."""
     step = 2 * given.batch * context
     steps = max(1, round(given.epochs * records / given.batch))
     rate = given.learning_rate or (LEARNING_RATE_OF_AN_ADAPTER if adapted else LEARNING_RATE)
-    return TrainSettings(
-        tokens=steps * step, batch_tokens=step, micro_batch_tokens=2 * given.micro_batch * context, learning_rate=rate, optimizer="adamw",
-        weight_decay=0.0, schedule="cosine", warmup=0.1, precision=train.precision, compile=train.compile, keep=train.keep,
-        on_spike=train.on_spike, seed=train.seed,
+    return loop_settings(
+        train, steps=steps, batch_tokens=step, micro_batch_tokens=2 * given.micro_batch * context, learning_rate=rate,
+        schedule="cosine", warmup=0.1,
     )  # fmt: skip

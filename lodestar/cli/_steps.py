@@ -71,7 +71,7 @@ def prepare(venture: Venture) -> Step:
 
 
 def train(venture: Venture) -> Step:
-    """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for them, what is preferred and what is right."""
+    """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for it, what is preferred and what is right."""
     from ._prefer import prefer
     from ._reinforce import check_problems, reinforce
 
@@ -83,19 +83,6 @@ def train(venture: Venture) -> Step:
     if venture.file.reward is not None:
         step = reinforce(venture, step, _prepare_folder(venture))
     return step
-
-
-def _trained(venture: Venture, plan: TrainingPlan) -> tuple[Path, RunRecord]:
-    """The folder and the record of the last stage of training; raises `UserError` where it is not done."""
-    from ._prefer import preferred_folder
-    from ._reinforce import reinforced_folder
-
-    folder, record = plan.folder, finished(plan.folder, "train")
-    for settings, place in ((venture.file.preference, preferred_folder), (venture.file.reward, reinforced_folder)):
-        if settings is not None:
-            folder = place(venture, record)
-            record = finished(folder, "train")
-    return folder, record
 
 
 def _train(venture: Venture) -> Step:
@@ -201,9 +188,10 @@ def evaluate(venture: Venture) -> Step:
     """Step 4: the trained model → runs/evaluate-…/scorecard.json."""
     from ..evaluate.scorecard import evaluate as run
     from ..prepare.shards import open_split
+    from ._stages import last_stage
 
     plan = _plan_training(venture)
-    model, trained = _trained(venture, plan)
+    model, trained = last_stage(venture, plan)
     settings = venture.file.evaluate
     inputs = {"model": trained.id, **plan.inputs}
     folder = venture.run_folder("evaluate", fingerprint({"evaluate": settings.model_dump(mode="json"), **inputs}))

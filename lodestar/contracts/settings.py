@@ -15,11 +15,14 @@ class DataSettings(Config):
     """Where the records come from and how they are split (venture.yaml: `data`)."""
 
     sources: list[str] = Field(min_length=1)
-    """Files, folders or globs, relative to venture.yaml; `builtin:NAME` for a source that Lodestar carries."""
+    """Files, folders or globs, relative to venture.yaml; `train.{en,de}` for two files whose lines are pairs; `builtin:NAME` for a source
+    that Lodestar carries."""
     exclude: list[str] = []
     """Globs of paths to leave out."""
     columns: dict[str, str] = {}
     """The name of a field of the task's example → the column of the file that holds it, where they differ."""
+    constants: dict[str, dict[str, str]] = {}
+    """A source, or a glob of paths → fields that its records do not have: `"tatoeba-en-zh/*": {source_language: en, target_language: zh}`."""
     splits: dict[Literal["train", "validation", "test"], list[str]] = {}
     """Explicit files for a split, where the source has its own splits; sources not named here are split by hash."""
     validation: Fraction = 0.05
@@ -165,13 +168,15 @@ class PreferenceSettings(Config):
 
 
 class RewardSettings(Config):
-    """How to learn from a reward that can be verified: group relative policy optimisation.
+    """How to learn from a reward that can be verified (venture.yaml: `reward`): group relative policy optimisation.
 
     Shao et al. 2024, https://arxiv.org/abs/2402.03300. Where others chose otherwise, a field says who.
     """
 
+    rounds: int = Field(50, ge=1)
+    """Rounds of sampling, judging and learning."""
     prompts: int = Field(8, ge=1)
-    """Prompts in a round of sampling."""
+    """Prompts in a round."""
     group: int = Field(8, ge=2)
     """Replies to each prompt, which are judged by each other."""
     max_tokens: int = Field(256, ge=1)
@@ -192,14 +197,31 @@ class RewardSettings(Config):
     """A reply's reward less its group's mean, divided by the group's standard deviation, or not (Liu et al. 2025, Dr. GRPO)."""
     average: Literal["sequence", "token", "constant"] = "sequence"
     """What the mean is over: replies' means; all tokens (DAPO); or replies' sums over `max_tokens` (Dr. GRPO)."""
+    partial: bool = False
+    """Reward code by the share of its tests that pass, rather than by 1 where all of them do and 0 else."""
+    learning_rate: float | None = Field(None, gt=0)
+    """The learning rate of AdamW; 1e-6 where absent, or 1e-5 for an adapter."""
+    micro_batch: int | None = Field(None, ge=1)
+    """Replies in one forward pass, a divisor of those in a step; the largest one up to 8 where absent."""
 
     @property
     def replies(self) -> int:
         """Replies in a round."""
         return self.prompts * self.group
 
+    @property
+    def rows(self) -> int:
+        """Replies in one forward pass."""
+        step = self.replies // self.steps
+        return self.micro_batch or max(rows for rows in range(1, 9) if step % rows == 0)
+
     @model_validator(mode="after")
     def _round_can_be_cut(self) -> RewardSettings:
         if self.replies % self.steps:
             raise ValueError(f"prompts ({self.prompts}) times group ({self.group}) must be a multiple of steps ({self.steps}); change one")
+        if self.micro_batch and self.replies // self.steps % self.micro_batch:
+            raise ValueError(
+                f"micro_batch ({self.micro_batch}) must divide the {self.replies // self.steps} replies of a step "
+                "(prompts × group / steps); change one"
+            )
         return self

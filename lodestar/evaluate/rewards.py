@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from .jail.judging import missing_names
 from .sandbox import Sandbox
 
 JUDGING = Path(__file__).parent / "jail" / "judging.py"
@@ -44,6 +45,17 @@ def arithmetic_reward(completions: Sequence[str], answers: Sequence[str]) -> lis
     ]
 
 
+def check_tests(tests: Sequence[str]) -> None:
+    """Raises: ValueError: one of them is no Python, or calls nothing that a program could define."""
+    for number, test in enumerate(tests, 1):
+        try:
+            names = missing_names(test)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            raise ValueError(f"test {number} is no Python ({error}); write such as: assert add(1, 2) == 3") from None
+        if not names:
+            raise ValueError(f"test {number} calls no function of the program; write such as: assert add(1, 2) == 3")
+
+
 def code_of(completion: str) -> str:
     """The last fenced block of a completion, or all of it where there is none."""
     blocks = _FENCE.findall(completion)
@@ -59,13 +71,17 @@ class CodeReward:
     """The share of the tests that pass, rather than 1 for all of them and 0 else."""
 
     def __call__(self, completions: Sequence[str], tests: Sequence[Sequence[str]]) -> list[float]:
-        """One reward a completion, several at a time.
+        """One reward a completion, of which the last fenced block counts where there is one; several are judged at a time.
 
         Raises:
             UserError: there is no sandbox here that keeps what it must.
         """
+        return self.judge([code_of(completion) for completion in completions], tests)
+
+    def judge(self, programs: Sequence[str], tests: Sequence[Sequence[str]]) -> list[float]:
+        """One reward a program; raises as a call does."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            verdicts = list(pool.map(self.verdicts, map(code_of, completions), tests))
+            verdicts = list(pool.map(self.verdicts, programs, tests))
         shares = [sum(verdict is None for verdict in one) / max(1, len(one)) for one in verdicts]
         return shares if self.partial else [float(share == 1) for share in shares]
 

@@ -7,9 +7,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import field_validator
+
 from ..contracts.language import Words
-from ..contracts.task import Batch, Example, Reply, Task
+from ..contracts.task import Batch, Example, Problem, Reply, Task
 from ..evaluate.metrics import BITS_PER_BYTE, PERPLEXITY
+from ..evaluate.rewards import CodeReward, arithmetic_reward, check_tests, final_number
 from ..prepare.conversations import recognise
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..build.chat_template import ChatFormat, Rendered
+    from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
 
@@ -30,10 +34,20 @@ class Conversation(Example):
     """The functions that may be called, as OpenAI's API takes them."""
     rejected: list[dict[str, Any]] = []
     """Of a preference pair: the worse messages in place of the last ones."""
+    answer: str = ""
+    """The number that the last message must end with, where it can be checked so."""
+    tests: list[str] = []
+    """Tests of the program in the last message, each such as `assert add(1, 2) == 3`."""
 
     @classmethod
     def of_record(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        return recognise(fields)
+        return recognise(fields) | _checks(fields)
+
+    @field_validator("tests")
+    @classmethod
+    def _tests_can_be_run(cls, tests: list[str]) -> list[str]:
+        check_tests(tests)
+        return tests
 
     @property
     def answers(self) -> list[str]:
@@ -49,6 +63,7 @@ class Chat(Task):
     metrics = (BITS_PER_BYTE, PERPLEXITY)
     batching = "whole"
     endpoint = "chat/completions"
+    checked_by = "answer (a number), or tests"
     special_tokens = ("<|im_start|>", "<|im_end|>")
     template = {
         "task": "chat",
@@ -122,6 +137,21 @@ class Chat(Task):
 
         return reply(example.messages[shared:]), reply(example.rejected)
 
+    def problem(self, example: Conversation, tokenizer: Tokenizer) -> Problem | None:
+        *before, last = example.messages
+        if not (example.answer or example.tests) or last["role"] != "assistant" or not before:
+            return None
+        prompt = self.form.prompt(tokenizer, before, example.tools)
+        return Problem(prompt, example.tests or example.answer, str(last["content"]))
+
+    def rewards(self, replies: Sequence[str], expected: Sequence[Any], *, partial: bool = False) -> Sequence[float]:
+        found = dict[int, float]()
+        for judge, kind in ((CodeReward(partial=partial), list), (arithmetic_reward, str)):
+            places = [place for place, held in enumerate(expected) if isinstance(held, kind)]
+            judged = judge([replies[place] for place in places], [expected[place] for place in places])
+            found |= zip(places, judged, strict=True)
+        return [found[place] for place in range(len(replies))]
+
     def architecture(self) -> Mapping[str, Any]:
         return {"architecture": "decoder"}
 
@@ -175,8 +205,28 @@ class Chat(Task):
 
         return answer(model, tokenizer, self.form, ChatRequest.parse(request, where="request"))
 
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        from ..build.chat import ChatRequest, ask
+        from ..build.reading import read_written
+        from ..model.transformer import Transformer
+
+        assert isinstance(model, Transformer)
+        asked = ask(model, tokenizer, self.form, ChatRequest.parse({**request, "max_tokens": 1}, where="request"))
+        return read_written(model, tokenizer, asked.ids, output, asked.stop_ids)
+
     def _rendered(self, example: Conversation, tokenizer: Tokenizer) -> Rendered:
         return self.form.encode(tokenizer, example.messages, example.tools)
+
+
+def _checks(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What the last message can be held against. A field called `answer` that holds no number is something else."""
+    found: dict[str, Any] = {}
+    answer, tests = fields.get("answer"), fields.get("tests")
+    if isinstance(answer, str | int | float) and not isinstance(answer, bool) and final_number(str(answer)) is not None:
+        found["answer"] = str(answer)
+    if isinstance(tests, list) and tests and all(isinstance(test, str) for test in tests):
+        found["tests"] = tests
+    return found
 
 
 def _conversation(text: str) -> Conversation:

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from pydantic import model_validator
+
 from ..contracts.language import Words
 from ..contracts.randomness import generator
-from ..contracts.task import Batch, Example, Task
+from ..contracts.task import Batch, Example, Problem, Task
 from ..evaluate.metrics import BITS_PER_BYTE, PERPLEXITY, SYNTAX_VALID
+from ..evaluate.rewards import CodeReward, check_tests
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
 
@@ -33,6 +37,17 @@ class Module(Example):
     """The source."""
     path: str | None = None
     """Where the file stood: the unit that splits are made by, where given."""
+    prompt: str = ""
+    """The beginning of the source that a program under test begins with, where it has `tests`."""
+    tests: list[str] = []
+    """Tests of the program, each such as `assert add(1, 2) == 3`."""
+
+    @model_validator(mode="after")
+    def _tests_can_be_run(self) -> Module:
+        if self.tests and not (self.prompt and self.text.startswith(self.prompt)):
+            raise ValueError("there are tests, and prompt is not the beginning of text; give it so, for programs that begin with it")
+        check_tests(self.tests)
+        return self
 
 
 class CodeGeneration(Task):
@@ -41,6 +56,7 @@ class CodeGeneration(Task):
     metrics = (BITS_PER_BYTE, SYNTAX_VALID, PERPLEXITY)
     batching = "packed"
     endpoint = "completions"
+    checked_by = "prompt and tests"
     template = {
         "task": "code-generation",
         "statement": Words(
@@ -91,6 +107,16 @@ class CodeGeneration(Task):
 
         return {"tokens": document_tokens(example.text, tokenizer)}
 
+    def problem(self, example: Module, tokenizer: Tokenizer) -> Problem | None:
+        if not example.tests:
+            return None
+        prompt, solution = example.prompt, example.text.removeprefix(example.prompt)
+        return Problem([tokenizer.opening, *tokenizer.encode(prompt)], {"prompt": prompt, "tests": example.tests}, solution)
+
+    def rewards(self, replies: Sequence[str], expected: Sequence[Any], *, partial: bool = False) -> Sequence[float]:
+        programs = [held["prompt"] + reply for held, reply in zip(expected, replies, strict=True)]
+        return CodeReward(partial=partial).judge(programs, [held["tests"] for held in expected])
+
     def architecture(self) -> Mapping[str, Any]:
         return {"architecture": "decoder"}
 
@@ -137,6 +163,13 @@ class CodeGeneration(Task):
         from ..build.completion import CompletionRequest, complete
 
         return complete(model, tokenizer, CompletionRequest.parse(request, where="request"))
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        from ..build.completion import CompletionRequest
+        from ..build.reading import read_written
+
+        prompt = CompletionRequest.parse(request, where="request").prompt
+        return read_written(model, tokenizer, [tokenizer.opening, *tokenizer.encode(prompt)], output, [tokenizer.end_of_text])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Axes: B replies, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..contracts.errors import UserError
 from ..contracts.randomness import derive_seed, generator
 from ..contracts.settings import RewardSettings
-from ..contracts.task import Batch, device_of
+from ..contracts.task import Batch, Problem, device_of
 from ..model.generate import generate
 from ..model.transformer import Transformer
 from .preference import Reference
@@ -30,14 +30,6 @@ Reward = Callable[[Sequence[str], Sequence[Any]], Sequence[float]]
 OLD, REFERENCE, ADVANTAGE, REWARD = "old", "reference", "advantage", "reward"
 SPREAD = 1e-4
 """Added to a group's standard deviation, as in TRL: a group that agrees has no advantage rather than an infinite one."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A prompt, and what replies to it are held against: the right number, tests, …"""
-
-    prompt: Sequence[int]
-    expected: Any
 
 
 def advantages(rewards: Tensor, kind: str) -> Tensor:
@@ -114,8 +106,8 @@ class Rollouts:
         model: the one that is trained; sampled in eval mode.
         problems: to draw prompts from, each as often as the others.
         reward: judges a round of replies at once.
-        decode: tokens of a reply, the stop token left out → its text.
-        stop: the token that ends a reply; part of it.
+        decode: tokens of a reply, the one that ends it left out → its text.
+        stops: the tokens that end a reply, of which the first is part of it.
         rows: replies a batch; divides the replies of an optimiser step.
         reference: how the model becomes the reference (`train.preference.Reference`); needed where β is not 0.
     """
@@ -128,7 +120,7 @@ class Rollouts:
         settings: RewardSettings,
         *,
         decode: Callable[[Sequence[int]], str],
-        stop: int,
+        stops: Collection[int],
         pad: int,
         rows: int,
         seed: int,
@@ -151,7 +143,7 @@ class Rollouts:
             )  # fmt: skip
         assert settings.beta == 0 or reference is not None, "a divergence needs something to diverge from"
         self._model, self._problems, self._reward, self._settings = transformer, problems, reward, settings
-        self._decode, self._stop, self._pad, self._rows, self._seed, self._reference = decode, stop, pad, rows, seed, reference
+        self._decode, self._stops, self._pad, self._rows, self._seed, self._reference = decode, set(stops), pad, rows, seed, reference
         self._round = self._place = 0
         self._replies: list[_Reply] = []
         self.history: list[dict[str, float]] = []
@@ -196,17 +188,17 @@ class Rollouts:
         settings = self._settings
         chosen = [problem for problem in self._chosen() for _ in range(settings.group)]
         written = write(
-            self._model, [problem.prompt for problem in chosen], settings.max_tokens, stop=self._stop, pad=self._pad,
+            self._model, [problem.prompt for problem in chosen], settings.max_tokens, stops=self._stops, pad=self._pad,
             temperature=settings.temperature, seed=derive_seed(self._seed, "round", self._round),
         )  # fmt: skip
-        texts = [self._decode([token for token in reply if token != self._stop]) for reply in written]
+        texts = [self._decode([token for token in reply if token not in self._stops]) for reply in written]
         rewards = torch.tensor(list(self._reward(texts, [problem.expected for problem in chosen])), dtype=torch.float32)
         grouped = rewards.view(settings.prompts, settings.group)
         self.history.append(
             {
                 "reward": float(rewards.mean()),
                 "tokens": sum(map(len, written)) / len(written),
-                "finished": sum(self._stop in reply for reply in written) / len(written),
+                "finished": sum(reply[-1] in self._stops for reply in written) / len(written),
                 "signal": float((grouped.std(1) > 0).float().mean()),
             }
         )
@@ -279,9 +271,16 @@ class _Reply:
 
 
 def write(
-    model: Transformer, prompts: Sequence[Sequence[int]], max_tokens: int, *, stop: int, pad: int, temperature: float, seed: int
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    *,
+    stops: Collection[int],
+    pad: int,
+    temperature: float,
+    seed: int,
 ) -> list[list[int]]:
-    """A reply to each prompt, with its `stop` where it ended: all at once, with the cache; the model's mode is as it was afterwards."""
+    """A reply to each prompt, with the stop that ended it: all at once, with the cache; the model's mode is as it was afterwards."""
     device, longest = device_of(model), max(map(len, prompts))
     tokens_BT = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
     lengths_B = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -290,12 +289,13 @@ def write(
     model.eval()
     try:
         new_BT = generate(
-            model, tokens_BT, max_tokens, temperature=temperature, seed=seed, stop_ids=[stop],
+            model, tokens_BT, max_tokens, temperature=temperature, seed=seed, stop_ids=stops,
             attention_mask=None if bool(mask_BT.all()) else mask_BT,
         )  # fmt: skip
     finally:
         model.train(training)
-    return [reply[: reply.index(stop) + 1] if stop in reply else reply for reply in new_BT.tolist()]
+    ends = ((next((place for place, token in enumerate(reply, 1) if token in stops), None), reply) for reply in new_BT.tolist())
+    return [reply[:end] for end, reply in ends]
 
 
 def mean_reward(
@@ -304,13 +304,13 @@ def mean_reward(
     reward: Reward,
     *,
     decode: Callable[[Sequence[int]], str],
-    stop: int,
+    stops: Collection[int],
     pad: int,
     max_tokens: int,
 ) -> float:
     """The mean reward of the model's likeliest replies: what reinforcement is to raise, on problems that it did not learn from."""
     written = write(
-        cast(Transformer, model), [problem.prompt for problem in problems], max_tokens, stop=stop, pad=pad, temperature=0.0, seed=0
+        cast(Transformer, model), [problem.prompt for problem in problems], max_tokens, stops=stops, pad=pad, temperature=0.0, seed=0
     )  # fmt: skip
-    texts = [decode([token for token in reply if token != stop]) for reply in written]
+    texts = [decode([token for token in reply if token not in stops]) for reply in written]
     return float(np.mean(list(reward(texts, [problem.expected for problem in problems]))))

@@ -8,8 +8,8 @@ Axes: B pairs or replies, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -144,6 +144,25 @@ class Preference:
             return batch[REFERENCE]
         assert self.reference is not None, "batches hold the reference's values where no reference is given"
         return reference_log_probabilities(model, batch, self.reference)
+
+
+def as_it_is(model: nn.Module) -> Reference:
+    """The reference that a model is now, whatever becomes of it: a second copy of its weights, which then change places."""
+    kept = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+    def exchange() -> None:
+        for name, parameter in model.named_parameters():
+            parameter.data, kept[name] = kept[name], parameter.data
+
+    @contextmanager
+    def reference() -> Iterator[None]:
+        exchange()
+        try:
+            yield
+        finally:
+            exchange()
+
+    return reference
 
 
 def reference_log_probabilities(model: nn.Module, batch: Mapping[str, Tensor], reference: Reference | None = None) -> Tensor:

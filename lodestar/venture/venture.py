@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..store.ledger import Ledger
 
 STEPS = ("prepare", "train", "evaluate")
-WORK_FIELDS = ("task", "options", "data", "model", "train", "adapter", "preference", "evaluate")
+WORK_FIELDS = ("task", "options", "data", "model", "train", "adapter", "preference", "reward", "evaluate")
 """What of venture.yaml shapes the steps."""
 CURRENT_FILE = "current.json"
 

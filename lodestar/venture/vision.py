@@ -15,7 +15,7 @@ from ..contracts.config import Config
 from ..contracts.errors import UserError, nearest
 from ..contracts.language import Words
 from ..contracts.score import Metric, Target
-from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, PreferenceSettings, TrainSettings
+from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, PreferenceSettings, RewardSettings, TrainSettings
 from .yaml_file import read_yaml
 
 VENTURE_FILE = "venture.yaml"
@@ -71,6 +71,8 @@ class VentureFile(Config):
     """How to fine-tune `model.base` by an adapter; all of its weights are trained where absent."""
     preference: PreferenceSettings | None = None
     """How to learn, after that, which of two replies is better; not at all where absent."""
+    reward: RewardSettings | None = None
+    """How to learn, last, from replies that can be checked; not at all where absent."""
     evaluate: EvaluateSettings = EvaluateSettings()
     """How to measure."""
     targets: list[Target] = Field(min_length=1)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.settings import RewardSettings
-from lodestar.train.grpo import Problem, Reinforcement, Rollouts, advantages, grpo_loss, mean_reward, write
+from lodestar.contracts.task import Problem
+from lodestar.train.grpo import Reinforcement, Rollouts, advantages, grpo_loss, mean_reward, write
 from lodestar.train.loop import train
 from lodestar.train.preference import Reference
 from lodestar.train.scoring import token_log_probabilities
@@ -93,17 +94,17 @@ PROBLEMS = [Problem([10, a, 11, b], a + b) for a in range(5) for b in range(5)]
 
 def rollouts(model: Any, reward: Any = sum_reward, reference: Reference | None = None, rows: int = 8, **fields: Any) -> Rollouts:
     settings = RewardSettings(**{"prompts": 4, "group": 4, "max_tokens": 3, "beta": 0.0, **fields})
-    return Rollouts(model, PROBLEMS, reward, settings, decode=decode, stop=STOP, pad=PAD, rows=rows, seed=0, reference=reference)
+    return Rollouts(model, PROBLEMS, reward, settings, decode=decode, stops=[STOP], pad=PAD, rows=rows, seed=0, reference=reference)
 
 
 def test_replies_are_those_of_a_prompt_alone(toy: ModuleType) -> None:
     model = toy.make_model(dropout=0.3).train()
     prompts = [[1, 2, 3, 4], [5], [6, 7]]
-    together = write(model, prompts, 6, stop=STOP, pad=PAD, temperature=0.0, seed=0)
-    assert together == [write(model, [prompt], 6, stop=STOP, pad=PAD, temperature=0.0, seed=0)[0] for prompt in prompts]
+    together = write(model, prompts, 6, stops=[STOP], pad=PAD, temperature=0.0, seed=0)
+    assert together == [write(model, [prompt], 6, stops=[STOP], pad=PAD, temperature=0.0, seed=0)[0] for prompt in prompts]
     assert model.training  # as it was, and no dropout meanwhile
-    assert together == write(model, prompts, 6, stop=STOP, pad=PAD, temperature=0.0, seed=0)
-    ended = write(model, prompts, 6, stop=together[0][1], pad=PAD, temperature=0.0, seed=0)[0]
+    assert together == write(model, prompts, 6, stops=[STOP], pad=PAD, temperature=0.0, seed=0)
+    ended = write(model, prompts, 6, stops=[together[0][1]], pad=PAD, temperature=0.0, seed=0)[0]
     assert ended == together[0][: together[0].index(together[0][1]) + 1]
 
 
@@ -160,7 +161,7 @@ def test_every_problem_has_its_turn(toy: ModuleType) -> None:
         return [0.0] * len(texts)
 
     settings = RewardSettings(prompts=4, group=2, max_tokens=1, beta=0)
-    loader = Rollouts(toy.make_model(), problems, reward, settings, decode=decode, stop=STOP, pad=PAD, rows=8, seed=3)
+    loader = Rollouts(toy.make_model(), problems, reward, settings, decode=decode, stops=[STOP], pad=PAD, rows=8, seed=3)
     for _ in range(3):
         loader.next_batch()
     assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
@@ -205,7 +206,7 @@ def test_what_cannot_work_is_refused_before_anything_is_sampled(toy: ModuleType)
     with pytest.raises(UserError, match="3 replies a batch do not divide the 16 of a step"):
         rollouts(model, rows=3)
     with pytest.raises(UserError, match="there is no prompt to reply to"):
-        Rollouts(model, [], sum_reward, RewardSettings(beta=0), decode=decode, stop=STOP, pad=PAD, rows=1, seed=0)
+        Rollouts(model, [], sum_reward, RewardSettings(beta=0), decode=decode, stops=[STOP], pad=PAD, rows=1, seed=0)
     with pytest.raises(UserError, match=r"prompts \(3\) times group \(3\) must be a multiple of steps \(2\)"):
         RewardSettings.parse({"prompts": 3, "group": 3, "steps": 2}, where="venture.yaml")
     state = json.loads(json.dumps(rollouts(model).state_dict()))
@@ -219,7 +220,7 @@ def test_what_cannot_work_is_refused_before_anything_is_sampled(toy: ModuleType)
 def test_the_reward_of_a_small_model_rises(toy: ModuleType, tmp_path: Path) -> None:
     """Sums up to eight from nothing but right and wrong: a model that guesses is right about once in two hundred times."""
     model = toy.make_model(dropout=0.0)
-    measure: dict[str, Any] = {"decode": decode, "stop": STOP, "pad": PAD, "max_tokens": 3}
+    measure: dict[str, Any] = {"decode": decode, "stops": [STOP], "pad": PAD, "max_tokens": 3}
     before = mean_reward(model, PROBLEMS, sum_reward, **measure)
     loader = rollouts(model, prompts=16, group=16, rows=256, advantage="normalised", steps=1)
     record = train(

@@ -26,7 +26,16 @@ from lodestar.contracts.settings import PreferenceSettings
 from lodestar.train import preference
 from lodestar.train.loop import train
 from lodestar.train.pairs import Judged, Pair, PreferenceLoader, batch_of, in_order, judged, that_fit, with_reference
-from lodestar.train.preference import Preference, agreement, dpo_loss, ipo_loss, kto_loss, odds_ratio_loss
+from lodestar.train.preference import (
+    Preference,
+    agreement,
+    as_it_is,
+    dpo_loss,
+    ipo_loss,
+    kto_loss,
+    odds_ratio_loss,
+    reference_log_probabilities,
+)
 from lodestar.train.scoring import SCORED, Scored, padded, token_log_probabilities
 
 PAD, VOCABULARY, CONTEXT = 0, 61, 64
@@ -333,6 +342,21 @@ def test_adapters_switched_off_are_the_reference(models: Models, kind: Any) -> N
 
 
 # Data
+
+
+def test_a_second_copy_is_what_the_model_was(models: Models) -> None:
+    model = copy.deepcopy(models.ours)
+    batch = batch_of(pairs(3), pad=0)
+    before = reference_log_probabilities(model, batch)
+    reference = as_it_is(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+    after = reference_log_probabilities(model, batch)
+    assert not torch.allclose(before, after)
+    for _ in range(2):
+        assert torch.equal(reference_log_probabilities(model, batch, reference), before)
+        assert torch.equal(reference_log_probabilities(model, batch), after)
 
 
 def test_records_that_do_not_fit_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
