@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 from typing import IO, Any, NamedTuple
 
 from ..contracts.errors import UserError
 from .passages import cut, passage_limit
 from .sources import SourceFile, unreadable
+from .squad import ENVELOPE, unfold
 from .streams import RECORD_LIMIT, UTF8_MARK, chunks, lines, open_source, refuse_bytes
 
 PLAIN = "text"
@@ -50,10 +53,15 @@ def read(file: SourceFile, columns: Mapping[str, str], *, lone: bool, advance: C
             if share * size - done > _STRIDE:
                 advance(share * size - done)
                 done = int(share * size)
+    elif file.kind == "parallel":
+        yield from _parallel(file)
     else:
         with open_source(file) as (stream, tell):
             for raw in _READERS[file.kind](stream, file, columns, lone):
-                yield raw
+                if file.kind in ("json", "jsonl"):
+                    yield from (Raw(fields, where) for fields, where in unfold(raw.fields, raw.where))
+                else:
+                    yield raw
                 if (position := tell()) - done > _STRIDE:
                     advance(position - done)
                     done = position
@@ -82,6 +90,27 @@ def _plain(stream: IO[bytes], file: SourceFile, _columns: Mapping[str, str], lon
         line += passage.count(b"\n")
 
 
+def _parallel(file: SourceFile) -> Iterator[Raw]:
+    """Line by line, what stands in two files at the same place."""
+    assert file.beside is not None
+
+    def texts(one: SourceFile) -> Iterator[str]:
+        # Each stream in its own function, so that a damaged file is named and not the one beside it.
+        with open_source(one) as (stream, _):
+            for _, line in lines(stream, str(one.path)):
+                yield line.rstrip("\r\n")
+
+    second = dataclasses.replace(file, path=file.beside, beside=None)
+    number = 0
+    for number, (source, target) in enumerate(zip_longest(texts(file), texts(second)), 1):
+        if source is None or target is None:
+            shorter, longer = (file, second) if source is None else (second, file)
+            what = f"the file ends after {number - 1} lines, and {longer.path.name} goes on"
+            raise UserError(what, where=shorter.path, fix="give files whose lines belong together, one by one")
+        fields = {"source": source, "target": target, "source_language": file.languages[0], "target_language": file.languages[1]}
+        yield Raw(fields, f"{file.path}:{number}")
+
+
 def _json_lines(stream: IO[bytes], file: SourceFile, _columns: Mapping[str, str], _lone: bool) -> Iterator[Raw]:
     for number, line in lines(stream, str(file.path)):
         if not line.isspace():
@@ -90,30 +119,58 @@ def _json_lines(stream: IO[bytes], file: SourceFile, _columns: Mapping[str, str]
 
 
 def _json(stream: IO[bytes], file: SourceFile, columns: Mapping[str, str], lone: bool) -> Iterator[Raw]:
-    """An array of objects, parsed one element at a time; a file that begins with an object is read as JSON lines."""
+    """An array of objects, parsed one element at a time; a file that begins with an object is read as JSON lines, but for one whose array
+    `data` holds the records.
+    """
     text = _Window(chunks(stream, str(file.path)), str(file.path))
     first = text.skip_space()
-    if first == "{":
+    envelope = text.begins(ENVELOPE)
+    if first == "{" and not envelope:
         yield from (Raw(_object(_parse(line, where), where), where) for line, where in text.remaining_lines() if not line.isspace())
         return
-    if first != "[":
+    text.take(envelope)
+    if text.skip_space() != "[":
         raise UserError("expected an array of records", where=text.where, fix="write [{...}, {...}], or JSON lines as .jsonl")
+    yield from _array(text)
+    if envelope:
+        while text.skip_space() == ",":
+            text.take()
+            text.skip_space()
+            text.element()
+            _expect(text, ":")
+            text.skip_space()
+            text.element()
+        _expect(text, "}")
+    if text.skip_space():
+        raise UserError("bad JSON: something stands after the array", where=text.where, fix="keep one array in the file")
+
+
+def _array(text: _Window) -> Iterator[Raw]:
     text.take()
     if text.skip_space() == "]":
         text.take()
-    else:
-        while True:
-            text.skip_space()
-            where = text.where
-            yield Raw(_object(text.element(), where), where)
-            mark = text.skip_space()
-            if mark not in (",", "]"):
-                raise UserError(f"bad JSON: expected , or ] but found {mark or 'the end'}", where=text.where, fix="correct the file")
+        return
+    while True:
+        text.skip_space()
+        where = text.where
+        yield Raw(_object(text.element(), where), where)
+        mark = text.skip_space()
+        if mark == "]":
             text.take()
-            if mark == "]":
-                break
-    if text.skip_space():
-        raise UserError("bad JSON: something stands after the array", where=text.where, fix="keep one array in the file")
+            return
+        _expect(text, ",", "]")
+
+
+def _expect(text: _Window, *marks: str) -> None:
+    """Take one of the marks.
+
+    Raises:
+        UserError: something else stands there.
+    """
+    found = text.skip_space()
+    if found not in marks:
+        raise UserError(f"bad JSON: expected {' or '.join(marks)} but found {found or 'the end'}", where=text.where, fix="correct the file")
+    text.take()
 
 
 class _Window:
@@ -145,6 +202,13 @@ class _Window:
             self.take(len(self._text) - self._at)
             if not self._grow():
                 return ""
+
+    def begins(self, pattern: re.Pattern[str]) -> int:
+        """How long what the window begins with is, where it is of the pattern; at most `_BEGINNING` characters are looked at."""
+        while len(self._text) - self._at < _BEGINNING and self._grow():
+            pass
+        found = pattern.match(self._text, self._at, self._at + _BEGINNING)
+        return len(found.group()) if found else 0
 
     def element(self) -> Any:
         """The JSON value at the window's start. It is tried again on twice the text until it is whole, so the work stays linear."""
@@ -211,6 +275,7 @@ class _Window:
 
 
 _NOT_SPACE = re.compile(r"[^ \t\r\n]")
+_BEGINNING = 1000
 
 
 def _table(stream: IO[bytes], file: SourceFile, columns: Mapping[str, str], _lone: bool) -> Iterator[Raw]:

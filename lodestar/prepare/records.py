@@ -6,7 +6,8 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,23 +31,34 @@ class Validator:
 
     def __init__(self, example: type[Example], columns: Mapping[str, str]) -> None:
         fields = example.model_fields
-        for name in columns:
-            if name not in fields:
-                raise unknown("field", name, fields, where="data.columns")
         self._example, self._given_columns = example, dict(columns)
+        self.check_fields(columns, "data.columns")
         self._columns = {name: columns.get(name, name) for name in fields}
         self._required = [name for name, field in fields.items() if field.is_required()]
         self._texts = [name for name, field in fields.items() if field.annotation in (str, str | None)]
         self._known = set(self._columns.values())
         self.ignored: Counter[str] = Counter()
 
-    def example(self, raw: Raw) -> Any:
+    def check_fields(self, names: Iterable[str], where: str) -> None:
+        """Refuse a name that is no field of the example."""
+        for name in names:
+            if name not in self._example.model_fields:
+                raise unknown("field", name, self._example.model_fields, where=where)
+
+    def example(self, raw: Raw, given: Mapping[str, str] = MappingProxyType({})) -> Any:
         """The example of a raw record.
+
+        Args:
+            given: fields that the record has where it says nothing else.
 
         Raises:
             UserError: a column is missing, a value has the wrong type or breaks the example's own rule, or is no valid text.
         """
-        data = self._plain(raw) if raw.path is not None else self._named(self._in_own_form(raw))
+        if raw.path is not None:
+            data = self._plain(raw, given)
+        else:
+            columns = {self._columns[name]: value for name, value in given.items()}
+            data = self._named(self._in_own_form(raw._replace(fields={**columns, **raw.fields}) if given else raw))
         try:
             return self._example.model_validate(data)
         except ValidationError as error:
@@ -63,13 +75,14 @@ class Validator:
             raise UserError(error.what, where=place, fix=error.fix) from None
         return raw._replace(fields={self._columns.get(name, name): value for name, value in fields.items()})
 
-    def _plain(self, raw: Raw) -> dict[str, Any]:
-        if len(self._required) != 1 or self._required[0] not in self._texts:
+    def _plain(self, raw: Raw, given: Mapping[str, str]) -> dict[str, Any]:
+        required = [name for name in self._required if name not in given]
+        if len(required) != 1 or required[0] not in self._texts:
             lacking = next(name for name in self._required if name not in self._texts or name != PLAIN)
             raise UserError(
                 f"a plain file has no field {lacking!r}", where=raw.where, fix=f"give JSON lines, CSV or Parquet with {self._wanted()}"
             )
-        data: dict[str, Any] = {self._required[0]: raw.fields[PLAIN]}
+        data: dict[str, Any] = {**given, required[0]: raw.fields[PLAIN]}
         if PATH in self._columns:
             data[PATH] = raw.path
         return data

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sysconfig
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Literal
 from ..contracts.errors import UserError, nearest, unknown
 from ..contracts.settings import DataSettings
 
-Kind = Literal["text", "code", "json", "jsonl", "csv", "tsv", "parquet"]
+Kind = Literal["text", "code", "json", "jsonl", "csv", "tsv", "parquet", "parallel"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -36,6 +37,9 @@ _KINDS: dict[str, Kind] = {
          ".cs", ".swift", ".scala", ".lua", ".sh", ".sql", ".html", ".css", ".r", ".jl"), "code"),
 }  # fmt: skip
 _COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
+
+_PARALLEL = re.compile(r"(?P<before>.*)\{(?P<source>[A-Za-z][\w-]*),(?P<target>[A-Za-z][\w-]*)\}(?P<after>.*)")
+"""Two plain files whose lines are pairs: train.{en,de} and, compressed, train.{en,de}.gz."""
 
 _NOT_THE_LIBRARY = frozenset({
     "test", "tests", "idle_test",  # tests
@@ -61,14 +65,32 @@ class SourceFile:
     """The split that the user put it in."""
     named: bool
     """Whether the user named this very file, rather than a folder or a glob that holds it."""
+    beside: Path | None = None
+    """Of two parallel files, the second one, of the targets."""
+    languages: tuple[str, str] = ("", "")
+    """Of two parallel files, what stands in the braces of the source."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The file, or both files."""
+        return (self.path,) if self.beside is None else (self.path, self.beside)
 
     @property
     def size(self) -> int:
         """Bytes on disk; UserError where the file cannot be looked at."""
-        try:
-            return self.path.stat().st_size
-        except OSError as error:
-            raise unreadable(self.path, error) from None
+        total = 0
+        for path in self.paths:
+            try:
+                total += path.stat().st_size
+            except OSError as error:
+                raise unreadable(path, error) from None
+        return total
+
+    def matches(self, pattern: str) -> bool:
+        """Whether a glob is of this file: of its source as the user wrote it, of its path or of the path's end."""
+        parts = self.path.as_posix().split("/")
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        return any(fnmatch(candidate, pattern) for candidate in (self.source, self.name, *ends))
 
 
 @dataclass
@@ -118,6 +140,9 @@ def find_sources(settings: DataSettings, root: Path) -> Sources:
 
 
 def _files_of(spec: str, split: SplitName | None, root: Path, exclude: list[str], skipped: Counter[str]) -> Iterator[SourceFile]:
+    if parallel := _PARALLEL.fullmatch(spec):
+        yield _parallel_file(spec, parallel, split, root)
+        return
     if spec.startswith(BUILTIN):
         if spec != STANDARD_LIBRARY:
             names = [known.removeprefix(BUILTIN) for known in (SAMPLE, STANDARD_LIBRARY)]
@@ -149,6 +174,20 @@ def _files_of(spec: str, split: SplitName | None, root: Path, exclude: list[str]
         yield SourceFile(path, name, kind, compression, spec, split, named)  # type: ignore[arg-type]
     if not count:
         raise UserError("no file here holds records", where=base, fix="check the source and data.exclude")
+
+
+def _parallel_file(spec: str, parallel: re.Match[str], split: SplitName | None, root: Path) -> SourceFile:
+    languages = (parallel["source"], parallel["target"])
+    first, second = (root / Path(parallel["before"] + language + parallel["after"]).expanduser() for language in languages)
+    for path in (first, second):
+        if not path.is_file():
+            beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+            guess = nearest(path.name, beside)
+            fix = f"did you mean {guess}" if guess else "give both files of the pair"
+            raise UserError("no such file", where=path, fix=fix)
+    compression = _COMPRESSIONS.get(first.suffix.lower(), "")
+    name = _relative(first, root) or first.name
+    return SourceFile(first, name, "parallel", compression, spec, split, named=True, beside=second, languages=languages)  # type: ignore[arg-type]
 
 
 def _expand(spec: str, root: Path) -> tuple[Path, list[Path]]:

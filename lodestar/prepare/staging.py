@@ -6,7 +6,7 @@ What follows (duplicates, splits) works on the keys alone, so memory grows by by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +14,11 @@ import numpy as np
 
 from ..contracts.errors import UserError
 from ..contracts.progress import bar
+from ..contracts.settings import DataSettings
 from ..contracts.task import Example, Task
 from .readers import Raw, read
 from .records import Validator, canonical_json, digest
-from .sources import SAMPLE, SPLITS, Sources
+from .sources import SAMPLE, SPLITS, SourceFile, Sources
 
 KEY = np.dtype([("high", "<u8"), ("low", "<u8"), ("unit", "<u8"), ("start", "<i8"), ("size", "<i8"), ("split", "i1")])
 """A record's digest, the number that its split is drawn from, its place in the staging file, and the explicit split (-1: none)."""
@@ -68,7 +69,7 @@ class Staging:
 _CHUNK = 1 << 16
 
 
-def stage(task: Task, sources: Sources, columns: Mapping[str, str], folder: Path) -> Staging:
+def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path) -> Staging:
     """Read, validate and set down every record of `sources` in the new `folder`.
 
     Raises:
@@ -76,10 +77,11 @@ def stage(task: Task, sources: Sources, columns: Mapping[str, str], folder: Path
     """
     folder.mkdir()
     staging = Staging(folder)
-    validator = Validator(task.example, columns)
+    validator = Validator(task.example, settings.columns)
+    constants = [_constants(file, sources, settings, validator) for file in sources.files]
     keys: list[bytes] = []
     with staging._records_file.open("wb") as records, staging._keys_file.open("wb") as key_file:
-        for example, where, source, split in _examples(task, sources, columns, validator):
+        for example, where, source, split in _examples(task, sources, settings.columns, validator, constants):
             if not any(not text.isspace() for text in task.texts(example) if text):
                 staging.blank += 1
                 continue
@@ -109,16 +111,28 @@ def stage(task: Task, sources: Sources, columns: Mapping[str, str], folder: Path
     return staging
 
 
+def _constants(file: SourceFile, sources: Sources, settings: DataSettings, validator: Validator) -> dict[str, str]:
+    """The fields that the settings give the file's records; a later pattern wins over an earlier one."""
+    found: dict[str, str] = {}
+    for pattern, fields in settings.constants.items():
+        validator.check_fields(fields, "data.constants")
+        if not any(other.matches(pattern) for other in sources.files):
+            raise UserError(f"no source matches {pattern!r}", where="data.constants", fix="write the pattern as the source, or as its path")
+        if file.matches(pattern):
+            found |= fields
+    return found
+
+
 def _examples(
-    task: Task, sources: Sources, columns: Mapping[str, str], validator: Validator
+    task: Task, sources: Sources, columns: Mapping[str, str], validator: Validator, constants: Sequence[Mapping[str, str]]
 ) -> Iterator[tuple[Example, str, str, str | None]]:
     """Every example, with its place, its source and its explicit split."""
     with bar("read", sum(file.size for file in sources.files), "B") as shown:
         advance: Callable[[float], object] = shown.update
-        for file in sources.files:
+        for file, given in zip(sources.files, constants, strict=True):
             raw: Raw
             for raw in read(file, columns, lone=sources.lone, advance=advance):
-                yield validator.example(raw), raw.where, file.source, file.split
+                yield validator.example(raw, given), raw.where, file.source, file.split
     if sources.sample:
         for number, example in enumerate(task.sample(), 1):
             yield example, f"{SAMPLE}: record {number}", SAMPLE, None

@@ -81,7 +81,7 @@ def prepare(
         return done
     ensure_space(out, _needed_bytes(sources))
     with atomic_folder(out, replace=True) as folder:
-        staging = stage(task, sources, settings.columns, folder / "staging")
+        staging = stage(task, sources, settings, folder / "staging")
         decision = decide(task, staging, settings)
         _write_records(folder, staging, decision)
         staging.remove()
@@ -118,7 +118,7 @@ def fingerprint_inputs(task: Task, sources: Sources) -> dict[str, str]:
     hashes: dict[str, Any] = {}
     for file in sources.files:
         try:
-            content = sha256_file(file.path)
+            content = "".join(sha256_file(path) for path in file.paths)
         except OSError as error:
             raise unreadable(file.path, error) from None
         hashes.setdefault(file.source, hashlib.sha256()).update(f"{file.name}\0{file.split}\0{content}\n".encode())
