@@ -198,6 +198,16 @@ def windows(text: str, fits: Callable[[str], bool]) -> list[Span]:
         ValueError: one character alone is too long.
     """
     parts = [part for span in sentence_spans(text) for part in _fitting(text, span, fits)]
+    return _filled(text, parts, fits)
+
+
+def cut_to_fit(text: str, fits: Callable[[str], bool]) -> list[Span]:
+    """A text in as many parts as it takes for each to fit, cut as a sentence of `windows` is."""
+    return _fitting(text, Span(0, len(text)), fits) if text else []
+
+
+def _filled(text: str, parts: Sequence[Span], fits: Callable[[str], bool]) -> list[Span]:
+    """As many neighbours together as fit."""
     found: list[Span] = []
     first = 0
     while first < len(parts):
