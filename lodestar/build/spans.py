@@ -8,7 +8,6 @@ Axes: B rows, T tokens, N tokens of a window.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 
 from ..contracts.errors import UserError
 from ..contracts.task import Batch, device_of
+from ..contracts.text import WORD
 from ..contracts.tokenizer import Tokenizer
 from .heads import SpanClassifier
 from .measuring import batches_by_length, evaluating
@@ -32,9 +32,6 @@ QUESTION, TEXT, ASKED = range(3)
 feature of Chen et al. 2017, https://arxiv.org/abs/1704.00051; a model with two types reads it as the second."""
 LEAST_ROOM = 8
 """Tokens of text that a row must hold beside the question."""
-_UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-"""A word, or a character of Chinese or Japanese, which put no spaces between words."""
 _STRETCH = 256
 """Starts whose spans are looked at together: memory grows with it times the window."""
 
@@ -52,7 +49,9 @@ class Span(NamedTuple):
     null_score: float
     """The same of "no answer here", the least of the text's windows. The text has no answer where it exceeds `score` by a threshold."""
     probability: float
-    """The start's times the end's, among the tokens of the window that the answer stands in."""
+    """The start's times the end's, among all tokens of the window that the answer stands in."""
+    null_probability: float
+    """The same of "no answer here", in that window."""
     windows: int
     """In how many the text was read."""
 
@@ -131,15 +130,13 @@ def windows(tokenizer: Tokenizer, question: str, context: str, longest: int | No
     Raises:
         UserError: the question leaves less than `LEAST_ROOM` tokens for the text.
     """
-    asked = tokenizer.encode(question)
+    asked, marks = tokenizer.encode(question), tokenizer.pair_marks
     text, offsets = tokenizer.encode_with_offsets(context)
-    marks = tokenizer.pair_marks
-    before = [*marks.before, *asked, *marks.between]
-    room = len(text) if longest is None else longest - len(before) - len(marks.after)
-    if longest is not None and room < LEAST_ROOM:
-        most = len(asked) + room - LEAST_ROOM
-        what = f"the question has {len(asked)} tokens, and beside a text the model reads at most {max(most, 0)}"
+    room = len(text)
+    if longest is not None and (room := room_beside(question, tokenizer, longest)) < LEAST_ROOM:
+        what = f"the question has {len(asked)} tokens, and beside a text the model reads at most {len(asked) + room - LEAST_ROOM}"
         raise UserError(what, where="question", fix="shorten it, or give a model of a longer context")
+    before = [*marks.before, *asked, *marks.between]
     types = _types(question, context, offsets)
     step = room - min(overlap, room // 2)
     # The last window begins where the one before it does not reach the end.
@@ -153,6 +150,11 @@ def windows(tokenizer: Tokenizer, question: str, context: str, longest: int | No
         )
         for at in starts
     ]
+
+
+def room_beside(question: str, tokenizer: Tokenizer, longest: int) -> int:
+    """How many tokens of text a row of `longest` tokens holds beside the question; below `LEAST_ROOM`, it cannot be asked."""
+    return longest - len(tokenizer.encode(question)) - sum(map(len, tokenizer.pair_marks))
 
 
 def span_losses(model: nn.Module, batch: Batch) -> Tensor:
@@ -178,10 +180,10 @@ def clipped(token_types: Tensor, count: int) -> Tensor | None:
 
 def _types(question: str, context: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
     """`ASKED` for the tokens of a text whose words all stand in the question, else (and for those without a word) `TEXT`."""
-    words = {found.group() for found in _WORD.finditer(question.lower())}
+    words = {found.group() for found in WORD.finditer(question.lower())}
     # How many characters of words, and of words that are asked for, stand before each place.
     counts = np.zeros((2, len(context) + 1), dtype=np.int64)
-    for found in _WORD.finditer(context):
+    for found in WORD.finditer(context):
         counts[: 1 + (found.group().lower() in words), found.start() + 1 : found.end() + 1] = 1
     before = counts.cumsum(1)
     starts_N, ends_N = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
@@ -204,14 +206,14 @@ def _best_of(window: Window, text: str, logits_T2: np.ndarray, longest_answer: i
     blank_N = np.array([not text[start:end].strip() for start, end in window.offsets], dtype=bool)
     inside_N2 = np.where(blank_N[:, None], -np.inf, logits_T2[window.first : window.first + len(starts_N)])
     first, last, score = _best_pair(inside_N2[:, 0], inside_N2[:, 1], starts_N, ends_N, longest_answer)
-    null_score = float(logits_T2[0].sum())
+    null_score, whole = float(logits_T2[0].sum()), np.logaddexp.reduce(logits_T2, axis=0).sum()
+    null_probability = float(np.exp(null_score - whole))
     if score == -np.inf:
-        return Span(0, 0, 0, score, null_score, 0.0, 1)
+        return Span(0, 0, 0, score, null_score, 0.0, null_probability, 1)
     start, end = int(starts_N[first]), int(ends_N[last])
     found = text[start:end]
     start, end = start + len(found) - len(found.lstrip()), end - len(found) + len(found.rstrip())
-    probability = float(np.exp(score - np.logaddexp.reduce(logits_T2, axis=0).sum()))
-    return Span(0, start, end, score, null_score, probability, 1)
+    return Span(0, start, end, score, null_score, float(np.exp(score - whole)), null_probability, 1)
 
 
 def _best_pair(start_N: np.ndarray, end_N: np.ndarray, starts_N: np.ndarray, ends_N: np.ndarray, longest: int) -> tuple[int, int, float]:
