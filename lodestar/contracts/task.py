@@ -120,8 +120,8 @@ class Task(ABC):
     """The HTTP route that serves it, /v1/ENDPOINT, and the form of the page."""
     checked_by: ClassVar[str] = ""
     """The fields of a record whose replies can be checked (`problem`), in words; empty where the task has no such records."""
-    special_tokens: ClassVar[tuple[str, ...]] = ()
-    """What a tokenizer that is trained for the task has beside the special tokens of every one."""
+    special_tokens: tuple[str, ...] = ()
+    """What a tokenizer that is trained for the task has beside the special tokens of every one; `fit` may add some."""
     single_characters: ClassVar[bool] = False
     """Whether such a tokenizer keeps each character of Chinese and Japanese apart, so that any of them can begin or end an answer."""
     template: ClassVar[Mapping[str, Any]]

@@ -1,0 +1,103 @@
+"""What retrieval takes and refuses, and its vectors as OpenAI's client reads them."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lodestar.contracts.errors import UserError
+from lodestar.contracts.tokenizer import Tokenizer
+from lodestar.model.config import ModelConfig
+from lodestar.prepare import train_tokenizer
+from lodestar.tasks.retrieval import QuestionAndPassage, Retrieval
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer([text for example in Retrieval.sample() for text in (example.question, example.passage)], 320)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Tokenizer) -> nn.Module:
+    torch.manual_seed(0)
+    task = Retrieval()
+    return task.build(ModelConfig(tokenizer.vocabulary_size, 32, 1, 2, 64, **task.architecture())).eval()
+
+
+def test_a_record_is_one_row_of_marked_parts(tokenizer: Tokenizer) -> None:
+    example = QuestionAndPassage(question="Where?", passage="Here.", negatives=["There.", ""])
+    row = Retrieval().encode(example, tokenizer)
+    parts = row["part"]
+    assert isinstance(parts, list)
+    assert sorted(set(parts)) == [1, 2, 3, 4]
+    assert parts == sorted(parts)
+    assert parts.count(4) == 1  # an empty text is its end alone
+
+
+def test_records_of_one_passage_stay_in_one_split() -> None:
+    one, other = (QuestionAndPassage(question=question, passage=" The pool is open. ") for question in ("Open?", "What is open?"))
+    assert one.kinship() == other.kinship() == "The pool is open."
+
+
+def test_ranks_are_among_all_passages_of_the_examples_each_counted_once(model: nn.Module, tokenizer: Tokenizer) -> None:
+    examples = [
+        QuestionAndPassage(question="pool", passage="the pool closes at nine", negatives=["the pool is warm", "the pool is warm"]),
+        QuestionAndPassage(question="closes", passage="the pool closes at nine "),
+    ]
+    name, columns = Retrieval().baseline([], examples)
+    assert name == "BM25"
+    assert columns["rank"].tolist() == [2, 1]  # the shorter passage with the term comes first
+    assert set(Retrieval().measure(model, tokenizer, examples)["rank"]) <= {1, 2}
+
+
+def test_base64_holds_the_same_numbers(model: nn.Module, tokenizer: Tokenizer) -> None:
+    task = Retrieval()
+    plain = task.answer(model, tokenizer, {"input": ["泳池", "pool"]})
+    coded = task.answer(model, tokenizer, {"input": ["泳池", "pool"], "encoding_format": "base64", "user": "x"})
+    assert plain["usage"] == coded["usage"]
+    assert plain["usage"]["prompt_tokens"] > 0
+    for one, other in zip(plain["data"], coded["data"], strict=True):
+        assert one["index"] == other["index"]
+        numbers = np.frombuffer(base64.b64decode(other["embedding"]), "<f4")
+        np.testing.assert_array_equal(np.array(one["embedding"], np.float32), numbers)
+        assert np.linalg.norm(numbers) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, "the field 'input' is missing"),
+        ({"input": []}, "the list of inputs is empty"),
+        ({"inputs": "x"}, "did you mean 'input'"),
+        ({"input": "x", "encoding_format": "int8"}, "encoding_format"),
+        ({"input": "x", "dimensions": 8}, "unknown field 'dimensions'"),
+    ],
+)
+def test_requests_that_ask_nothing_are_refused(model: nn.Module, tokenizer: Tokenizer, asked: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Retrieval().answer(model, tokenizer, asked)
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=300), times=st.sampled_from([1, 40]))
+def test_any_text_has_a_vector(model: nn.Module, tokenizer: Tokenizer, text: str, times: int) -> None:
+    (found,) = Retrieval().answer(model, tokenizer, {"input": text * times})["data"]
+    assert np.linalg.norm(found["embedding"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_text_of_100_000_characters_is_read_whole(model: nn.Module, tokenizer: Tokenizer) -> None:
+    answer = Retrieval().answer(model, tokenizer, {"input": ["泳池晚上九点关门。 " * 10_000, "x"]})
+    assert answer["usage"]["prompt_tokens"] > 50_000
+    assert np.isfinite(answer["data"][0]["embedding"]).all()
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"temprature": 1}, {"both": "maybe"}])
+def test_options_that_are_none_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="options"):
+        Retrieval(options)
