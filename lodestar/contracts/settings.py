@@ -22,7 +22,7 @@ class DataSettings(Config):
     columns: dict[str, str] = {}
     """The name of a field of the task's example → the column of the file that holds it, where they differ."""
     constants: dict[str, dict[str, str]] = {}
-    """A source, or a glob of paths → fields that its records do not have: `"tatoeba-en-zh/*": {source_language: en, target_language: zh}`."""
+    """A source, or a glob of paths → fields that its records do not have: `"en-zh/*": {source_language: en, target_language: zh}`."""
     splits: dict[Literal["train", "validation", "test"], list[str]] = {}
     """Explicit files for a split, where the source has its own splits; sources not named here are split by hash."""
     validation: Fraction = 0.05
