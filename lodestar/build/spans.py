@@ -1,16 +1,13 @@
-"""Answers as spans of a text: windows over texts longer than the context, and the best span of all of them.
+"""Answers as spans of a text: the best one of all windows that the text is read in, and what is learnt of it.
 
-A row reads the marks of the tokenizer, the question and a window of the text: `[CLS] question [SEP] window [SEP]`. Its first token stands
-for "no answer here". After Devlin et al. 2019, https://arxiv.org/abs/1810.04805, sections 4.2 and 4.3.
+After Devlin et al. 2019, https://arxiv.org/abs/1810.04805, sections 4.2 and 4.3.
 
-Axes: B rows, T tokens, N tokens of a window.
+Axes: B rows, T tokens, N tokens of a window's text.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,20 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..contracts.errors import UserError
 from ..contracts.task import Batch, device_of
-from ..contracts.text import WORD
 from ..contracts.tokenizer import Tokenizer
 from .heads import SpanClassifier
 from .measuring import batches_by_length, evaluating
+from .windows import OVERLAP, Window, windows
 
-LONGEST_ANSWER, OVERLAP = 100, 128
-"""Characters of an answer at most; tokens that a window shares with the one before, where it is at least twice as long."""
-QUESTION, TEXT, ASKED = range(3)
-"""Token types: of the question, of the text, and of words of the text that stand in the question, too. The third is the exact-match
-feature of Chen et al. 2017, https://arxiv.org/abs/1704.00051; a model with two types reads it as the second."""
-LEAST_ROOM = 8
-"""Tokens of text that a row must hold beside the question."""
+LONGEST_ANSWER = 100
+"""Characters of an answer at most, where nothing else is said."""
 _STRETCH = 256
 """Starts whose spans are looked at together: memory grows with it times the window."""
 
@@ -54,26 +45,6 @@ class Span(NamedTuple):
     """The same of "no answer here", in that window."""
     windows: int
     """In how many the text was read."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """One row: a question, and as much of a text as fits beside it."""
-
-    tokens: list[int]
-    token_types: list[int]
-    first: int
-    """Where the text's tokens begin in the row."""
-    offsets: Sequence[tuple[int, int]]
-    """The characters of the text that each of its tokens stands for (N,)."""
-
-    def place(self, start: int, end: int) -> tuple[int, int]:
-        """The tokens of the row that hold the first and the last of the characters start to end; (0, 0) where the window lacks some."""
-        if not self.offsets or start < self.offsets[0][0] or end > self.offsets[-1][1]:
-            return 0, 0
-        first = bisect_right(self.offsets, start, key=lambda offset: offset[1])
-        last = bisect_left(self.offsets, end, key=lambda offset: offset[0]) - 1
-        return (self.first + first, self.first + last) if first <= last else (0, 0)
 
 
 def best_spans(
@@ -120,43 +91,6 @@ def best_span_of_each(
     return [best[pair] for pair in range(len(pairs))]
 
 
-def windows(tokenizer: Tokenizer, question: str, context: str, longest: int | None, overlap: int = OVERLAP) -> list[Window]:
-    """The rows that read a text for a question: one, or several of at most `longest` tokens that overlap.
-
-    Args:
-        longest: None where a row may be of any length.
-        overlap: tokens that a window shares with the one before it, and at most half of it.
-
-    Raises:
-        UserError: the question leaves less than `LEAST_ROOM` tokens for the text.
-    """
-    asked, marks = tokenizer.encode(question), tokenizer.pair_marks
-    text, offsets = tokenizer.encode_with_offsets(context)
-    room = len(text)
-    if longest is not None and (room := room_beside(question, tokenizer, longest)) < LEAST_ROOM:
-        what = f"the question has {len(asked)} tokens, and beside a text the model reads at most {len(asked) + room - LEAST_ROOM}"
-        raise UserError(what, where="question", fix="shorten it, or give a model of a longer context")
-    before = [*marks.before, *asked, *marks.between]
-    types = _types(question, context, offsets)
-    step = room - min(overlap, room // 2)
-    # The last window begins where the one before it does not reach the end.
-    starts = range(0, max(len(text) - room + step, 1), max(step, 1))
-    return [
-        Window(
-            [*before, *text[at : at + room], *marks.after],
-            [*[QUESTION] * len(before), *types[at : at + room], *[TEXT] * len(marks.after)],
-            len(before),
-            offsets[at : at + room],
-        )
-        for at in starts
-    ]
-
-
-def room_beside(question: str, tokenizer: Tokenizer, longest: int) -> int:
-    """How many tokens of text a row of `longest` tokens holds beside the question; below `LEAST_ROOM`, it cannot be asked."""
-    return longest - len(tokenizer.encode(question)) - sum(map(len, tokenizer.pair_marks))
-
-
 def span_losses(model: nn.Module, batch: Batch) -> Tensor:
     """The mean of the start's and the end's cross-entropy over the row's real tokens, in nats, for each row (B,).
 
@@ -176,19 +110,6 @@ def span_losses(model: nn.Module, batch: Batch) -> Tensor:
 def clipped(token_types: Tensor, count: int) -> Tensor | None:
     """Token types for a model that has `count` of them."""
     return token_types.clamp(max=count - 1) if count else None
-
-
-def _types(question: str, context: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """`ASKED` for the tokens of a text whose words all stand in the question, else (and for those without a word) `TEXT`."""
-    words = {found.group() for found in WORD.finditer(question.lower())}
-    # How many characters of words, and of words that are asked for, stand before each place.
-    counts = np.zeros((2, len(context) + 1), dtype=np.int64)
-    for found in WORD.finditer(context):
-        counts[: 1 + (found.group().lower() in words), found.start() + 1 : found.end() + 1] = 1
-    before = counts.cumsum(1)
-    starts_N, ends_N = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
-    in_words, in_asked = before[:, ends_N] - before[:, starts_N]
-    return np.where((in_words > 0) & (in_words == in_asked), ASKED, TEXT).tolist()
 
 
 def _tensors(rows: Sequence[Window], pad: int, types: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:

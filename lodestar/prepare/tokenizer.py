@@ -129,11 +129,19 @@ class AheadTokenizer(Tokenizer):
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer.backend, tokenizer.special_ids)
         self._ahead: dict[str, list[int]] = {}
+        self._offsets: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Encode `texts` now, and forget the ones before."""
-        self._ahead = dict(zip(texts, self.encode_batch(texts), strict=True))
+        distinct = list(dict.fromkeys(texts))
+        self._ahead = dict(zip(distinct, self.encode_batch(distinct), strict=True))
+        self._offsets = {}
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         found = None if special else self._ahead.get(text)
         return super().encode(text, special=special) if found is None else list(found)
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        if text not in self._offsets:
+            self._offsets[text] = super().encode_with_offsets(text)
+        return self._offsets[text]

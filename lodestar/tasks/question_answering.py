@@ -57,9 +57,6 @@ class QuestionOnText(Example):
 
     @model_validator(mode="after")
     def _answers_stand_in_the_text(self) -> QuestionOnText:
-        for name in ("question", "context"):
-            if not getattr(self, name).strip():
-                raise ValueError(f"the {name} is blank; write one, or remove the record")
         for answer in self.answers:
             if answer.start is not None and not (answer.text and self.context.startswith(answer.text, answer.start)):
                 raise ValueError(f"the answer {short(answer.text)} does not stand at character {answer.start}; correct its start")
@@ -152,8 +149,9 @@ class QuestionAnswering(Task):
         return [QuestionOnText.model_validate(QuestionOnText.of_record(record)) for record in _sample_records()]
 
     def texts(self, example: QuestionOnText) -> Iterator[str]:
-        yield example.question
-        yield example.context
+        if example.question.strip() and example.context.strip():  # else the record is blank, and is counted as that
+            yield example.question
+            yield example.context
 
     def fit(self, examples: Iterable[QuestionOnText]) -> None:
         """Learn how long answers are, and whether there are questions without one.
@@ -173,7 +171,7 @@ class QuestionAnswering(Task):
         return self.rows(example, tokenizer, None)[0]
 
     def rows(self, example: QuestionOnText, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:
-        from ..build.spans import LEAST_ROOM, room_beside, windows
+        from ..build.windows import LEAST_ROOM, room_beside, windows
 
         if context is not None and room_beside(example.question, tokenizer, context) < LEAST_ROOM:
             context = None  # a question that nothing fits beside: the row is too long, and what becomes of it is told as of any other
@@ -206,7 +204,8 @@ class QuestionAnswering(Task):
 
     def _spans(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[QuestionOnText]) -> list[Span | None]:
         """The best answers; None to a question that is too long to be asked, as which it was not learnt, either."""
-        from ..build.spans import LEAST_ROOM, best_span_of_each, room_beside
+        from ..build.spans import best_span_of_each
+        from ..build.windows import LEAST_ROOM, room_beside
 
         context: int = model.config.context  # type: ignore[union-attr, assignment] # the reader that `build` makes
         asked = [row for row, example in enumerate(examples) if room_beside(example.question, tokenizer, context) >= LEAST_ROOM]

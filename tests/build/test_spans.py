@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from lodestar.build.heads import SpanClassifier
-from lodestar.build.spans import ASKED, LEAST_ROOM, QUESTION, TEXT, Window, _best_pair, best_span_of_each, best_spans, span_losses, windows
+from lodestar.build.spans import _best_pair, best_span_of_each, best_spans, span_losses
+from lodestar.build.windows import ASKED, LEAST_ROOM, QUESTION, TEXT, Window, windows
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.model.config import ModelConfig
