@@ -71,6 +71,10 @@ class Verdict:
     p_value: float
     """The chance that an order which knows nothing does as well or better."""
     orders: int
+    as_good: int
+    """Of the orders, those whose area is no larger."""
+    exhaustive: bool
+    """The orders are all that there are, the explanation's own among them."""
     possible: bool
     """Whether there are orders enough for any to win."""
     comprehensiveness: float
@@ -106,7 +110,7 @@ def judge(answering: Answering, importance_N: np.ndarray, beside: Chance) -> Ver
     low, high = np.percentile(areas, (2.5, 97.5))
     return Verdict(
         curve=curve, area=own, chance_area=float(areas.mean()), chance_low=float(low), chance_high=float(high),
-        p_value=min(1.0, p_value), orders=len(areas),
+        p_value=p_value, orders=len(areas), as_good=as_good, exhaustive=beside.exhaustive,
         possible=1 / math.factorial(len(order)) <= LEVEL if len(order) <= ALL_ORDERS else 1 / (1 + len(areas)) <= LEVEL,
         comprehensiveness=float((curve[0] - curve[1:]).mean()), sufficiency=float((curve[0] - alone[1:]).mean()),
     )  # fmt: skip

@@ -44,7 +44,9 @@ class Word:
 
     @property
     def label(self) -> str:
-        """The same to be looked at: no spaces around it, and a sign for what cannot be seen."""
+        """The same to be looked at: no spaces or brackets around it, and a sign for what cannot be seen."""
+        if self.special:
+            return self.text.strip("<|>[]") or self.text
         text = self.text.strip() or ("\n" if "\n" in self.text else self.text[:1])
         return "".join(_MARKS.get(one) or (f"U+{ord(one):04X}" if _is_invisible(one) else one) for one in text)
 
@@ -120,3 +122,8 @@ def _membership(words: Sequence[Word], like: Tensor) -> Tensor:
     for number, word in enumerate(words):
         table[number, word.start : word.end] = 1
     return table
+
+
+def width_of(text: str) -> int:
+    """Columns of a text in fixed width, of which a Chinese character takes two, and an accent none."""
+    return sum(0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)

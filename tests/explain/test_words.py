@@ -69,7 +69,7 @@ def test_special_tokens_stand_alone_and_half_characters_are_shown_as_such() -> N
     end = BYTES.end_of_text
     words = split_words(BYTES, [end, *BYTES.encode("ab"), *BYTES.encode("我")[:2], end])
     assert [(word.label, word.start, word.end, word.special) for word in words] == [
-        ("<|endoftext|>", 0, 1, True), ("ab", 1, 3, False), ("\ufffd", 3, 5, False), ("<|endoftext|>", 5, 6, True),
+        ("endoftext", 0, 1, True), ("ab", 1, 3, False), ("\ufffd", 3, 5, False), ("endoftext", 5, 6, True),
     ]  # fmt: skip
 
 

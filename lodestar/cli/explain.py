@@ -1,0 +1,136 @@
+"""Explain an answer: which words it came from, by attention, roll-out and gradients, and how far each may be believed.
+
+解释一个答案：它来自哪些词（注意力、注意力展开、梯度），以及各自可信到什么程度。
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..contracts.errors import UserError
+from ..contracts.language import language, say
+from ._command import as_json, lodestar_command, show, venture_option
+
+if TYPE_CHECKING:
+    from ..contracts.task import Task
+
+PAGE = Path("explanation.html")
+
+
+@lodestar_command()
+@click.argument("model", required=False, metavar=say("[RELEASE_RUN_OR_FOLDER]", "[版本、运行或目录]"))
+@venture_option
+@click.option("--text", required=True, metavar=say("TEXT", "文字"), help=say("What the model is given.", "给模型的文本。"))
+@click.option(
+    "--output", metavar=say("ANSWER", "答案"),
+    help=say("Explain this answer (a label, a text) in place of the model's own.", "解释此答案（标签或文本），而非模型自己的答案。"),
+)  # fmt: skip
+@click.option(
+    "--request", "fields", metavar="JSON",
+    help=say("Further fields of the request, as the endpoint takes them.", "请求的其他字段，与服务接口相同。"),
+)  # fmt: skip
+@click.option(
+    "--method", type=click.Choice(["gradients", "rollout", "attention"]), default="gradients", show_default=True,
+    help=say("Whose values are printed; the page shows all three.", "输出哪种方法的数值；网页三种都有。"),
+)  # fmt: skip
+@click.option(
+    "--layer",
+    type=click.IntRange(1),
+    help=say("Whose attention: a layer, from 1; all where absent.", "看哪一层的注意力（从 1 起）；缺省为全部。"),
+)
+@click.option("--head", type=click.IntRange(1), help=say("The same for heads.", "看哪一个头（从 1 起）；缺省为全部。"))
+@click.option(
+    "--orders", type=click.IntRange(1, 999), default=39, show_default=True,
+    help=say("Random orders that an explanation must beat.", "解释必须胜过的随机顺序个数。"),
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help=say("Of the random orders.", "随机顺序的种子。"))
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=PAGE, show_default=True, metavar=say("FILE", "文件"),
+    help=say("The page with the pictures.", "带图的网页。"),
+)  # fmt: skip
+def command(
+    model: str | None, venture: Path, text: str, output: str | None, fields: str | None, method: str, layer: int | None, head: int | None,
+    orders: int, seed: int, out: Path,
+) -> None:  # fmt: skip
+    further = _further(fields)
+    _check_text(text, "--text")
+    if output is not None:
+        _check_text(output, "--output")
+    if out.is_dir() or not out.parent.is_dir():
+        raise UserError("is a folder" if out.is_dir() else "its folder does not exist", where=out, fix="name a file with --out")
+    folder, name = _folder(model, venture)
+
+    import torch
+
+    from ..build.opening import open_bundle
+    from ..explain.explanation import METHODS, explain, to_json
+    from ..explain.page import document
+    from ..explain.plain import plain
+    from ..explain.sentences import summary_words
+    from ..store.files import write_atomic
+    from ._opening import task_for
+
+    task = task_for(folder)
+    bundle = open_bundle(folder, task, dtype=torch.float32)
+    reading = task.reading(bundle.model, bundle.tokenizer, _request(task, text) | further, output)
+    made = explain(
+        bundle.model, bundle.tokenizer, reading, layer=None if layer is None else layer - 1, head=None if head is None else head - 1,
+        orders=orders, seed=seed, progress=not as_json(),
+    )  # fmt: skip
+    write_atomic(out, document(made, model=name, language=language()))
+    chosen = next(one for one in METHODS if one == method)
+    value = to_json(made, chosen) | {"summary": str(summary_words(made)), "page": str(out)}
+    show(value, f"{plain(made, chosen, language())}\n{say('Page: ', '网页：')}{out}")
+
+
+def _request(task: Task, text: str) -> dict[str, Any]:
+    """The request that asks a task about one text."""
+    if task.endpoint == "completions":
+        return {"prompt": text}
+    if task.endpoint == "chat/completions":
+        return {"messages": [{"role": "user", "content": text}]}
+    return {"input": text}
+
+
+def _further(fields: str | None) -> dict[str, Any]:
+    try:
+        read = {} if fields is None else json.loads(fields)
+    except ValueError as error:
+        raise UserError(f"is no JSON ({error})", where="--request", fix="""give an object, such as '{"target": "de"}'""") from None
+    if not isinstance(read, dict):
+        raise UserError("is no JSON object", where="--request", fix="""give one, such as '{"target": "de"}'""")
+    return read
+
+
+def _check_text(text: str, where: str) -> None:
+    if not text.strip():
+        raise UserError("there is nothing to explain", where=where, fix="give a text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError("the text is no valid UTF-8", where=where, fix="give it in UTF-8") from None
+
+
+def _folder(model: str | None, venture: Path) -> tuple[Path, str]:
+    """The folder of a model, and what it is called: a folder, a run's, a release of the venture; or its newest release or training."""
+    from ..build.opening import find_folder
+    from ..venture.product import find_release, releases
+    from ..venture.venture import Venture
+
+    if model is not None and Path(model).is_dir():
+        folder = Path(model)
+        return (folder / "model" if (folder / "model" / "config.json").is_file() else find_folder(folder)), folder.resolve().name
+    if model is not None and "/" in model:
+        return find_folder(model), model
+    opened = Venture.open(venture)
+    if model is None and not releases(opened):
+        trained = opened.latest("train")
+        if trained is None:
+            raise UserError("nothing has been trained yet", where=opened.path, fix="run `lodestar run`, or name a model's folder")
+        return trained.folder / "model", opened.folder.resolve().name
+    made = find_release(opened, model)
+    return opened.releases / made.name, f"{opened.folder.resolve().name} {made.name}"

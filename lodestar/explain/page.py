@@ -1,0 +1,216 @@
+"""An explanation as a page of its own: HTML without scripts, nothing loaded from elsewhere; and the part of it that another page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from ..contracts.language import Language, Words
+from .explanation import METHODS, Explanation, Method
+from .pictures import deletion_curve, head_grid, heat_map, shade
+from .sentences import NAMES, completeness_words, summary_words, verdict_words
+
+STYLE = Path(__file__).with_name("page.css")
+LONG = 200
+"""Characters of an answer or a text that stand in a heading."""
+
+Say = Callable[[str, str], str]
+
+HOW: Mapping[Method, Words] = {
+    "gradients": Words(
+        "What each word adds to the answer's log-probability, on the way from a text of filling to this one "
+        "(Sundararajan, Taly and Yan 2017). Blue words speak for the answer, red ones against it.",
+        "从填充文本走到这段文本，每个词为答案的对数概率增加多少（Sundararajan、Taly 与 Yan，2017）。蓝色的词支持答案，红色的词反对答案。",
+    ),
+    "rollout": Words(
+        "How much of each word reaches the state that answers, if nothing flowed but attention and the residual stream, half by half "
+        "(Abnar and Zuidema 2020).",
+        "假定只有注意力与残差各占一半地传递信息，每个词有多少到达给出答案的状态（Abnar 与 Zuidema，2020）。",
+    ),
+    "attention": Words(
+        "softmax(QKᵀ/√d_k): what each row takes its values from. A row sums to one.",
+        "softmax(QKᵀ/√d_k)：每一行从哪些词取值。每行之和为一。",
+    ),
+}
+CAUTION = Words(
+    "Attention weights say what a layer read, not why the model answered as it did. Other weights can give the same answer "
+    "(Jain and Wallace 2019), and whether that makes them no explanation depends on what is asked of one (Wiegreffe and Pinter 2019). "
+    "So every picture stands beside a test: its words are removed, most important first, and the answer must go sooner than under random "
+    "orders.",
+    "注意力权重说明某一层读了什么，而不是模型为何这样回答。换一组权重也可能得到同样的答案（Jain 与 Wallace，2019）；"
+    "这是否意味着它不算解释，取决于对解释的要求（Wiegreffe 与 Pinter，2019）。"
+    "因此每张图旁都有一项检验：按重要性从高到低移除各词，答案必须比随机顺序消失得更快。",
+)
+
+
+def style() -> str:
+    """The sheet of the page, and of the part alone."""
+    return STYLE.read_text("utf-8")
+
+
+def document(explanation: Explanation, *, model: str, language: Language) -> str:
+    """The whole page.
+
+    Args:
+        model: what was asked, as it is called.
+    """
+    say = _in(language)
+    title = say("What the model looked at", "模型看了什么")
+    return (
+        f'<!doctype html>\n<html lang="{"zh-CN" if language == "zh" else "en"}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style()}</style>\n</head>\n<body>\n<main>\n"
+        f'<header><span class="star" aria-hidden="true">✦</span> {escape(title)} <span class="model">{escape(model)}</span></header>\n'
+        f"{part(explanation, language=language)}\n"
+        f"<footer>{say('Made with Lodestar', '由北极星 Lodestar 生成')}</footer>\n</main>\n</body>\n</html>\n"
+    )
+
+
+def part(explanation: Explanation, *, language: Language) -> str:
+    """What stands between the page's head and its foot, as HTML."""
+    say = _in(language)
+    sections = [_head(explanation, language), *(_section(explanation, method, language) for method in METHODS)]
+    if explanation.aligned is not None:
+        sections.append(_alignment(explanation, say))
+    heading = say("What this does not show", "这些图没有说明什么")
+    sections.append(f'<section class="caution"><h2>{heading}</h2><p>{_text(CAUTION, language)}</p></section>')
+    return "\n".join(sections)
+
+
+def _head(explanation: Explanation, language: Language) -> str:
+    say = _in(language)
+    answer = escape(_shorter(explanation.answer.strip() or repr(explanation.answer)))
+    return (
+        f'<section class="head"><p class="kind">{say("The answer", "答案")}</p>'
+        f"<h1>{answer} <small>{explanation.probability:.1%}</small></h1>"
+        f'<p class="summary">{_text(summary_words(explanation), language)}</p></section>'
+    )
+
+
+def _section(explanation: Explanation, method: Method, language: Language) -> str:
+    say, verdict = _in(language), explanation.verdicts[method]
+    labels = [word.label for word in explanation.words]
+    rows = [word.label for word in explanation.rows]
+    name = str(NAMES[method].in_language(language))
+    pictures = [highlights(explanation, method)]
+    if method == "gradients":
+        pictures.append(_bars(explanation, say))
+    else:
+        weights = explanation.flow if method == "rollout" else explanation.chosen
+        caption = f"<figcaption>{_map_words(explanation, method, say)}</figcaption>"
+        pictures.append(f'<figure class="wide">{heat_map(weights, rows, labels, name=name)}{caption}</figure>')
+    curve = deletion_curve(
+        verdict, explanation.chance, name=say(f"Deletion curve: {name}", f"删除曲线：{name}"),
+        across=say("words removed, most important first", "已移除的词（从最重要开始）"), up=say("probability of the answer", "答案的概率"),
+    )  # fmt: skip
+    kind = "open" if not verdict.possible else "kept" if verdict.wins else "missed"
+    test = (
+        f'<figure class="test">{curve}<figcaption><span class="key curve-key">{say("this order", "此顺序")}</span> '
+        f'<span class="key band-key">{say("random orders, 95%", "随机顺序，95%")}</span></figcaption>'
+        f'<p class="verdict {kind}">{_text(verdict_words(verdict), language)}</p>'
+        f'<p class="figures">{say("comprehensiveness", "全面性")} {verdict.comprehensiveness:+.3f} · '
+        f"{say('sufficiency', '充分性')} {verdict.sufficiency:+.3f}</p></figure>"
+    )
+    grid = _grid(explanation, say) if method == "attention" else ""
+    added = f'<p class="note">{_text(completeness_words(explanation), language)}</p>' if method == "gradients" else ""
+    return (
+        f'<section><h2>{escape(name)}</h2><p class="how">{_text(HOW[method], language)}</p>'
+        f'<div class="beside"><div>{"".join(pictures)}{added}</div>{test}</div>{grid}</section>'
+    )
+
+
+def highlights(explanation: Explanation, method: Method) -> str:
+    """The text, each word shaded by what it counts: p0 to p10, or n0 to n10 where it counts against the answer."""
+    values = explanation.importance[method]
+    shown = values[explanation.tried] if explanation.tried else values
+    largest = float(np.abs(shown).max(initial=0)) or 1.0
+    tried = set(explanation.tried)
+    pieces = []
+    for number, word in enumerate(explanation.words):
+        if word.special:
+            continue
+        text = escape(word.text).replace("\n", "⏎\n")
+        value = float(values[number])
+        step = shade(abs(value) / largest)
+        if number not in tried or step == 0:
+            pieces.append(f'<span class="asked">{text}</span>' if number not in tried else text)
+            continue
+        before, inner = text[: len(text) - len(text.lstrip(" "))], text.lstrip(" ")
+        pieces.append(f'{before}<mark class="{"p" if value > 0 else "n"}{step}" title="{value:+.3f}">{inner}</mark>')
+    return f'<p class="text" dir="auto">{"".join(pieces)}</p>'
+
+
+def _bars(explanation: Explanation, say: Say) -> str:
+    """The words that count most, and what each adds, in nats."""
+    values = explanation.importance["gradients"]
+    order = sorted(explanation.tried, key=lambda number: -abs(values[number]))[:12]
+    largest = max((abs(float(values[number])) for number in order), default=0.0) or 1.0
+    rows = []
+    for number in order:
+        value = float(values[number])
+        rows.append(
+            f'<li><span class="word" dir="auto">{escape(_shorter(explanation.words[number].label, 24))}</span>'
+            '<svg viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true"><line x1="100" x2="100" y1="0" y2="12"/>'
+            f'{_bar(value / largest)}</svg><span class="value">{value:+.3f}</span></li>'
+        )
+    return f'<ul class="bars" aria-label="{say("What each word adds, in nats", "每个词增加多少奈特")}">{"".join(rows)}</ul>'
+
+
+def _bar(share: float) -> str:
+    width = abs(share) * 98
+    side, x = ("for", 100.0) if share >= 0 else ("against", 100 - width)
+    return f'<rect class="{side}" x="{x:.1f}" y="2" width="{width:.1f}" height="8"/>'
+
+
+def _map_words(explanation: Explanation, method: Method, say: Say) -> str:
+    if method == "rollout":
+        return say("A row: where what reached this word’s last state came from.", "一行：到达该词最后状态的内容来自哪里。")
+    row = say("A row: what this word looks at. ", "一行：该词看向哪些词。")
+    layer, head = explanation.layer, explanation.head
+    if layer is None and head is None:
+        return row + say("The mean of all layers and heads.", "各层各头的平均。")
+    if head is None:
+        return row + say(f"Layer {layer + 1}, the mean of its heads.", f"第 {layer + 1} 层各头的平均。")  # type: ignore[operator] # is given
+    if layer is None:
+        return row + say(f"Head {head + 1}, the mean of all layers.", f"各层第 {head + 1} 头的平均。")
+    return row + say(f"Layer {layer + 1}, head {head + 1}.", f"第 {layer + 1} 层第 {head + 1} 头。")
+
+
+def _grid(explanation: Explanation, say: Say) -> str:
+    layers, heads = len(explanation.maps), len(explanation.maps[0])
+    picture = head_grid(
+        explanation.maps, layer_name=say("layer {}", "第 {} 层"), head_name=say("head {}", "头 {}"),
+        chosen=(explanation.layer, explanation.head),
+        name=say(f"Attention of {layers} layers and {heads} heads", f"{layers} 层 {heads} 头的注意力"),
+    )  # fmt: skip
+    caption = say("Every layer and head, each in its own shades.", "各层各头，深浅各自为准。")
+    return f'<figure class="wide grid">{picture}<figcaption>{caption}</figcaption></figure>'
+
+
+def _alignment(explanation: Explanation, say: Say) -> str:
+    assert explanation.aligned is not None
+    picture = heat_map(
+        explanation.aligned, [word.label for word in explanation.output], [word.label for word in explanation.words],
+        name=say("Alignment of output and source", "输出与原文的对齐"),
+    )  # fmt: skip
+    how = say(
+        "Which words of the source each word of the output was written from: cross-attention of the last layer but one, mean of its heads "
+        "(Garg et al. 2019). It was trained to write, not to align.",
+        "输出的每个词由原文的哪些词写成：倒数第二层交叉注意力各头的平均（Garg 等，2019）。它为写作而训练，并非为对齐而训练。",
+    )
+    return f'<section><h2>{say("Alignment", "对齐")}</h2><p class="how">{how}</p><figure class="wide">{picture}</figure></section>'
+
+
+def _text(words: Words, language: Language) -> str:
+    return escape(words.in_language(language))
+
+
+def _in(language: Language) -> Say:
+    return lambda en, zh: Words(en, zh).in_language(language)
+
+
+def _shorter(text: str, most: int = LONG) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
