@@ -104,10 +104,10 @@ class QuestionAnswering(Task):
         "targets": [
             {
                 "metric": "answer_f1",
-                "at_least": 0.2,
+                "at_least": 0.3,
                 "why": Words(
-                    "more than chance, with this little data; raise it with your own",
-                    "数据这么少，先求胜过乱猜；换成您自己的数据后请调高",
+                    "better than the words nearest to the question, with this little data; raise it with your own",
+                    "数据这么少，至少要胜过取问题近旁的词；换成您自己的数据后请调高",
                 ),
             },
             {

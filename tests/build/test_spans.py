@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -113,6 +114,7 @@ def test_a_long_text_is_answered_as_its_windows_are(tokenizer: Tokenizer) -> Non
     model, question, text = reader(tokenizer), "the cat?", " ".join(TEXTS)
     rows = windows(tokenizer, question, text, 40, 10)
     assert len(rows) > 2
+    within = {place for place in range(1, len(text)) if re.fullmatch("[a-zA-Zé]{2}", text[place - 1 : place + 1])}
     spans, nulls = [], []
     with torch.inference_mode():
         for row in rows:
@@ -121,7 +123,7 @@ def test_a_long_text_is_answered_as_its_windows_are(tokenizer: Tokenizer) -> Non
             for i, (begin, _) in enumerate(row.offsets):
                 for j, (_, end) in enumerate(row.offsets[i:], i):
                     blank = any(not text[slice(*row.offsets[place])].strip() for place in (i, j))
-                    if (i == j or end - begin <= 30) and not blank:
+                    if (i == j or end - begin <= 30) and not blank and not {begin, end} & within:
                         spans.append((float(logits[row.first + i, 0] + logits[row.first + j, 1]), text[begin:end].strip()))
     (found,) = best_spans(model, tokenizer, question, [text], longest_answer=30, overlap=10)
     assert found.windows == len(rows)
@@ -165,3 +167,15 @@ def test_the_loss_is_the_cross_entropy_over_the_real_tokens(tokenizer: Tokenizer
             logits = model(torch.tensor([row]), None, torch.zeros(1, len(row), dtype=torch.long))[0]
             expected = sum(F.cross_entropy(logits[:, side], torch.tensor(place)) for side, place in ((0, start), (1, end))) / 2
             assert float(loss) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_an_answer_does_not_begin_or_end_within_a_word_unless_there_is_no_other(tokenizer: Tokenizer) -> None:
+    model = reader(tokenizer)
+    for text in ("barkedcats 2025 matdog", "сидел кот", "barkedcatsmatdog" * 30):
+        (found,) = best_spans(model, tokenizer, "the cat?", [text], longest_answer=12)
+        whole = re.fullmatch(r"\S+( \S+)*", text[found.start : found.end])
+        assert whole
+        if " " in text:
+            assert (" " + text + " ")[found.start] == " " == (" " + text + " ")[found.end + 1]
+    (found,) = best_spans(model, tokenizer, "?", ["고양이가 앉았다"], longest_answer=1)  # a syllable of a word of Korean may be one
+    assert found.end - found.start == 1
