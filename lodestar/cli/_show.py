@@ -28,9 +28,8 @@ def scorecard_table(card: Scorecard) -> str:
             )
         )
     widths = [max(_width(row[column]) for row in rows) for column in range(len(header))]
-    return "\n".join(
-        "  " + "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ["  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(f"  {line}" for line in (*lines, *card.signatures.values()))
 
 
 def _value(score: Score, value: float) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import locale
 import os
+import re
 from typing import Literal, NamedTuple
 
 Language = Literal["en", "zh"]
+LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+"""Of any language, not only ours: ISO 639, perhaps with a script or a region: en, cmn, zh-Hant, pt_BR, zho_Hans."""
 
 
 class Words(NamedTuple):

@@ -46,6 +46,8 @@ class Scorecard(Config):
     scores: list[Score]
     baseline: list[Score]
     baseline_name: str
+    signatures: dict[str, str] = {}
+    """Metric → how exactly it was computed, where one name stands for several ways."""
 
     def score(self, metric: str) -> Score | None:
         return next((score for score in self.scores if score.metric == metric), None)

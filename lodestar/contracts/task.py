@@ -215,6 +215,10 @@ class Task(ABC):
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> dict[str, np.ndarray]:
         """Columns that `metrics` compute from, one row an example, in the order given."""
 
+    def signatures(self) -> dict[str, str]:
+        """Metric → how exactly it is computed, where one name stands for several ways."""
+        return {}
+
     @abstractmethod
     def baseline(self, train: Sequence[Any], examples: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:
         """The name of the simplest method worth beating, and its columns on `examples`, of the same form as `measure`'s."""

@@ -143,6 +143,7 @@ def _score(
     return Scorecard(
         task=task.name, split=settings.split, data=data, baseline_name=baseline_name,
         scores=of("model", task.metrics) + of("system", SYSTEM_METRICS), baseline=of("baseline", task.metrics),
+        signatures=task.signatures(),
     )  # fmt: skip
 
 

@@ -83,7 +83,8 @@ def test_learns_its_sample_by_heart_and_beats_its_baseline(trained: Trained) -> 
     else:
         # A linear model, too, can know a small sample by heart.
         assert ours.value >= baseline.value
-        assert ours.value == 1.0
+        # BLEU and chrF go to 100.
+        assert ours.value == 1.0 or ours.value == pytest.approx(100)
 
 
 def test_learns_by_heart_whatever_the_headline_says(trained: Trained) -> None:
