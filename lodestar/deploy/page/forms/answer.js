@@ -20,8 +20,10 @@ export const useExample = (example) => { byId("context").value = example.context
 export const request = () => ({ question: byId("input").value, context: byId("context").value });
 
 export function fields() {
+  byId("input").rows = 2;
+  byId("input").classList.add("short");
   const label = make("label", { for: "context", "data-say": "context" }, say("context"));
-  const text = make("textarea", { id: "context", rows: "6", "data-say-placeholder": "contextPlaceholder" });
+  const text = make("textarea", { id: "context", rows: "7", "data-say-placeholder": "contextPlaceholder" });
   return [label, text];
 }
 
