@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..contracts import reading
+from ..contracts.errors import UserError
+from ..contracts.reading import Reading
 from ..contracts.task import Batch, device_of
 from ..contracts.tokenizer import Tokenizer
 from .heads import SpanClassifier
@@ -41,8 +44,6 @@ class Span(NamedTuple):
     """The same of "no answer here", the least of the text's windows. The text has no answer where it exceeds `score` by a threshold."""
     probability: float
     """The start's times the end's, among all tokens of the window that the answer stands in."""
-    null_probability: float
-    """The same of "no answer here", in that window."""
     windows: int
     """In how many the text was read."""
 
@@ -91,6 +92,30 @@ def best_span_of_each(
     return [best[pair] for pair in range(len(pairs))]
 
 
+def read_span(
+    model: nn.Module, tokenizer: Tokenizer, pair: tuple[str, str], place: tuple[int, int] | None, *, overlap: int = OVERLAP
+) -> Reading:
+    """The window in which a question's answer stands, for whoever explains it.
+
+    Args:
+        pair: the question and the text.
+        place: the characters of the text that are the answer; None where there is none, which the first window's first token says.
+
+    Raises:
+        UserError: no window holds all of the answer.
+    """
+    assert isinstance(model, SpanClassifier)
+    rows = windows(tokenizer, *pair, model.config.context, overlap)
+    holding = [(row, found) for row in rows if place is not None and (found := row.place(*place)) != (0, 0)]
+    if place is not None and not holding:
+        what = f"no window of {model.config.context} tokens holds the whole answer"
+        raise UserError(what, where="output", fix="give fewer words of the context")
+    row, (first, last) = holding[0] if holding else (rows[0], (0, 0))
+    answer = "" if place is None else pair[1][slice(*place)]
+    types = np.minimum(row.token_types, max(model.config.token_types - 1, 0)).tolist() if model.config.token_types else []
+    return Reading(row.tokens, reading.Span(first, last + 1), answer, token_types=types)
+
+
 def span_losses(model: nn.Module, batch: Batch) -> Tensor:
     """The mean of the start's and the end's cross-entropy over the row's real tokens, in nats, for each row (B,).
 
@@ -133,13 +158,12 @@ def _best_of(window: Window, text: str, logits_T2: np.ndarray, longest_answer: i
             start_N, end_N = np.where(forbidden_N2, -np.inf, inside_N2).T
             first, last, score = _best_pair(start_N, end_N, starts_N, ends_N, longest_answer)
     null_score, whole = float(logits_T2[0].sum()), np.logaddexp.reduce(logits_T2, axis=0).sum()
-    null_probability = float(np.exp(null_score - whole))
     if score == -np.inf:
-        return Span(0, 0, 0, score, null_score, 0.0, null_probability, 1)
+        return Span(0, 0, 0, score, null_score, 0.0, 1)
     start, end = int(starts_N[first]), int(ends_N[last])
     found = text[start:end]
     start, end = start + len(found) - len(found.lstrip()), end - len(found) + len(found.rstrip())
-    return Span(0, start, end, score, null_score, float(np.exp(score - whole)), null_probability, 1)
+    return Span(0, start, end, score, null_score, float(np.exp(score - whole)), 1)
 
 
 def _within_word(text: str, place: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..build.spans import Span
+    from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
 
@@ -252,7 +254,10 @@ class QuestionAnswering(Task):
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         """`answer`, the characters `start` to `end` of the context that it is, its `score` (0 to 1), and in how many `windows` the context
-        was read; of lists, `results` with these for each pair. Where there is no answer, the first three are None, and the score is none's.
+        was read; of lists, `results` with these for each pair. Where there is no answer, the first three are None.
+
+        Where the model may say so, the score is how far the decision is from the threshold: a half there, and more the surer it is. Else
+        it is the answer's probability among all spans of its window.
 
         Raises:
             UserError: a question or a context is blank, is no text, or the question is too long.
@@ -262,17 +267,35 @@ class QuestionAnswering(Task):
         asked = AnswerRequest.parse(request, where="request")
         pairs = _pairs(asked)
         spans = best_span_of_each(model, tokenizer, pairs, longest_answer=self.longest_answer, overlap=self._options.overlap)
-        results: list[dict[str, Any]] = []
-        for span, (_, context) in zip(spans, pairs, strict=True):
-            given, windows = self._text(span, context), span.windows
-            if given:
-                results.append({"answer": given, "start": span.start, "end": span.end, "score": span.probability, "windows": windows})
-            else:
-                results.append({"answer": None, "start": None, "end": None, "score": span.null_probability, "windows": windows})
+        results = [self._result(span, context) for span, (_, context) in zip(spans, pairs, strict=True)]
         usage = {"prompt_tokens": sum(len(tokenizer.encode(text)) for pair in pairs for text in pair)}
         if isinstance(asked.question, str) and isinstance(asked.context, str):
             return {**results[0], "usage": usage}
         return {"results": results, "usage": usage}
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        """The answer in its window; with `output`, words of the context in its place; of none, the row's first token."""
+        from ..build.spans import best_span_of_each, read_span
+
+        (pair, *more) = _pairs(AnswerRequest.parse(request, where="request"))
+        if more:
+            raise UserError("several questions were sent, and one is explained at a time", where="request", fix="send one pair")
+        if output is None:
+            (span,) = best_span_of_each(model, tokenizer, [pair], longest_answer=self.longest_answer, overlap=self._options.overlap)
+            place = (span.start, span.end) if self._text(span, pair[1]) else None
+        else:
+            start = pair[1].find(output)
+            if start < 0 or not output:
+                raise UserError(f"the output {short(output)} does not stand in the context", where="output", fix="give words of it")
+            place = (start, start + len(output))
+        return read_span(model, tokenizer, pair, place, overlap=self._options.overlap)
+
+    def _result(self, span: Span, context: str) -> dict[str, Any]:
+        given = self._text(span, context)
+        distance = abs(span.null_score - span.score - self.threshold)
+        score = 1 / (1 + math.exp(-distance)) if self.may_refuse else span.probability
+        start, end = (span.start, span.end) if given else (None, None)
+        return {"answer": given or None, "start": start, "end": end, "score": score, "windows": span.windows}
 
 
 def _columns(found: Sequence[str], examples: Sequence[QuestionOnText]) -> dict[str, np.ndarray]:

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lodestar.build.heads import SpanClassifier
+from lodestar.build.spans import best_spans
 from lodestar.contracts.errors import UserError
+from lodestar.contracts.reading import Span
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.evaluate.squad import answer_scores
 from lodestar.model.config import ModelConfig
@@ -100,8 +102,11 @@ def test_the_threshold_is_the_best_on_the_validation_records(tokenizer: Tokenize
     silent = QuestionAnswering(state={**task.state, "threshold": margins[0] - 1})
     told = silent.answer(model, tokenizer, silent.request(examples[0]))
     assert (told["answer"], told["start"], told["end"]) == (None, None, None)
-    assert 0 < told["score"] < 1
+    assert 0.5 < told["score"] < 1
     assert QuestionAnswering({"no_answer": "no"}, silent.state).answer(model, tokenizer, silent.request(examples[0]))["answer"]
+    (span,) = best_spans(model, tokenizer, examples[0].question, [examples[0].context], longest_answer=11)
+    there = QuestionAnswering(state={**task.state, "threshold": span.null_score - span.score})  # as likely as not
+    assert there.answer(model, tokenizer, there.request(examples[0]))["score"] == pytest.approx(0.5)
 
 
 def test_the_threshold_stays_where_every_validation_question_has_an_answer(tokenizer: Tokenizer) -> None:
@@ -151,6 +156,26 @@ def test_lists_are_answered_pair_by_pair(tokenizer: Tokenizer) -> None:
 def test_requests_that_ask_nothing_are_refused(tokenizer: Tokenizer, request_: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         fitted().answer(reader(tokenizer), tokenizer, request_)
+
+
+def test_what_was_read_is_the_window_that_the_answer_stands_in(tokenizer: Tokenizer) -> None:
+    task, model = fitted(no_answer="no", overlap=8), reader(tokenizer)
+    request = {"question": "Who?", "context": "Then it was blue. " * 20 + "Ada met Bob in York."}
+    told = task.answer(model, tokenizer, request)
+    for output, answer in ((None, told["answer"]), ("Bob in York", "Bob in York")):
+        read = task.reading(model, tokenizer, request, output)
+        assert isinstance(read.asked, Span)
+        assert read.answer == answer == tokenizer.decode(read.tokens[read.asked.start : read.asked.end]).strip()
+        assert len(read.tokens) == len(read.token_types) <= 64
+    silent = QuestionAnswering({"no_answer": "yes"}, {**task.state, "threshold": -1e9})
+    assert silent.reading(model, tokenizer, request).asked == Span(0, 1)
+    for asked, output, message in (
+        (request, "Eve", "the output 'Eve' does not stand in the context"),
+        (request, request["context"], "no window of 64 tokens holds the whole answer"),
+        ({**request, "question": ["a", "b"]}, None, "several questions were sent"),
+    ):
+        with pytest.raises(UserError, match=message):
+            task.reading(model, tokenizer, asked, output)
 
 
 PIECES = ["\u200b", "\u202e", "مرحبا ", "😀", "e\u0301", "汉字", " the ", "\x00", "שלום", "<|endoftext|>"]
