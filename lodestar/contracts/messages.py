@@ -111,3 +111,10 @@ def _json(text: Any, place: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise UserError(f"{place} is no JSON: {text[:40]!r}", fix="correct it") from None
+
+
+def last_answer(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], str]:
+    """A conversation up to the assistant's last message, and what that says (its calls as JSON, where it says nothing)."""
+    last = max(number for number, message in enumerate(messages) if message["role"] == "assistant")
+    said = messages[last]
+    return list(messages[:last]), str(said.get("content") or json.dumps(said.get("tool_calls", []), ensure_ascii=False))
