@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import takewhile
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -143,20 +144,28 @@ def complete_all(model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str],
 
     For measuring: of a prompt that is too long for the context beside `max_tokens` (at most half of it), the model reads the end.
     """
+    rows = [[tokenizer.opening, *tokenizer.encode(prompt)] for prompt in prompts]
+    return complete_rows(model, tokenizer, rows, max_tokens, [tokenizer.end_of_text])
+
+
+def complete_rows(
+    model: nn.Module, tokenizer: Tokenizer, rows: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]
+) -> list[str]:
+    """As `complete_all`, of prompts as tokens; each text ends before the first of `stop_ids`."""
     assert isinstance(model, Transformer)
     max_tokens = min(max_tokens, model.config.context // 2)
     room = model.config.context - max_tokens
-    rows = [[tokenizer.opening, *tokenizer.encode(prompt)][-room:] for prompt in prompts]
-    texts = [""] * len(rows)
-    device, end = device_of(model), tokenizer.end_of_text
+    read = [list(row)[-room:] for row in rows]
+    texts = [""] * len(read)
+    device, ends = device_of(model), set(stop_ids)
     with evaluating(model):
-        for batch in track(batches_by_length([len(row) + max_tokens for row in rows]), "completions", "batch"):
-            longest = len(rows[batch[-1]])
-            tokens_BT = torch.tensor([[tokenizer.pad] * (longest - len(rows[row])) + rows[row] for row in batch], device=device)
-            lengths_B = torch.tensor([len(rows[row]) for row in batch], device=device)
+        for batch in track(batches_by_length([len(row) + max_tokens for row in read]), "completions", "batch"):
+            longest = len(read[batch[-1]])
+            tokens_BT = torch.tensor([[tokenizer.pad] * (longest - len(read[row])) + read[row] for row in batch], device=device)
+            lengths_B = torch.tensor([len(read[row]) for row in batch], device=device)
             # True on the real tokens, which stand on the right; rows of one length need no mask.
             mask_BT = torch.arange(longest, device=device) >= longest - lengths_B[:, None]
-            new_BT = generate(model, tokens_BT, max_tokens, stop_ids=[end], attention_mask=None if bool(mask_BT.all()) else mask_BT)
+            new_BT = generate(model, tokens_BT, max_tokens, stop_ids=ends, attention_mask=None if bool(mask_BT.all()) else mask_BT)
             for row, ids in zip(batch, new_BT.tolist(), strict=True):
-                texts[row] = tokenizer.decode(ids[: ids.index(end)] if end in ids else ids)
+                texts[row] = tokenizer.decode(takewhile(lambda token: token not in ends, ids))
     return texts

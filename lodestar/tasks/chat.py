@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator
 
+from ..contracts.errors import UserError
 from ..contracts.language import Words
+from ..contracts.messages import last_answer
 from ..contracts.task import Batch, Example, Problem, Reply, Task
+from ..evaluate.instructions import RULES_KEPT, check_rules, from_ifeval, kept
 from ..evaluate.metrics import BITS_PER_BYTE, PERPLEXITY
 from ..evaluate.rewards import CodeReward, arithmetic_reward, check_tests, final_number
 from ..prepare.conversations import recognise
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
     from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
+    from ..model.transformer import Transformer
+
+ANSWER_TOKENS = 512
+"""Tokens of an answer that is held against rules; half of the context where that is less."""
 
 
 class Conversation(Example):
@@ -38,9 +46,13 @@ class Conversation(Example):
     """The number that the last message must end with, where it can be checked so."""
     tests: list[str] = []
     """Tests of the program in the last message, each such as `assert add(1, 2) == 3`."""
+    rules: list[dict[str, Any]] = []
+    """What the answer to the last question must keep to, such as `{"rule": "words", "at_most": 50}`; see evaluate/instructions.py."""
 
     @classmethod
     def of_record(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "instruction_id_list" in fields:
+            fields = {"completion": "", **fields}  # IFEval's records ask, and answer nothing
         return recognise(fields) | _checks(fields)
 
     @field_validator("tests")
@@ -48,6 +60,20 @@ class Conversation(Example):
     def _tests_can_be_run(cls, tests: list[str]) -> list[str]:
         check_tests(tests)
         return tests
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_can_be_checked(cls, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            return check_rules(rules, "rules")
+        except UserError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def only_asks(self) -> bool:
+        """Whether there is no answer to learn from or to measure by, but rules for one."""
+        last = self.messages[-1]
+        return bool(self.rules) and not last["content"] and not last.get("tool_calls")
 
     @property
     def answers(self) -> list[str]:
@@ -60,7 +86,7 @@ class Chat(Task):
         "Answer in conversations: an assistant of your domain, over many turns, with tools.", "多轮对话：您所在领域的助手，可调用工具。"
     )
     example = Conversation
-    metrics = (BITS_PER_BYTE, PERPLEXITY)
+    metrics = (BITS_PER_BYTE, PERPLEXITY, RULES_KEPT)
     batching = "whole"
     endpoint = "chat/completions"
     checked_by = "answer (a number), or tests"
@@ -115,6 +141,9 @@ class Chat(Task):
         self.state["format"] = ChatFormat.load(folder, make=True).to_json()
 
     def fit(self, examples: Iterable[Conversation]) -> None:
+        if any(example.only_asks for example in examples):
+            fix = "name their files under data.splits: test"
+            raise UserError("there are training records with rules and no answer, which can only be measured", where="data", fix=fix)
         self.state.setdefault("format", self.form.to_json())
 
     def encode(self, example: Conversation, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
@@ -166,7 +195,9 @@ class Chat(Task):
         return next_token_loss(model, batch)
 
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Conversation]) -> dict[str, np.ndarray]:
-        """`nats`, `bytes` and `tokens` of what the assistant says in each conversation; the end of a turn counts no byte."""
+        """`nats`, `bytes` and `tokens` of what the assistant says in each conversation; the end of a turn counts no byte. `rules_kept`:
+        whether the model's own answer in place of the last one keeps all rules; -1 where there are none.
+        """
         import numpy as np
 
         from ..build.language import document_nats
@@ -175,11 +206,26 @@ class Chat(Task):
         assert isinstance(model, Transformer)
         rendered = [self._rendered(example, tokenizer) for example in examples]
         learnt = [[token for token, own in zip(one.ids, one.assistant, strict=True) if own] for one in rendered]
+        answered = _answered(examples)
         return {
-            "nats": document_nats(model, [one.ids for one in rendered], [one.targets for one in rendered]),
-            "bytes": np.array([len(tokenizer.decode(ids).encode()) for ids in learnt], dtype=np.int64),
-            "tokens": np.array([len(ids) for ids in learnt], dtype=np.int64),
+            "nats": document_nats(model, [one.ids for one in rendered], [one.targets for one in rendered]) * answered,
+            "bytes": np.array([len(tokenizer.decode(ids).encode()) for ids in learnt], dtype=np.int64) * answered,
+            "tokens": np.array([len(ids) for ids in learnt], dtype=np.int64) * answered,
+            "rules_kept": self._rules_kept(model, tokenizer, examples),
         }
+
+    def _rules_kept(self, model: Transformer, tokenizer: Tokenizer, examples: Sequence[Conversation]) -> np.ndarray:
+        import numpy as np
+
+        from ..build.completion import complete_rows
+
+        ruled = [(number, example) for number, example in enumerate(examples) if example.rules]
+        prompts = [self.form.prompt(tokenizer, last_answer(example.messages)[0], example.tools) for _, example in ruled]
+        answers = complete_rows(model, tokenizer, prompts, ANSWER_TOKENS, self.form.stop_ids(tokenizer)) if ruled else []
+        found = np.full(len(examples), -1)
+        for (number, example), told in zip(ruled, answers, strict=True):
+            found[number] = all(kept(rule, told) for rule in example.rules)
+        return found
 
     def baseline(self, train: Sequence[Conversation], examples: Sequence[Conversation]) -> tuple[str, dict[str, np.ndarray]]:
         """Byte n-grams of the answers alone, which know nothing of the question."""
@@ -190,9 +236,9 @@ class Chat(Task):
         counted = ByteNGram([answer for example in train for answer in example.answers])
         columns = counted.document_columns([answer for example in examples for answer in example.answers])
         owners = np.repeat(np.arange(len(examples)), [len(example.answers) for example in examples])
-        return counted.name, {
-            name: np.bincount(owners, column, minlength=len(examples)).astype(column.dtype) for name, column in columns.items()
-        }
+        summed = {name: np.bincount(owners, column, minlength=len(examples)).astype(column.dtype) for name, column in columns.items()}
+        answered = _answered(examples)
+        return counted.name, {name: column * answered for name, column in summed.items()} | {"rules_kept": np.full(len(examples), -1)}
 
     def request(self, example: Conversation) -> dict[str, Any]:
         """The conversation up to the assistant's first message."""
@@ -218,9 +264,20 @@ class Chat(Task):
         return self.form.encode(tokenizer, example.messages, example.tools)
 
 
+def _answered(examples: Sequence[Conversation]) -> np.ndarray:
+    """1 for each conversation that has an answer to be measured by, 0 for one that only asks."""
+    import numpy as np
+
+    return np.array([not example.only_asks for example in examples], dtype=np.int64)
+
+
 def _checks(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the last message can be held against. A field called `answer` that holds no number is something else."""
     found: dict[str, Any] = {}
+    if "instruction_id_list" in fields:
+        found["rules"] = from_ifeval(fields["instruction_id_list"], fields.get("kwargs") or [{}] * len(fields["instruction_id_list"]))
+    elif "rules" in fields:
+        found["rules"] = fields["rules"]
     answer, tests = fields.get("answer"), fields.get("tests")
     if isinstance(answer, str | int | float) and not isinstance(answer, bool) and final_number(str(answer)) is not None:
         found["answer"] = str(answer)
@@ -230,13 +287,17 @@ def _checks(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _conversation(text: str) -> Conversation:
-    """A conversation of the sample: lines of S (system), U (user), A (assistant), C (a call as JSON) or T (a tool's result)."""
+    """A conversation of the sample: lines of S (system), U (user), A (assistant), C (a call as JSON), T (a tool's result) or R (rules)."""
     messages: list[dict[str, Any]] = []
+    rules: list[dict[str, Any]] = []
     roles = {"S": "system", "U": "user", "A": "assistant", "C": "function_call", "T": "tool"}
     for line in text.splitlines():
         mark, _, said = line.partition(": ")
-        messages.append({"from": roles[mark], "value": said})
-    return Conversation.model_validate(recognise({"conversations": messages}))
+        if mark == "R":
+            rules = json.loads(said)
+        else:
+            messages.append({"from": roles[mark], "value": said})
+    return Conversation.model_validate(recognise({"conversations": messages}) | {"rules": rules})
 
 
 # Written for this project; in the public domain (CC0).
@@ -264,6 +325,7 @@ A: Nine metres from the deck.
 S: Be brief.
 U: Is the soup ready?
 A: Soon.
+R: [{"rule": "words", "at_most": 3}]
 ---
 U: Where are the coats?
 A: Under the stairs, on the left.
@@ -314,6 +376,7 @@ A: 一刻钟。
 S: 回答要短。
 U: 灯亮了吗？
 A: 亮了。
+R: [{"rule": "words", "at_most": 3}, {"rule": "language", "language": "zh"}]
 ---
 U: 谁喂猫？
 A: 最小的船员。

@@ -65,6 +65,33 @@ def test_what_is_measured_is_the_answers_given_all_before_them(model: Transforme
     assert document_nats(model, [ids["tokens"]])[0] > Chat().measure(model, tokenizer, [long])["nats"][0]  # type: ignore[list-item]
 
 
+def test_answers_are_held_against_the_rules_of_their_records(model: Transformer, tokenizer: Tokenizer) -> None:
+    """The model's answer is the one that it gives when asked, and a record that only asks counts for nothing else."""
+    task = Chat()
+    asked = {"role": "user", "content": "When do we sail?"}
+    said = task.answer(model, tokenizer, {"messages": [asked], "max_tokens": 32})["message"]["content"]
+    with_rules = [
+        Conversation.model_validate(Conversation.of_record({"prompt": "When do we sail?", "completion": "At six.", "rules": rules}))
+        for rules in (
+            [{"rule": "begins", "with": said[:3]}],
+            [{"rule": "begins", "with": said[:3]}, {"rule": "lacks", "texts": [said[:3]]}],
+        )
+    ]
+    record = {"key": 1, "prompt": "When do we sail?", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    asks = Conversation.model_validate(Conversation.of_record(record))
+    assert asks.only_asks
+    columns = task.measure(model, tokenizer, [TALK, *with_rules, asks])
+    assert columns["rules_kept"].tolist() == [-1, 1, 0, int("," not in said and "，" not in said)]
+    assert columns["nats"][3] == columns["bytes"][3] == columns["tokens"][3] == 0
+    assert columns["nats"][2] == columns["nats"][1] > 0
+    _, baseline = task.baseline([TALK], [TALK, asks])
+    assert baseline["nats"][1] == baseline["bytes"][1] == 0
+    with pytest.raises(UserError, match="can only be measured"):
+        task.fit([TALK, asks])
+    with pytest.raises(ValueError, match="unknown rule 'wrods'; did you mean 'words'"):
+        Conversation(messages=TALK.messages, rules=[{"rule": "wrods"}])
+
+
 def test_cached_decoding_equals_decoding_without_a_cache(model: Transformer, tokenizer: Tokenizer) -> None:
     task = Chat()
     request = task.request(TALK)
