@@ -93,6 +93,8 @@ def _request(task: Task, text: str) -> dict[str, Any]:
         return {"prompt": text}
     if task.endpoint == "chat/completions":
         return {"messages": [{"role": "user", "content": text}]}
+    if task.endpoint == "answer":
+        return {"question": text}  # its context is among the further fields
     return {"input": text}
 
 
