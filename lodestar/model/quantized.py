@@ -67,10 +67,9 @@ class QuantizedLinear(nn.Module):
         return F.linear(x, self.dequantized(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
     def _compiled(self, x: Tensor) -> Tensor | None:
-        """The product by compiled code, which reads the codes as they are: for a few rows on a CPU, as in decoding; else None."""
-        few = x.numel() <= native.MOST_ROWS * self.in_features
+        """The product by compiled code, which reads the codes as they are, on a CPU; else None."""
         plain = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and not torch.compiler.is_compiling()
-        if not (few and plain) or torch.is_grad_enabled():
+        if not plain or torch.is_grad_enabled():
             return None
         return native.linear_codes(
             x, self.codes, self.scales, self.bias, columns=self.in_features, group=self.group, code=self.code

@@ -31,7 +31,7 @@ def older(tmp_path_factory) -> ctypes.CDLL:
 
 
 @pytest.mark.parametrize(("code", "group"), [("int8", 128), ("int8", 16), ("int4", 32), ("int4", 128)])
-@pytest.mark.parametrize("rows", [1, 3, 9])
+@pytest.mark.parametrize("rows", [1, 2, 3, 9, 21])
 def test_products_of_codes(older: ctypes.CDLL, code: Code, group: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = QuantizedLinear(384, 21, code=code, group=group, bias=True)
     layer.codes.random_(*((-127, 128) if code == "int8" else (0, 256)))

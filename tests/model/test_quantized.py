@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from lodestar.model import native
 from lodestar.model.quantized import NF4_LEVELS, QuantizedLinear, pack, unpack
 
 
@@ -61,3 +64,34 @@ def test_gradient_of_input_without_keeping_weights(code, bias):
 def test_groups_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="groups of 64 do not divide 96 columns"):
         QuantizedLinear(96, 8, code="int8", group=64)
+
+
+@pytest.mark.skipif(native.library() is None, reason="no C compiler here")
+@settings(deadline=None, max_examples=60)
+@given(
+    code=st.sampled_from(["int8", "int4"]), rows=st.integers(1, 40), columns=st.sampled_from([16, 48, 128, 272, 384, 640, 1040]),
+    height=st.integers(1, 70), group=st.sampled_from([8, 16, 32, 64, 128, 256, None]), threads=st.integers(1, 3),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_compiled_products_are_those_of_the_weights_for_any_shape(code, rows, columns, height, group, threads, dtype, seed):
+    group = group if group is not None and columns % group == 0 else columns
+    drawn = torch.Generator().manual_seed(seed)
+    layer = QuantizedLinear(columns, height, code=code, group=group, bias=seed % 2 == 0)
+    codes = torch.randint(-127 if code == "int8" else 0, 128 if code == "int8" else 256, layer.codes.shape, generator=drawn)
+    layer.codes = codes.to(layer.codes.dtype)
+    layer.scales = torch.randn(layer.scales.shape, generator=drawn).bfloat16()
+    if layer.bias is not None:
+        torch.nn.init.normal_(layer.bias, generator=drawn)
+    x = torch.randn(rows, columns, generator=drawn).to(dtype)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            ours = layer(x)
+    finally:
+        torch.set_num_threads(before)
+    weight = layer.dequantized(torch.float64)
+    right = F.linear(x.double(), weight, None if layer.bias is None else layer.bias.double())
+    kept = 2**-16 * x.double().abs().max() * weight.abs().sum(1).max()  # 15 bits of the input are kept
+    rounding = 2**-20 if dtype == torch.float32 else 2**-8
+    torch.testing.assert_close(ours.double(), right, rtol=rounding, atol=kept.item() + rounding * right.abs().max().item())

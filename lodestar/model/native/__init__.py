@@ -25,7 +25,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
 
 
 def linear_codes(x: Tensor, codes: Tensor, scales: Tensor, bias: Tensor | None, *, columns: int, group: int, code: str) -> Tensor | None:
-    """x · weightᵀ + bias for the weights that int8 or int4 codes mean (see `QuantizedLinear`), for a few rows of float32 or bfloat16.
+    """x · weightᵀ + bias for the weights that int8 or int4 codes mean (see `QuantizedLinear`), for rows of float32 or bfloat16.
 
     x keeps 15 bits and a sign, with a scale for each 128 columns. None where another way must be taken.
     """

@@ -1,4 +1,4 @@
-/* Products of a few rows with a matrix of 8- or 4-bit codes, which are whole numbers up to a scale that a group of columns shares.
+/* Products of one or two rows with a matrix of 8- or 4-bit codes, which are whole numbers up to a scale that a group of columns shares.
 
    The input is whole numbers, too, of 16 bits with one scale a block of 128 columns: it loses 2^-16 of the block's largest number, so that
    the answer is that of the weights as they are, not of a coarser input. Sums within a block are exact.
@@ -9,7 +9,6 @@
 
 #include "matrix.h"
 
-#define AHEAD 2048
 #define VECTORS 4 /* of 16-bit numbers in a block */
 #define ROWS 2    /* of the matrix that are computed together */
 
@@ -18,7 +17,7 @@ typedef struct {
 } Block;
 
 /* A block's codes as 16-bit numbers; from 0 to 15 where they have 4 bits. */
-static inline Block widen_block(const char *from, const int BITS4) {
+static inline __attribute__((always_inline)) Block widen_block(const char *from, const int BITS4) {
   if (!BITS4) {
     const int8_t *codes = (const int8_t *)from;
     return (Block){widen_codes(codes), widen_codes(codes + 32), widen_codes(codes + 64), widen_codes(codes + 96)};
@@ -29,106 +28,99 @@ static inline Block widen_block(const char *from, const int BITS4) {
 
 static inline floats to_floats(ints x) { return __builtin_convertvector(x, floats); }
 
-/* ROWS rows of a piece, from `row` on; where only one is left, it is taken for both. NARROW: several groups share a block. The capitals are literals where this is called.
-   scales: of each row, as `read_scales` makes them.
-   lanes: where NARROW, which of a block's scales is that of each lane of each vector. */
-static inline __attribute__((always_inline)) void tile(const Matrix *matrix, const Input *input, const Piece *piece, long row,
-                                                       const float *scales, long scales_step, const ints *lanes, const int TOGETHER,
-                                                       const int BITS4, const int NARROW) {
+
+/* SOME rows (ROWS, or 1) of a piece, from `row` on. NARROW: several groups share a block. The capitals are literals where this is called.
+   scales: (row of the matrix, row of input), each `step` numbers from the next: of each block, or where NARROW of each group.
+   lanes: where NARROW, which of a block's scales is that of each lane of each vector.
+   answer: (row of the matrix, row of input). */
+static inline __attribute__((always_inline)) void tile(const Matrix *matrix, const Input *input, const Piece *piece, long row, long ahead,
+                                                       const float *scales, long step, const ints *lanes, floats *answer, const int SOME,
+                                                       const int TOGETHER, const int BITS4, const int NARROW) {
   const long row_bytes = BITS4 ? matrix->columns / 2 : matrix->columns, block_bytes = BITS4 ? CODE_BLOCK / 2 : CODE_BLOCK;
-  const long to_next = row + 1 < piece->to ? row_bytes : 0, scales_to_next = row + 1 < piece->to ? scales_step : 0;
   const long whole = matrix->columns / CODE_BLOCK, groups = NARROW ? CODE_BLOCK / matrix->group : 1;
   const char *weights = (const char *)matrix->numbers + row * row_bytes + piece->begin * block_bytes;
-  const long before = piece->first * input->blocks + piece->begin * TOGETHER;
-  const int16_t *x = input->codes + before * CODE_BLOCK;
-  const float *x_scales = input->scales + before;
-  const ints *offsets = input->offsets + before;
-  floats sums[LANES];
-  UNROLL for (int i = 0; i < LANES; i++) sums[i] = (floats){0};
+  const int16_t *x = input->codes + piece->begin * TOGETHER * CODE_BLOCK;
+  const ints *offsets = input->offsets + piece->begin * TOGETHER;
+  floats sums[2 * ROWS];
+  UNROLL for (int i = 0; i < SOME * TOGETHER; i++) sums[i] = (floats){0};
   for (long block = piece->begin; block < piece->end; block++, weights += block_bytes, scales += groups) {
-    Block codes[2];
-    UNROLL for (int r = 0; r < ROWS; r++) {
-      const char *from = weights + r * to_next;
-      char last[CODE_BLOCK]; /* columns that are no whole block */
-      if (block < whole) {
-        __builtin_prefetch(from + AHEAD);
-        if (!BITS4) __builtin_prefetch(from + AHEAD + VECTOR_BYTES);
-      } else {
-        memset(last, 0, sizeof last);
-        memcpy(last, from, row_bytes - block * block_bytes);
-        from = last;
-      }
-      codes[r] = widen_block(from, BITS4);
+    const char *from = weights;
+    long to_next = row_bytes;
+    char last[ROWS * CODE_BLOCK]; /* columns that are no whole block */
+    if (__builtin_expect(block >= whole, 0)) {
+      memset(last, 0, sizeof last);
+      for (int r = 0; r < SOME; r++) memcpy(last + r * CODE_BLOCK, weights + r * row_bytes, row_bytes - block * block_bytes);
+      from = last, to_next = CODE_BLOCK;
     }
-    if (NARROW && !BITS4) {
-      UNROLL for (int r = 0; r < ROWS; r++) {
-        const float *of_row = scales + r * scales_to_next;
-        const floats scale_a = pick(of_row, lanes[0]), scale_b = pick(of_row, lanes[1]);
-        const floats scale_c = pick(of_row, lanes[2]), scale_d = pick(of_row, lanes[3]);
-        UNROLL for (int n = 0; n < TOGETHER; n++) {
-          const int16_t *row_x = x + n * CODE_BLOCK;
-          floats sum = scale_a * to_floats(add_products((ints){0}, codes[r].a, load_ints(row_x)));
-          sum += scale_b * to_floats(add_products((ints){0}, codes[r].b, load_ints(row_x + 32)));
-          sum += scale_c * to_floats(add_products((ints){0}, codes[r].c, load_ints(row_x + 64)));
-          sum += scale_d * to_floats(add_products((ints){0}, codes[r].d, load_ints(row_x + 96)));
-          sums[r * TOGETHER + n] += sum * x_scales[n];
-        }
-      }
-    } else {
-      floats scale[2];
-      UNROLL for (int r = 0; r < ROWS; r++) {
-        const float *of_row = scales + r * scales_to_next;
-        scale[r] = NARROW ? pick(of_row, lanes[0]) : (floats){0} + of_row[0];
-      }
+    UNROLL for (int r = 0; r < SOME; r++) {
+      __builtin_prefetch(weights + r * row_bytes + ahead, 0, 2);
+      if (!BITS4) __builtin_prefetch(weights + r * row_bytes + ahead + VECTOR_BYTES, 0, 2);
+      const Block codes = widen_block(from + r * to_next, BITS4);
       UNROLL for (int n = 0; n < TOGETHER; n++) {
-        const ints x_a = load_ints(x + n * CODE_BLOCK), x_b = load_ints(x + n * CODE_BLOCK + 32);
-        const ints x_c = load_ints(x + n * CODE_BLOCK + 64), x_d = load_ints(x + n * CODE_BLOCK + 96);
-        UNROLL for (int r = 0; r < ROWS; r++) {
-          ints sum = add_products(BITS4 ? offsets[n] : (ints){0}, codes[r].a, x_a);
-          sum = add_products(sum, codes[r].b, x_b);
-          sum = add_products(sum, codes[r].c, x_c);
-          sum = add_products(sum, codes[r].d, x_d);
-          sums[r * TOGETHER + n] += to_floats(sum) * (scale[r] * x_scales[n]);
+        const int16_t *row_x = x + n * CODE_BLOCK;
+        const float *scale = scales + (r * TOGETHER + n) * step;
+        floats sum = sums[r * TOGETHER + n];
+        if (NARROW && !BITS4) {
+          sum += pick(scale, lanes[0]) * to_floats(add_products((ints){0}, codes.a, load_ints(row_x)));
+          sum += pick(scale, lanes[1]) * to_floats(add_products((ints){0}, codes.b, load_ints(row_x + 32)));
+          sum += pick(scale, lanes[2]) * to_floats(add_products((ints){0}, codes.c, load_ints(row_x + 64)));
+          sum += pick(scale, lanes[3]) * to_floats(add_products((ints){0}, codes.d, load_ints(row_x + 96)));
+        } else {
+          ints products = add_products(BITS4 ? offsets[n] : (ints){0}, codes.a, load_ints(row_x));
+          products = add_products(products, codes.b, load_ints(row_x + 32));
+          products = add_products(products, codes.c, load_ints(row_x + 64));
+          products = add_products(products, codes.d, load_ints(row_x + 96));
+          if (NARROW) sum += to_floats(products) * pick(scale, lanes[0]);
+          else sum += to_floats(products) * *scale;
         }
+        sums[r * TOGETHER + n] = sum;
       }
     }
-    x += TOGETHER * CODE_BLOCK, x_scales += TOGETHER, offsets += TOGETHER;
+    x += TOGETHER * CODE_BLOCK, offsets += TOGETHER;
   }
-  floats answer[LANES]; /* a copy, so that the sums themselves can stay in registers */
-  UNROLL for (int i = 0; i < ROWS * TOGETHER; i++) answer[i] = sums[i];
-  add_sums(piece, row, ROWS, answer);
+  UNROLL for (int i = 0; i < SOME * TOGETHER; i++) answer[i] = sums[i];
 }
 
-/* The scales of a row's blocks, as float32: one a block, or where NARROW one a group, with zeros in a vector or two behind them. */
-static void read_scales(const Matrix *matrix, long row, long begin, long end, int narrow, float *scales) {
-  const long groups = matrix->columns / matrix->group, blocks = (matrix->columns + CODE_BLOCK - 1) / CODE_BLOCK;
+/* Products of scales: of a row of the matrix and of the input, `count` of them, one a group or (where that is wider) a block. */
+static void multiply_scales(const Matrix *matrix, long row, long first_block, long first, long count, const float *of_input, float *products) {
+  const long groups = matrix->columns / matrix->group;
   const uint16_t *from = matrix->scales + row * groups;
-  if (narrow) {
-    const long first = begin * CODE_BLOCK / matrix->group, stop = end * CODE_BLOCK / matrix->group;
-    const long count = (stop < groups ? stop : groups) - first;
-    widen(from, first, count, 1, scales);
-    store(scales + count, (floats){0});
-    store(scales + count + LANES, (floats){0});
+  if (matrix->group <= CODE_BLOCK && groups > 1) {
+    for (long i = 0; i < count; i++) products[i] = from_bf16(from[first + i]) * of_input[i];
   } else {
-    const long wide = groups == 1 ? blocks : matrix->group / CODE_BLOCK; /* blocks of a group */
-    for (long block = begin, group = begin / wide, next = (group + 1) * wide; block < end; block++) {
-      if (block == next) group++, next += wide;
-      scales[block - begin] = from_bf16(from[group]);
-    }
+    const long wide = groups == 1 ? first_block + count : matrix->group / CODE_BLOCK; /* blocks of a group */
+    for (long i = 0; i < count; i++) products[i] = from_bf16(from[(first_block + i) / wide]) * of_input[i];
   }
 }
 
 static inline __attribute__((always_inline)) void tiles(const Matrix *matrix, const Input *input, const Piece *piece, const int TOGETHER,
                                                         const int BITS4, const int NARROW) {
-  const long step = (piece->end - piece->begin) * (NARROW ? CODE_BLOCK / matrix->group : 1) + LANES;
-  float scales[(piece->to - piece->from) * step + LANES];
+  const long groups = matrix->columns / matrix->group, in_block = NARROW ? CODE_BLOCK / matrix->group : 1;
+  const long first = piece->begin * in_block, stop = piece->end * in_block, count = (NARROW && stop > groups ? groups : stop) - first;
+  const long step = stop - first + LANES; /* zeros behind them, of groups that are not there and for `pick` to read */
+  const long ahead = ahead_of(piece, ROWS, BITS4 ? matrix->columns / 2 : matrix->columns);
+  float of_input[TOGETHER * step], scales[ROWS * TOGETHER * step];
+  memset(scales, 0, sizeof scales);
+  for (int n = 0; n < TOGETHER; n++)
+    for (long i = 0; i < count; i++) of_input[n * step + i] = input->scales[(piece->begin + i / in_block) * TOGETHER + n];
   ints lanes[VECTORS];
   for (int v = 0; v < VECTORS; v++)
     for (int lane = 0; lane < LANES; lane++) lanes[v][lane] = (BITS4 ? 8 * lane : 2 * (v * LANES + lane)) / (int)matrix->group;
-  for (long row = piece->from; row < piece->to; row++)
-    read_scales(matrix, row, piece->begin, piece->end, NARROW, scales + (row - piece->from) * step);
-  for (long row = piece->from; row < piece->to; row += ROWS)
-    tile(matrix, input, piece, row, scales + (row - piece->from) * step, step, lanes, TOGETHER, BITS4, NARROW);
+  floats sums[LANES];
+  long begun = piece->from; /* the first row whose sums are not added up yet */
+  for (long row = piece->from; row < piece->to; row += ROWS) {
+    const long there = piece->to - row < ROWS ? piece->to - row : ROWS;
+    for (int r = 0; r < there; r++)
+      for (int n = 0; n < TOGETHER; n++)
+        multiply_scales(matrix, row + r, piece->begin, first, count, of_input + n * step, scales + (r * TOGETHER + n) * step);
+    floats *to = sums + (row - begun) * TOGETHER;
+    if (there == ROWS) tile(matrix, input, piece, row, ahead, scales, step, lanes, to, ROWS, TOGETHER, BITS4, NARROW);
+    else tile(matrix, input, piece, row, ahead, scales, step, lanes, to, 1, TOGETHER, BITS4, NARROW);
+    if ((row + ROWS - begun) * TOGETHER == LANES || row + ROWS >= piece->to) {
+      add_sums(piece, begun, row + there - begun, sums);
+      begun = row + ROWS;
+    }
+  }
 }
 
 #define CASE(TOGETHER)                                                          \
@@ -141,5 +133,5 @@ static inline __attribute__((always_inline)) void tiles(const Matrix *matrix, co
 
 void multiply_codes(const Matrix *matrix, const Input *input, const Piece *piece) {
   const int narrow = matrix->group != matrix->columns && matrix->group % CODE_BLOCK != 0, bits4 = matrix->kind == INT4;
-  switch (piece->together) { CASE(1) CASE(2) CASE(4) CASE(8) }
+  switch (piece->together) { CASE(1) CASE(2) }
 }

@@ -35,7 +35,7 @@ static void product(const Matrix *matrix, const Input *input, const Own *own, fl
 }
 
 static Input input_of(const Matrix *matrix, const float *x, const Step *step, const Own *own) {
-  return prepare(x, matrix->columns, step->batch, matrix->columns, matrix->kind, own->input);
+  return prepare(x, matrix->columns, step->batch, matrix->columns, matrix->kind, own->input, 0, step->batch);
 }
 
 /* normed = norm(x) of each row, where the norm comes before the sublayer. */

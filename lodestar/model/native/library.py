@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .structures import AttentionShape, Matrix, Model, Step, TensorView
 
-SOURCES = ("matrix.c", "numbers.c", "codes.c", "decode.c", "decode_parts.c", "attention.c", "rows.c", "loss.c")
+SOURCES = ("matrix.c", "numbers.c", "codes.c", "panels.c", "decode.c", "decode_parts.c", "attention.c", "rows.c", "loss.c")
 HEADERS = ("vectors.h", "matrix.h", "decode.h")
 # No -lgomp: the parallel loops run on torch's own threads, which are loaded already. A second set would fight them for the cores.
 FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-c")

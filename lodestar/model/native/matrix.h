@@ -31,13 +31,26 @@ typedef struct {
 /* Some rows of a matrix, some rows of input, some columns: the piece of a product that is computed in one go, and added to y. */
 typedef struct {
   long from, to;       /* rows of the matrix */
-  long first;          /* row of input */
+  long first;          /* row of input, in a panel's product */
   int together;        /* rows of input from it on, those of zeros counted */
   int there;           /* and not counted */
   long begin, end;     /* blocks of columns */
   float *y;            /* of the first row of input */
   long step;           /* from the y of one row of input to the next */
+  long rows_ahead;     /* the matrix is asked for so many rows before it is needed, or a few more */
 } Piece;
+
+#define AHEAD 4096 /* bytes, at least, between what is read of the matrix and what is asked for */
+
+/* Bytes from a place in the matrix to that which is asked for meanwhile, where `rows` rows are read at a time: the same columns of rows that
+   come later, so that each line is asked for once, whatever a row's width. It goes to the second cache: the first one is the input's.
+   The processor's own prefetcher stops at every page of 4096 bytes, and a row is often shorter than that. */
+static inline long ahead_of(const Piece *piece, long rows, long row_bytes) {
+  const long turn = (piece->rows_ahead > rows ? piece->rows_ahead : rows) * row_bytes;
+  return (AHEAD + turn - 1) / turn * turn;
+}
+
+#define IN_TURN 16 /* rows of the matrix that meet the same part of the input, where it has several */
 
 /* Add to y what the lanes of each sum come to; sums[r · together + n] is that of matrix row row + r with input row n. Not inlined, where it
    would be compiled dozens of times. */
@@ -46,12 +59,22 @@ void add_sums(const Piece *piece, long row, int rows, const floats sums[LANES]);
 /* Bytes that `prepare` needs at most. */
 long input_bytes(long batch, long columns);
 
-/* Bring x (batch, columns), whose rows begin `step` numbers apart, into the form for matrices of a kind; in `memory`, on a vector's border. */
-Input prepare(const float *x, long step, long batch, long columns, int kind, void *memory);
+/* The rows of input that a part takes, of which so many are there. */
+long padded_rows(long rows);
+
+/* Where the rows of input begin that are thread `part`'s to prepare: whole parts of MOST_TOGETHER. */
+long part_of_rows(long batch, long part, long parts);
+
+/* Bring the rows from `from` up to `stop` of x (batch, columns), which begin `step` numbers apart, into the form for matrices of a kind; in
+   `memory`, on a vector's border. `from` is a multiple of MOST_TOGETHER. */
+Input prepare(const float *x, long step, long batch, long columns, int kind, void *memory, long from, long stop);
 
 /* y[b · step + o] = bias[o] + Σ weight[o, i] · x[b, i] for the matrix rows o from `from` up to `to`. */
 void multiply(const Matrix *matrix, const Input *input, long from, long to, float *y, long step);
 
-/* One piece of it. */
+/* The same for more rows of input, added to y. */
+void multiply_panels(const Matrix *matrix, const Input *input, long from, long to, float *y, long step);
+
+/* One piece of it, for MOST_TOGETHER rows of input at most; of codes, for two. */
 void multiply_numbers(const Matrix *matrix, const Input *input, const Piece *piece);
 void multiply_codes(const Matrix *matrix, const Input *input, const Piece *piece);

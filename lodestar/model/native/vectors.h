@@ -11,7 +11,7 @@
 
 #define LANES 16
 #define VECTOR_BYTES (4 * LANES)
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 
 typedef float floats __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t ints __attribute__((vector_size(VECTOR_BYTES)));
@@ -64,6 +64,20 @@ static __attribute__((noinline, unused)) floats pick(const float *x, ints which)
   return picked;
 }
 #endif
+
+/* The same number, which the compiler must have in a register: it would otherwise read it from memory for each use. */
+#ifdef __AVX512F__
+static inline floats held(floats x) {
+  __asm__("" : "+v"(x));
+  return x;
+}
+#else
+static inline floats held(floats x) { return x; }
+#endif
+
+/* The same number in every lane. */
+static inline floats everywhere_float(float x) { return held((floats){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}); }
+static inline ints everywhere(int32_t x) { return (ints)held((floats)(ints){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}); }
 
 /* 32 codes of 8 bits, as numbers of 16, two a lane. */
 static inline ints widen_codes(const int8_t *from) {

@@ -1,0 +1,252 @@
+/* Products of more than a few rows of input, such as a prompt's: a part of the matrix is brought into the form of a panel, in the core's
+   first cache, and all rows of input meet it there.
+
+   A panel is ROWS rows of the matrix, turned: what stands side by side belongs to one column (of numbers), or to a pair of them (of codes, as
+   whole numbers of 16 bits), for all the rows. So a lane is a row, no sum is ever added across lanes, and the input is read number by number.
+   measured 2026-11: bench/RESULTS.d/speed.md.
+
+   The matrix is read in units of 32 bits a row: 4 codes of 8 bits, 8 of 4, 2 bfloat16 numbers or one float32; a unit becomes as many steps
+   of the product as the tables below say. */
+
+#include "matrix.h"
+
+#define ROWS 32
+#define HALVES 2         /* vectors of rows in a panel */
+#define CHUNK_BYTES 256  /* of each row that make one panel */
+#define UNITS (CHUNK_BYTES / 4)
+#define PIECE_UNITS (VECTOR_BYTES / 4)
+#define MOST_STEPS (4 * UNITS)
+
+typedef int16_t shorts __attribute__((vector_size(VECTOR_BYTES)));
+
+/* 64 bytes of each of 16 rows, turned: units[u] holds the u-th unit of all. */
+#ifdef __AVX512F__
+static inline __attribute__((always_inline)) void turn(const char *from, long row_bytes, ints units[PIECE_UNITS]) {
+  UNROLL for (int quarter = 0; quarter < 4; quarter++) {
+    __m512i four[4]; /* of rows r, r + 4, r + 8, r + 12: 16 bytes each */
+    UNROLL for (int r = 0; r < 4; r++) {
+      const char *row = from + r * row_bytes + 16 * quarter;
+      four[r] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)row));
+      four[r] = _mm512_inserti32x4(four[r], _mm_loadu_si128((const __m128i *)(row + 4 * row_bytes)), 1);
+      four[r] = _mm512_inserti32x4(four[r], _mm_loadu_si128((const __m128i *)(row + 8 * row_bytes)), 2);
+      four[r] = _mm512_inserti32x4(four[r], _mm_loadu_si128((const __m128i *)(row + 12 * row_bytes)), 3);
+    }
+    const __m512i low_01 = _mm512_unpacklo_epi32(four[0], four[1]), low_23 = _mm512_unpacklo_epi32(four[2], four[3]);
+    const __m512i high_01 = _mm512_unpackhi_epi32(four[0], four[1]), high_23 = _mm512_unpackhi_epi32(four[2], four[3]);
+    units[4 * quarter] = (ints)_mm512_unpacklo_epi64(low_01, low_23);
+    units[4 * quarter + 1] = (ints)_mm512_unpackhi_epi64(low_01, low_23);
+    units[4 * quarter + 2] = (ints)_mm512_unpacklo_epi64(high_01, high_23);
+    units[4 * quarter + 3] = (ints)_mm512_unpackhi_epi64(high_01, high_23);
+  }
+}
+#else
+static __attribute__((noinline)) void turn(const char *from, long row_bytes, ints units[PIECE_UNITS]) {
+  for (int r = 0; r < LANES; r++) {
+    int32_t row[PIECE_UNITS];
+    memcpy(row, from + r * row_bytes, sizeof row);
+    for (int u = 0; u < PIECE_UNITS; u++) units[u][r] = row[u];
+  }
+}
+#endif
+
+/* The same where only `rows` rows or `bytes` bytes are there: zeros for the others. */
+static inline __attribute__((always_inline)) void turn_some(const char *from, long row_bytes, long rows, long bytes, ints units[PIECE_UNITS]) {
+  if (__builtin_expect(rows >= LANES && bytes >= VECTOR_BYTES, 1)) {
+    turn(from, row_bytes, units);
+    return;
+  }
+  char there[LANES * VECTOR_BYTES];
+  memset(there, 0, sizeof there);
+  if (bytes > 0)
+    for (long r = 0; r < rows && r < LANES; r++) memcpy(there + r * VECTOR_BYTES, from + r * row_bytes, bytes < VECTOR_BYTES ? bytes : VECTOR_BYTES);
+  turn(there, VECTOR_BYTES, units);
+}
+
+/* Steps that a unit becomes. */
+static inline __attribute__((always_inline)) int steps_of(const int KIND) { return KIND == INT4 ? 4 : KIND == FLOAT32 ? 1 : 2; }
+
+/* Where in a block of input the number or pair of a step stands; `unit` counts within the block. */
+static inline __attribute__((always_inline)) int place_of(int unit, int step, const int KIND) {
+  return KIND == INT4 || KIND == BFLOAT16 ? step * PIECE_UNITS + unit : unit * steps_of(KIND) + step;
+}
+
+/* A step's part of a unit, of each row. */
+static inline __attribute__((always_inline)) ints part_of(ints unit, int step, const int KIND) {
+  if (KIND == INT4) return (ints)((shorts)(unit >> 4 * step & 0x000f000f) - (short)8);
+  if (KIND == INT8) return (ints)(step == 0 ? (shorts)unit << 8 >> 8 : (shorts)unit >> 8); /* columns 0 and 2; 1 and 3 */
+  if (KIND == BFLOAT16) return step == 0 ? unit << 16 : unit & (ints)((words){0} + 0xffff0000u);
+  return unit;
+}
+
+/* `rows` rows from `from` on, `bytes` of each and zeros up to `padded`, as a panel: (unit, step, row). */
+static inline __attribute__((always_inline)) void make_panel(const char *from, long row_bytes, long rows, long bytes, long padded, ints *panel, const int KIND) {
+  const int STEPS = steps_of(KIND);
+  for (long piece = 0; piece * VECTOR_BYTES < padded; piece++)
+    for (int half = 0; half < HALVES; half++) {
+      ints units[PIECE_UNITS];
+      turn_some(from + half * LANES * row_bytes + piece * VECTOR_BYTES, row_bytes, rows - half * LANES, bytes - piece * VECTOR_BYTES, units);
+      ints *to = panel + piece * PIECE_UNITS * STEPS * HALVES + half;
+      UNROLL for (int u = 0; u < PIECE_UNITS; u++)
+        UNROLL for (int step = 0; step < STEPS; step++) to[(u * STEPS + step) * HALVES] = part_of(units[u], step, KIND);
+    }
+}
+
+/* The scales of `rows` rows: (group, row). */
+static void turn_scales(const Matrix *matrix, long row, long rows, floats *scales) {
+  const long groups = matrix->columns / matrix->group, bytes = groups * sizeof(uint16_t);
+  const char *from = (const char *)(matrix->scales + row * groups);
+  for (long at = 0; at < bytes; at += VECTOR_BYTES)
+    for (int half = 0; half < HALVES; half++) {
+      ints units[PIECE_UNITS];
+      turn_some(from + half * LANES * bytes + at, bytes, rows - half * LANES, bytes - at, units);
+      for (long u = 0; u < PIECE_UNITS && at + 4 * u < bytes; u++) {
+        const long group = at / 2 + 2 * u;
+        scales[group * HALVES + half] = (floats)part_of(units[u], 0, BFLOAT16);
+        scales[(group + 1) * HALVES + half] = (floats)part_of(units[u], 1, BFLOAT16); /* there is room for one too many */
+      }
+    }
+}
+
+/* What a tile needs to know of the chunk that it meets. */
+typedef struct {
+  const ints *panel;
+  const floats *scales;      /* (group, row) of the panel's rows */
+  long block, blocks;        /* the first one, and how many */
+  long group;                /* columns */
+  const char *next;          /* the chunk that comes after it, to be asked for */
+  long row_bytes;
+  int lines;                 /* of that, which a unit asks for; 0 where that is done */
+} Chunk;
+
+static inline __attribute__((always_inline)) void ask_for(const Chunk *chunk, long unit) {
+  for (unsigned long line = unit * chunk->lines; line < (unit + 1ul) * chunk->lines; line++)
+    __builtin_prefetch(chunk->next + line % ROWS * chunk->row_bytes + line / ROWS * VECTOR_BYTES, 0, 2);
+}
+
+/* Add to y (TOGETHER, ROWS), whose rows are `step` numbers apart, what a chunk of codes makes of TOGETHER rows of input. The capitals are
+   literals where this is called.
+   x, x_scales: from the chunk's first block on. */
+static inline __attribute__((always_inline)) void tile_of_codes(const Chunk *chunk, const int16_t *x, const float *x_scales, float *y, long step,
+                                                                const int TOGETHER, const int KIND) {
+  const int STEPS = steps_of(KIND), BLOCK_UNITS = KIND == INT4 ? 16 : 32;
+  const long in_group = chunk->group < CODE_BLOCK ? BLOCK_UNITS * chunk->group / CODE_BLOCK : BLOCK_UNITS; /* units that share a scale here */
+  const ints *panel = chunk->panel;
+  for (long block = 0; block < chunk->blocks; block++, x += TOGETHER * CODE_BLOCK, x_scales += TOGETHER)
+    for (long first = 0; first < BLOCK_UNITS; first += in_group) {
+      ints sums[HALVES * MOST_TOGETHER]; /* of a size that the compiler knows, or it keeps them in memory */
+      UNROLL for (int i = 0; i < HALVES * TOGETHER; i++) sums[i] = (ints){0};
+      for (long unit = first; unit < first + in_group; unit++, panel += STEPS * HALVES) {
+        ask_for(chunk, block * BLOCK_UNITS + unit);
+        UNROLL for (int s = 0; s < STEPS; s++) {
+          const ints upper = panel[s * HALVES], lower = panel[s * HALVES + 1];
+          const int16_t *at = x + 2 * place_of(unit, s, KIND);
+          UNROLL for (int n = 0; n < TOGETHER; n++) {
+            int32_t pair;
+            memcpy(&pair, at + n * CODE_BLOCK, sizeof pair);
+            const ints pairs = everywhere(pair);
+            sums[2 * n] = add_products(sums[2 * n], upper, pairs);
+            sums[2 * n + 1] = add_products(sums[2 * n + 1], lower, pairs);
+          }
+        }
+      }
+      const floats *scales = chunk->scales + ((chunk->block + block) * CODE_BLOCK + first * CODE_BLOCK / BLOCK_UNITS) / chunk->group * HALVES;
+      UNROLL for (int n = 0; n < TOGETHER; n++)
+        UNROLL for (int half = 0; half < HALVES; half++) {
+          float *to = y + n * step + half * LANES;
+          store(to, load(to) + __builtin_convertvector(sums[2 * n + half], floats) * (scales[half] * x_scales[n]));
+        }
+    }
+}
+
+/* The same of numbers. */
+static inline __attribute__((always_inline)) void tile_of_numbers(const Chunk *chunk, const float *x, float *y, long step, const int TOGETHER,
+                                                                  const int KIND) {
+  const int STEPS = steps_of(KIND), BLOCK_UNITS = KIND == BFLOAT16 ? 16 : 32;
+  const floats *panel = (const floats *)chunk->panel;
+  floats sums[HALVES * MOST_TOGETHER];
+  UNROLL for (int n = 0; n < TOGETHER; n++)
+    UNROLL for (int half = 0; half < HALVES; half++) sums[2 * n + half] = load(y + n * step + half * LANES);
+  for (long block = 0; block < chunk->blocks; block++, x += TOGETHER * DENSE_BLOCK)
+    for (long unit = 0; unit < BLOCK_UNITS; unit++, panel += STEPS * HALVES) {
+      ask_for(chunk, block * BLOCK_UNITS + unit);
+      UNROLL for (int s = 0; s < STEPS; s++) {
+        const floats upper = panel[s * HALVES], lower = panel[s * HALVES + 1];
+        const float *at = x + place_of(unit, s, KIND);
+        UNROLL for (int n = 0; n < TOGETHER; n++) {
+          const floats number = everywhere_float(at[n * DENSE_BLOCK]);
+          sums[2 * n] += upper * number;
+          sums[2 * n + 1] += lower * number;
+        }
+      }
+    }
+  UNROLL for (int n = 0; n < TOGETHER; n++)
+    UNROLL for (int half = 0; half < HALVES; half++) store(y + n * step + half * LANES, sums[2 * n + half]);
+}
+
+static inline __attribute__((always_inline)) void tile(const Chunk *chunk, const Input *input, const Piece *piece, float *y, long step,
+                                                       const int TOGETHER, const int KIND) {
+  const long before = piece->first * input->blocks + chunk->block * TOGETHER;
+  if (KIND == FLOAT32 || KIND == BFLOAT16) tile_of_numbers(chunk, input->numbers + before * DENSE_BLOCK, y, step, TOGETHER, KIND);
+  else tile_of_codes(chunk, input->codes + before * CODE_BLOCK, input->scales + before, y, step, TOGETHER, KIND);
+}
+
+/* Some rows of input, as many as a part has. y (there, rows) of which some may be missing: those are computed elsewhere and left out. */
+static inline __attribute__((always_inline)) void any_tile(const Chunk *chunk, const Input *input, const Piece *piece, const int KIND) {
+  const long rows = piece->to - piece->from;
+  float *y = piece->y + piece->from, whole[MOST_TOGETHER * ROWS];
+  long step = piece->step;
+  const int some = rows < ROWS || piece->there < piece->together;
+  if (some) {
+    memset(whole, 0, sizeof whole);
+    for (int n = 0; n < piece->there; n++) memcpy(whole + n * ROWS, y + n * step, rows * sizeof *y);
+    y = whole, step = ROWS;
+  }
+  switch (piece->together) {
+    case 1: tile(chunk, input, piece, y, step, 1, KIND); break;
+    case 2: tile(chunk, input, piece, y, step, 2, KIND); break;
+    case 4: tile(chunk, input, piece, y, step, 4, KIND); break;
+    default: tile(chunk, input, piece, y, step, 8, KIND);
+  }
+  if (some)
+    for (int n = 0; n < piece->there; n++) memcpy(piece->y + piece->from + n * piece->step, whole + n * ROWS, rows * sizeof *y);
+}
+
+static inline __attribute__((always_inline)) void panels(const Matrix *matrix, const Input *input, long from, long to, float *y, long step,
+                                                         const int KIND) {
+  const int dense = KIND == FLOAT32 || KIND == BFLOAT16;
+  const long bits = KIND == FLOAT32 ? 32 : KIND == BFLOAT16 ? 16 : KIND == INT8 ? 8 : 4, row_bytes = matrix->columns * bits / 8;
+  const long block_bytes = (dense ? DENSE_BLOCK : CODE_BLOCK) * bits / 8, chunk_blocks = CHUNK_BYTES / block_bytes;
+  const long group = matrix->group == matrix->columns ? input->blocks * CODE_BLOCK : matrix->group; /* of a whole row: whatever its width */
+  const long groups = dense ? 0 : input->blocks * CODE_BLOCK / group;
+  ints panel[MOST_STEPS * HALVES];
+  floats scales[(groups + 1) * HALVES];
+  memset(scales, 0, sizeof scales); /* of columns that are not there, too */
+  for (Piece piece = {.from = from, .step = step}; piece.from < to; piece.from = piece.to) {
+    piece.to = piece.from + ROWS < to ? piece.from + ROWS : to;
+    if (!dense) turn_scales(matrix, piece.from, piece.to - piece.from, scales);
+    for (long block = 0; block < input->blocks; block += chunk_blocks) {
+      const long left = input->blocks - block, at = block / chunk_blocks * CHUNK_BYTES;
+      const char *start = (const char *)matrix->numbers + piece.from * row_bytes;
+      Chunk chunk = {panel, scales, block, left < chunk_blocks ? left : chunk_blocks, group,
+                     left > chunk_blocks ? start + at + CHUNK_BYTES : start + ROWS * row_bytes, row_bytes, 0};
+      chunk.lines = ROWS * CHUNK_BYTES / VECTOR_BYTES * 4 / (chunk.blocks * block_bytes);
+      make_panel(start + at, row_bytes, piece.to - piece.from, row_bytes - at, chunk.blocks * block_bytes, panel, KIND);
+      for (piece.first = 0; piece.first < input->batch; piece.first += MOST_TOGETHER) {
+        piece.there = input->batch - piece.first < MOST_TOGETHER ? input->batch - piece.first : MOST_TOGETHER;
+        piece.together = padded_rows(piece.there);
+        piece.y = y + piece.first * step;
+        any_tile(&chunk, input, &piece, KIND);
+        chunk.lines = 0;
+      }
+    }
+  }
+}
+
+void multiply_panels(const Matrix *matrix, const Input *input, long from, long to, float *y, long step) {
+  switch (matrix->kind) {
+    case FLOAT32: panels(matrix, input, from, to, y, step, FLOAT32); break;
+    case BFLOAT16: panels(matrix, input, from, to, y, step, BFLOAT16); break;
+    case INT8: panels(matrix, input, from, to, y, step, INT8); break;
+    default: panels(matrix, input, from, to, y, step, INT4);
+  }
+}
