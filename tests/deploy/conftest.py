@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -176,3 +177,14 @@ def chat() -> Service:
     texts = [text for example in task.sample() for text in task.texts(example)]
     tokenizer = train_tokenizer(texts, 400, task.special_tokens)
     return _service(task, tokenizer, _config(tokenizer, "decoder", context=512))
+
+
+@pytest.fixture(scope="session")
+def reader() -> Service:
+    """Finds answers in texts, and may find none."""
+    task = tasks.find("question-answering")()
+    sample = task.sample()
+    task.fit(sample)
+    tokenizer = train_tokenizer([text for example in sample for text in task.texts(example)], 400, single_characters=True)
+    config = replace(_config(tokenizer, "encoder", context=128), token_types=3)
+    return _service(task, tokenizer, config)

@@ -194,6 +194,31 @@ def test_a_text_is_classified_with_a_bar_for_each_label(visit: Callable[..., Pag
     expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
 
 
+def test_an_answer_is_marked_in_its_text(
+    visit: Callable[..., Page], reader: Service, start: Callable[..., AbstractContextManager[str]]
+) -> None:
+    context = "😀 ist neu. " + "Ada met Bob in York. 东山灯塔由林海建于1874年。" * 6
+    request = {"question": "Who met Bob?", "context": context}
+    with start(reader) as url:
+        page = visit(url)
+        for threshold in (1e9, -1e9):
+            reader.task.state["threshold"] = threshold
+            told = reader.task.answer(reader.model, reader.tokenizer, request)
+            page.get_by_label("Your question").fill(request["question"])
+            page.get_by_label("The text").fill(context)
+            page.get_by_role("button", name="Find the answer").click()
+            expect(page.locator(".verdict")).to_have_text(told["answer"] or "The text does not say.")
+            expect(page.locator(".note")).to_contain_text(f"read in {told['windows']} parts")
+            assert page.locator(".passage").text_content() == context
+            assert page.locator(".passage mark").all_text_contents() == ([told["answer"]] if told["answer"] else [])
+        assert told["answer"] is None
+        page.get_by_role("group", name="Examples to try").get_by_role("button").first.click()
+        expect(page.get_by_label("The text")).to_have_value(reader.task.request(reader.task.sample()[0])["context"])
+        page.get_by_role("button", name="切换到中文").click()
+        expect(page.get_by_label("文本", exact=True)).to_be_visible()
+        assert overflow(visit(url, size=PHONE, locale="zh-CN")) <= 0
+
+
 def test_an_example_is_tried_with_one_click(visit: Callable[..., Page], judge_url: str) -> None:
     page = visit(judge_url)
     page.get_by_role("group", name="Examples to try").get_by_role("button", name="床前").click()
