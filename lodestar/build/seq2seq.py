@@ -17,6 +17,7 @@ from ..contracts.task import IGNORE, Batch, device_of
 from ..model.beam import BeamSettings, Hypothesis, beam_search
 from ..model.steps import TransformerStep
 from ..model.transformer import Transformer
+from .classify import HIDDEN
 from .language import joined_loss, joins
 from .measuring import evaluating
 
@@ -39,30 +40,59 @@ def encode_pair(source: Sequence[int], target: Sequence[int], *, start: Sequence
     }
 
 
-def pair_loss(model: nn.Module, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+def pair_loss(
+    model: nn.Module, batch: Batch, smoothing: float = 0.0, *, word_dropout: float = 0.0, consistency: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """The summed cross-entropy in nats of a paired batch's targets, and how many there are.
 
+    What keeps a model from learning few pairs by heart counts in training alone.
+
     Args:
-        smoothing: ε of label smoothing, in training alone: the target is 1 − ε of the right token and ε of all alike (Szegedy et al. 2015,
+        smoothing: ε of label smoothing: the target is 1 − ε of the right token and ε of all alike (Szegedy et al. 2015,
             https://arxiv.org/abs/1512.00567, section 7).
+        word_dropout: the share of tokens, of source and target, that the model is not shown; it predicts them all the same (Sennrich and
+            Zhang 2019, https://arxiv.org/abs/1905.11901, section 4.3).
+        consistency: α of R-Drop (Wu et al. 2021, https://arxiv.org/abs/2106.14448): each pair is read twice, with other dropout, and what
+            the two readings predict is drawn together; takes twice the time.
     """
     assert isinstance(model, Transformer)
-    targets_BT, source_mask = batch["targets"], batch["source_mask"]
+    if not model.training:
+        smoothing = word_dropout = consistency = 0.0
+    terms = (batch["targets"] != IGNORE).sum()
+    if not consistency:
+        return _cross_entropy(model, batch, _hidden(model, batch, word_dropout), smoothing), terms
+    first, second = (_hidden(model, batch, word_dropout) for _ in range(2))
+    likelihood = _cross_entropy(model, batch, first, smoothing) + _cross_entropy(model, batch, second, smoothing)
+    return (likelihood + consistency * _divergence(model, batch, first, second)) / 2, terms
+
+
+def _hidden(model: Transformer, batch: Batch, word_dropout: float) -> Tensor:
+    """The decoder's states (B, T, W)."""
+    source, tokens, source_mask = batch["source_tokens"], batch["tokens"], batch["source_mask"]
+    if word_dropout:
+        source, tokens = (x.masked_fill(torch.rand(x.shape, device=x.device) < word_dropout, HIDDEN) for x in (source, tokens))
     # A GPU would have to be waited for. Without padding, the fused attention needs no table.
     seen = None if source_mask.device.type == "cpu" and bool(source_mask.all()) else source_mask
     # The padding of the targets stands on the right, where no token sees it.
-    hidden_BTW = model.hidden(batch["tokens"], source_tokens=batch["source_tokens"], source_mask=seen)
-    smoothing = smoothing if model.training else 0.0
+    return model.hidden(tokens, source_tokens=source, source_mask=seen)
+
+
+def _cross_entropy(model: Transformer, batch: Batch, hidden_BTW: Tensor, smoothing: float) -> Tensor:
+    targets_BT = batch["targets"]
     if joins(model):
         loss = joined_loss(model, hidden_BTW, targets_BT)
-        if smoothing:
-            loss = loss + smoothing * _smoothed_part(model, hidden_BTW, targets_BT)
-    else:
-        logits_BTV = model.logits(hidden_BTW).float()
-        loss = F.cross_entropy(
-            logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
-        )  # fmt: skip
-    return loss, (targets_BT != IGNORE).sum()
+        return loss + smoothing * _smoothed_part(model, hidden_BTW, targets_BT) if smoothing else loss
+    logits_BTV = model.logits(hidden_BTW).float()
+    return F.cross_entropy(
+        logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
+    )  # fmt: skip
+
+
+def _divergence(model: Transformer, batch: Batch, first_BTW: Tensor, second_BTW: Tensor) -> Tensor:
+    """Half of KL(p, q) + KL(q, p), summed over the targets: ½ Σ (p − q)(log p − log q)."""
+    told_BT = batch["targets"] != IGNORE
+    p, q = (model.logits(hidden[told_BT]).float().log_softmax(-1) for hidden in (first_BTW, second_BTW))
+    return 0.5 * ((p.exp() - q.exp()) * (p - q)).sum()
 
 
 def _smoothed_part(model: Transformer, hidden_BTW: Tensor, targets_BT: Tensor) -> Tensor:

@@ -73,6 +73,10 @@ class Options(Config):
     """`decoder`: source and target in one sequence, of which the target is learnt; for fine-tuning a language model (model.base)."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """The share of each target's probability that is given to all tokens alike in training."""
+    word_dropout: float = Field(0.0, ge=0, lt=1)
+    """The share of tokens that the model is not shown in training (Sennrich and Zhang 2019): helps where there are few pairs."""
+    consistency: float = Field(0.0, ge=0)
+    """α of R-Drop (Wu et al. 2021): two readings of each pair, with other dropout, are drawn together; at twice the time. 0: none."""
     beams: int = Field(4, ge=1, le=32)
     """Hypotheses that are kept of each sentence; 1 decodes greedily."""
     length_penalty: float = Field(1.0, ge=0, le=5)
@@ -240,7 +244,8 @@ class Translation(Task):
             return next_token_loss(model, batch)
         from ..build.seq2seq import pair_loss
 
-        return pair_loss(model, batch, self.chosen.label_smoothing)
+        chosen = self.chosen
+        return pair_loss(model, batch, chosen.label_smoothing, word_dropout=chosen.word_dropout, consistency=chosen.consistency)
 
     # Quality
 

@@ -52,10 +52,37 @@ def test_the_loss_and_its_gradients_are_those_of_torch(fields, smoothing):
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_evaluation_is_without_smoothing():
+def test_two_equal_readings_are_drawn_nowhere_and_others_together():
+    model, batch = small(dropout=0.0).train(), a_batch()
+    torch.testing.assert_close(pair_loss(model, batch, consistency=5.0)[0], pair_loss(model, batch)[0])
+    unlike = small(dropout=0.4).train()
+    torch.manual_seed(5)
+    readings = [unlike(batch["tokens"], source_tokens=batch["source_tokens"], source_mask=batch["source_mask"]) for _ in range(2)]
+    told = batch["targets"] != IGNORE
+    p, q = (logits[told].log_softmax(-1) for logits in readings)
+    losses = [F.cross_entropy(logits.flatten(0, 1), batch["targets"].flatten(), reduction="sum") for logits in readings]
+    # R-Drop, equations 2 and 3: halved, so that a reading counts as one.
+    divergence = F.kl_div(q, p, log_target=True, reduction="sum") + F.kl_div(p, q, log_target=True, reduction="sum")
+    expected = (losses[0] + losses[1] + 5.0 / 2 * divergence) / 2
+    torch.manual_seed(5)
+    found = pair_loss(unlike, batch, consistency=5.0)[0]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_hidden_words_are_predicted_all_the_same():
+    model, batch = small().train(), a_batch()
+    torch.manual_seed(2)
+    loss, terms = pair_loss(model, batch, word_dropout=0.5)
+    assert int(terms) == 11
+    assert loss != pair_loss(model, batch)[0]
+    everything = {**batch, "tokens": torch.ones_like(batch["tokens"]), "source_tokens": torch.ones_like(batch["source_tokens"])}
+    torch.testing.assert_close(pair_loss(model, batch, word_dropout=0.999999)[0], pair_loss(model, everything)[0])
+
+
+def test_evaluation_is_without_regularization():
     model, batch = small().eval(), a_batch()
     with torch.inference_mode():
-        assert torch.equal(pair_loss(model, batch, 0.1)[0], pair_loss(model, batch)[0])
+        assert torch.equal(pair_loss(model, batch, 0.1, word_dropout=0.5, consistency=5.0)[0], pair_loss(model, batch)[0])
 
 
 @pytest.mark.parametrize("beams", [1, 4])
