@@ -1,8 +1,8 @@
 """Decoding one token at a time: Lodestar beside transformers.generate and CTranslate2, and what reading the weights allows.
 
 Two shapes with random weights, greedy, at batch 1 and 8: a GPT-2 of 124M parameters, and a Qwen 2 of 494M. transformers makes the weights
-and saves them in bfloat16; Lodestar reads that folder, CTranslate2 converts it to int8. A token's time is that of generating 1 + N tokens
-less that of generating 1 from the same prompt, over N: the prompt's own pass is left out.
+and saves them in bfloat16; Lodestar reads that folder, CTranslate2 converts it to int8. A token's time is that from the first token to the
+last, over their distance: the prompt's own pass is left out.
 
 All run in one process, one after the other in each round, and rest between: a pool of threads spins for a while after its work. The read
 limit is the time to sum a buffer of 1 GiB, and one of as many bytes as a token reads, by the fastest loop at hand. The second is what a
@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from torch import nn
 from bench.rounds import machine, ratios, spread
 from lodestar.build.formats import load_model
 from lodestar.build.quantize import quantize
-from lodestar.model.generate import generate
+from lodestar.model.generate import stream
 from lodestar.model.quantized import QuantizedLinear
 from lodestar.model.transformer import Transformer
 
@@ -99,15 +99,12 @@ def bytes_a_token(model: Transformer) -> int:
     return sum(x.numel() * x.element_size() for x in (*tensors, *codes))
 
 
-def per_token(generate_tokens: Callable[[int], object], tokens: int) -> Contender:
-    """Seconds a token, the prompt's pass left out."""
+def per_token(moments: Callable[[int], Sequence[float]], tokens: int) -> Contender:
+    """Seconds a token, from when the first one is there: `moments` says when each, or at least the first and the last, of so many is."""
 
     def measure() -> float:
-        begin = time.perf_counter()
-        generate_tokens(1)
-        middle = time.perf_counter()
-        generate_tokens(1 + tokens)
-        return (time.perf_counter() - middle - (middle - begin)) / tokens
+        passed = moments(1 + tokens)
+        return (passed[-1] - passed[0]) / tokens
 
     return measure
 
@@ -143,23 +140,45 @@ def reading(size: int) -> Contender:
 
 def ours(model: Transformer, batch: int, tokens: int) -> Contender:
     prompt = prompts(model.config.vocabulary_size, batch)
-    return per_token(lambda n: generate(model, prompt, n), tokens)
+    return per_token(lambda n: [time.perf_counter() for _ in stream(model, prompt, n)], tokens)
 
 
 def transformers_peer(model: Any, batch: int, tokens: int) -> Contender:
     prompt = prompts(model.config.vocab_size, batch)
     mask = torch.ones_like(prompt)
-    return per_token(
-        lambda n: model.generate(prompt, attention_mask=mask, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0), tokens
-    )
+
+    def moments(n: int) -> list[float]:
+        passed: list[float] = []
+
+        def note(ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:  # asked after each token whether a row stops there
+            passed.append(time.perf_counter())
+            return torch.zeros(len(ids), dtype=torch.bool)
+
+        model.generate(
+            prompt, attention_mask=mask, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0, stopping_criteria=[note]
+        )
+        return passed
+
+    return per_token(moments, tokens)
 
 
 def ctranslate2_peer(generator: Any, vocabulary: int, batch: int, tokens: int) -> Contender:
     words = [[f"t{token}" for token in row] for row in prompts(vocabulary, batch).tolist()]
-    return per_token(
-        lambda n: generator.generate_batch(words, max_length=n, min_length=n, beam_size=1, sampling_topk=1, include_prompt_in_result=False),
-        tokens,
-    )
+
+    def moments(n: int) -> list[float]:
+        passed: list[float] = []
+
+        def note(result: Any) -> bool:  # called for each row's token; True would end the row
+            if result.batch_id == batch - 1:
+                passed.append(time.perf_counter())
+            return False
+
+        generator.generate_batch(
+            words, max_length=n, min_length=n, beam_size=1, sampling_topk=1, include_prompt_in_result=False, callback=note
+        )
+        return passed
+
+    return per_token(moments, tokens)
 
 
 def prompts(vocabulary: int, batch: int) -> torch.Tensor:
