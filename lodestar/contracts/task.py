@@ -156,6 +156,7 @@ class Task(ABC):
     def encode(self, example: Any, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
         """`tokens`, other sequences of the same length, and scalars. Where there is a sequence `targets`, it says for each token which
         one is to be predicted from it, or `IGNORE`; otherwise the next one is. Of a pair, `source` is what is read, of any length.
+        A number `lost` says how many tokens were left out for the others to fit; it is counted, and not stored.
         """
 
     def rows(self, example: Any, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:

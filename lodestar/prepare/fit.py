@@ -9,6 +9,8 @@ from ..contracts.errors import UserError
 from .shards import SOURCE, TOKENS
 
 Encoded = Mapping[str, Sequence[int] | int]
+LOST = "lost"
+"""The number, in what a task encodes, of tokens that it left out of a record for the rest to fit; counted here, and not stored."""
 
 
 class Fit:
@@ -29,14 +31,17 @@ class Fit:
         lengths = {name: _length(encoded[name]) for name in (TOKENS, SOURCE) if name in encoded}
         allowed = {TOKENS: self.context, SOURCE: self.source_context}
         over = {name: length - (allowed[name] or length) for name, length in lengths.items()}
-        if max(over.values()) <= 0:
+        left_out = encoded.get(LOST, 0)
+        assert isinstance(left_out, int)
+        encoded = {name: value for name, value in encoded.items() if name != LOST}
+        if max(over.values()) <= 0 and not left_out:
             return encoded
         self.records += 1
-        self.longest = max(self.longest, *(lengths[name] for name in over if over[name] > 0))
+        self.longest = max(self.longest, left_out + max(lengths[name] for name in over if over[name] > 0 or left_out))
         if self.choice != "drop":
-            self.tokens += sum(max(count, 0) for count in over.values())
+            self.tokens += left_out + sum(max(count, 0) for count in over.values())
             return encoded
-        self.tokens += sum(lengths.values())
+        self.tokens += left_out + sum(lengths.values())
         return {name: value if isinstance(value, int) else [] for name, value in encoded.items()}
 
     def check(self, split: str) -> None:
