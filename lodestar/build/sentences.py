@@ -134,6 +134,8 @@ def _is_short_form(text: str, start: int, match: re.Match[str], following: str) 
     if last.isdecimal():
         return at_start or _is_ordinal(text, start, match.start() - len(last), last, following)
     lowered = last.lower()
+    if lowered in _BEFORE_NUMBERS:
+        return following[:1].isdecimal()
     if lowered in _NEVER_LAST or (len(last) == 1 and last.upper() != last.lower() and following not in _STARTERS):
         return True
     if lowered in _SOMETIMES_LAST or _DOTTED.fullmatch(last):
@@ -159,15 +161,22 @@ def _words(listed: str) -> frozenset[str]:
 
 
 _NEVER_LAST = _words(
-    """mr mrs ms messrs mx dr prof rev hon gen col lt maj capt cmdr sgt gov sen rep pres st mt ft vs viz cf eg ie e.g i.e no nos vol vols
-    pp fig figs eq eqs sec ch chap ed eds approx ca c.f al.l resp incl excl jan feb mar apr jun jul aug sept sep oct nov dec mon tue tues
-    wed thu thurs fri sat sun nr abb abs art aufl bd bde bzgl bzw d.h z.b u.a z.t u.u i.d.r o.ä v.a s.o s.u vgl evtl ggf inkl exkl zzgl
-    geb gest hl hr fr frl dipl ing prof.dr str tel usf sog bspw max min mind ungef etwa.s u.ä i.a m.e m.w z.hd"""
+    """mr mrs ms messrs mx dr prof vs viz cf eg ie e.g i.e c.f approx resp incl excl bzgl bzw d.h z.b u.a z.t u.u i.d.r o.ä v.a s.o s.u vgl
+    evtl ggf inkl exkl zzgl hr fr frl dipl prof.dr sog bspw i.a m.e m.w z.hd"""
 )
 """English and German words whose full stop says nothing of the sentence (CLDR's suppressions, and what was met)."""
+_BEFORE_NUMBERS = _words(
+    """no nos vol vols pp fig figs eq eqs sec ch chap ed eds art abb abs aufl bd bde nr str tel max min ca jan feb mar apr jun jul aug sept
+    sep oct nov dec mon tue tues wed thu thurs fri sat sun"""
+)
+"""Those that are words, too, and short forms before a number alone."""
 _ENDINGS = _words("etc usw inc ltd co corp bros jr sr a.m p.m u.s.w usf dgl et.al al dept est")
 """Words with a full stop that often are a sentence's last: it ends where a capital follows."""
-_SOMETIMES_LAST = _ENDINGS | _words("u.s u.k u.n e.u ph.d m.d b.a m.a d.c n.y ave blvd rd univ assn")
+_SOMETIMES_LAST = _ENDINGS | _words(
+    """u.s u.k u.n e.u ph.d m.d b.a m.a d.c n.y ave blvd rd univ assn st mt ft rev hon gen col lt maj capt cmdr sgt gov sen rep pres geb
+    gest hl ing ungef u.ä"""
+)
+"""Words with a full stop that a sentence goes on behind, unless a word follows that begins one."""
 _STARTERS = _words(
     """The This That These Those He She It We They You I But And So In On At When If As After Before There Then However What Why How Who
     Where A An Its His Her Their Our My Your No Not Yes For From With To Now Here Some Many Most Der Die Das Ein Eine Er Sie Es Wir Ihr

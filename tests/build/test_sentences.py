@@ -28,6 +28,7 @@ ENGLISH = [
     ["A heading\n\n", "A paragraph."],
     ["Use e.g. version 1.2.3 of it, cf. Fig. 3. ", "Then go on."],
     ["What?! ", "No way!!! ", "Fine."],
+    ["He sat. ", "I said no. ", "Rev. Gray saw the sun. ", "She lives on Elm St. ", "He left on Sat. 3 May."],
     ["He works at Acme Inc. in Ohio. ", "It is big."],
     ["hello there! ", "how are you? ", "fine."],
 ]
