@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..contracts.errors import UserError
 from ..store.files import read_json
 
 if TYPE_CHECKING:
@@ -18,6 +19,23 @@ def task_of(release: Path) -> Task:
     from .. import tasks
 
     return tasks.load(read_json(release / "task.json"))
+
+
+def named_folders(given: Iterable[str]) -> dict[str, Path]:
+    """NAME=FOLDER, several times, as a mapping.
+
+    Raises:
+        UserError: one is none of these, or a name stands twice.
+    """
+    found: dict[str, Path] = {}
+    for one in given:
+        name, equals, folder = one.partition("=")
+        if not (name and equals and folder):
+            raise UserError(f"{one!r} is no NAME=FOLDER", where="--adapter", fix="write such as --adapter mate=runs/train-1/adapter")
+        if name in found:
+            raise UserError(f"two adapters are called {name!r}", where="--adapter", fix="give them different names")
+        found[name] = Path(folder)
+    return found
 
 
 def note_in(venture: Venture, release: str) -> Callable[[dict[str, Any]], None]:

@@ -24,18 +24,24 @@ from ._command import lodestar_command, venture_option
     show_default=True,
     help=say("The port; 0 takes a free one.", "端口；0 表示任选空闲端口。"),
 )
-def command(release: str | None, venture: Path, host: str, port: int) -> None:
+@click.option(
+    "--adapter", "adapters", multiple=True, metavar=say("NAME=FOLDER", "名称=目录"),
+    help=say("An adapter of this model, served under its own name; may be repeated.", "该模型的适配器，以自己的名称一同服务；可重复。"),
+)  # fmt: skip
+def command(release: str | None, venture: Path, host: str, port: int, adapters: tuple[str, ...]) -> None:
     from ..deploy.serve import serve
     from ..venture.product import find_release, verify
     from ..venture.venture import Venture
     from . import _serving
     from ._opening import task_for
 
+    named = _serving.named_folders(adapters)
     if release is not None and (Path(release) / "config.json").is_file():
-        serve(Path(release), task_for(Path(release)), host=host, port=port)
+        serve(Path(release), task_for(Path(release)), host=host, port=port, adapters=named)
         return
     opened = Venture.open(venture)
     made = find_release(opened, release)
     verify(opened, made)
     folder = opened.releases / made.name
-    serve(folder, _serving.task_of(folder), host=host, port=port, on_request=_serving.note_in(opened, made.name))
+    note = _serving.note_in(opened, made.name)
+    serve(folder, _serving.task_of(folder), host=host, port=port, on_request=note, adapters=named)

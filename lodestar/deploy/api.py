@@ -81,19 +81,20 @@ def _mount_common(app: FastAPI, service: Service, engine: Engine, exchanges: Exc
         """Whether the server answers, and how much it has to do."""
         return {"status": "ok", "model": service.name, "active": engine.active, "waiting": engine.waiting}
 
-    model = {"id": service.name, "object": "model", "created": service.created, "owned_by": "lodestar"}
+    own = {"id": service.name, "object": "model", "created": service.created, "owned_by": "lodestar"}
+    known = {service.name: own, **{name: {**own, "id": name, "parent": service.name} for name in service.adapters}}
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        """The one model of this release."""
-        return {"object": "list", "data": [model]}
+        """The model of this release, and each adapter beside it as one of its own."""
+        return {"object": "list", "data": list(known.values())}
 
     @app.get("/v1/models/{name:path}")
     async def one_model(name: str) -> dict[str, Any]:
         """The model of this name."""
-        if name != service.name:
+        if name not in known:
             raise no_such_model(name, service)
-        return model
+        return known[name]
 
     card = service.describe()
 

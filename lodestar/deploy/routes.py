@@ -22,7 +22,7 @@ from ..model.transformer import Transformer
 from .answers import CLIENT_GONE, Answer, Completion, EventStream, Feed, as_refusal
 from .chat import ChatAnswer, ChatBody, chat_work
 from .completions import completion_work, read_prompts
-from .engine import BusyError, Engine
+from .engine import BusyError, Engine, Work
 from .errors import ApiError
 from .exchange import Exchange, Exchanges
 from .protocol import CompletionBody
@@ -86,26 +86,26 @@ class Routes:
         exchange = self.exchanges.begin(self.service.route, prefix)
         try:
             question = dict(body)
-            self._check_model(question.pop("model", None))
+            model = self._asked(question.pop("model", None))
             self._check_inputs(question)
-            feed = Feed(self.engine, lambda: iter([self.service.task.answer(self.service.model, self.service.tokenizer, question)]))
+            feed = self._feed(model, lambda: iter([self.service.task.answer(self.service.model, self.service.tokenizer, question)]))
         except (ApiError, BusyError) as error:
             raise self._refused(exchange, error) from None
-        return await self._answer(request, exchange, self._whole(feed, exchange, kind))
+        return await self._answer(request, exchange, self._whole(feed, exchange, kind, model))
 
     def _begin_completion(self, body: CompletionBody, exchange: Exchange) -> Completion:
-        self._check_model(body.model)
+        model = self._asked(body.model)
         self._check_amount(len(body.prompts) * body.n, body.max_tokens)
         assert isinstance(self.service.model, Transformer)
         prompts = read_prompts(self.service.model, self.service.tokenizer, body)
         # A seed that a person can read off the answer and send again.
         seed = secrets.randbits(32) if body.seed is None else body.seed
-        feed = Feed(self.engine, completion_work(self.service.model, self.service.tokenizer, body, prompts, seed))
+        feed = self._feed(model, completion_work(self.service.model, self.service.tokenizer, body, prompts, seed))
         exchange.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
-        return Completion(self.service.name, seed, feed, exchange, body, prompts)
+        return Completion(model, seed, feed, exchange, body, prompts)
 
     def _begin_chat(self, body: ChatBody, exchange: Exchange) -> ChatAnswer:
-        self._check_model(body.model)
+        model = self._asked(body.model)
         self._check_amount(body.n, body.max_tokens or 1)
         self._check_text(body.model_dump(include={"messages", "tools", "response_format"}))
         service = self.service
@@ -113,9 +113,9 @@ class Routes:
         assert isinstance(service.task, Conversing)
         question = ask(service.model, service.tokenizer, service.task.form, body)
         seed = secrets.randbits(32) if body.seed is None else body.seed
-        feed = Feed(self.engine, chat_work(service.model, service.tokenizer, question, body.n, seed))
+        feed = self._feed(model, chat_work(service.model, service.tokenizer, question, body.n, seed))
         exchange.prompt_tokens = len(question.ids)
-        return ChatAnswer(service.name, seed, feed, exchange, body, question)
+        return ChatAnswer(model, seed, feed, exchange, body, question)
 
     def _check_amount(self, choices: int, max_tokens: int) -> None:
         if choices > self.limits.choices:
@@ -125,7 +125,7 @@ class Routes:
             message = f"max_tokens is {max_tokens}, and at most {self.limits.max_tokens} are given at once. Lower it."
             raise ApiError(400, message, param="max_tokens", code="invalid_value")
 
-    async def _whole(self, feed: Feed, exchange: Exchange, kind: str) -> dict[str, Any]:
+    async def _whole(self, feed: Feed, exchange: Exchange, kind: str, model: str) -> dict[str, Any]:
         with feed:
             answers = [answer async for answer in feed]
             exchange.queue_ms = feed.job.queue_ms
@@ -133,7 +133,7 @@ class Routes:
         exchange.prompt_tokens = int(usage.get("prompt_tokens", 0))
         exchange.completion_tokens = int(usage.get("completion_tokens", 0))
         exchange.close(200, "answered")
-        return {"id": exchange.id, "object": kind, "created": exchange.created, "model": self.service.name, **answers[0]}
+        return {"id": exchange.id, "object": kind, "created": exchange.created, "model": model, **answers[0]}
 
     async def _answer(self, request: Request, exchange: Exchange, answering: Coroutine[Any, Any, dict[str, Any]]) -> Response:
         """Wait for a whole answer, as long as its client does."""
@@ -145,9 +145,16 @@ class Routes:
             exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
         return Response(status_code=CLIENT_GONE) if answer is None else JSONResponse(answer)
 
-    def _check_model(self, name: object) -> None:
-        if name is not None and name != self.service.name:
+    def _asked(self, name: object) -> str:
+        """The name of the model that answers: the one that was asked for, the release itself where none was."""
+        if name is None:
+            return self.service.name
+        if name not in self.service.names:
             raise no_such_model(name, self.service)
+        return str(name)
+
+    def _feed(self, model: str, work: Work) -> Feed:
+        return Feed(self.engine, self.service.work(model, work))
 
     def _check_inputs(self, question: dict[str, Any]) -> None:
         for name, value in question.items():
@@ -172,7 +179,8 @@ class Routes:
 
 def no_such_model(name: object, service: Service) -> ApiError:
     """The refusal of a model that this server does not have."""
-    return ApiError(404, f"There is no model {name!r} here. This server has {service.name!r}.", param="model", code="model_not_found")
+    known = ", ".join(map(repr, service.names))
+    return ApiError(404, f"There is no model {name!r} here. This server has {known}.", param="model", code="model_not_found")
 
 
 async def _while_connected(request: Request, answering: Coroutine[Any, Any, T]) -> T | None:

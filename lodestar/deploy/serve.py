@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -39,6 +39,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     name: str | None = None,
+    adapters: Mapping[str, Path] | None = None,
     ready: Callable[[str], None] | None = None,
     on_request: Callable[[dict[str, Any]], None] | None = None,
     hosts: Sequence[str] = (),
@@ -54,6 +55,7 @@ def serve(
         host: the address to listen on; the default answers this machine alone.
         port: 0 takes a free one.
         name: the model's name in the API; the folder's name where absent.
+        adapters: folders of adapters trained over this model, by the names that the API is to know them by.
         ready: called with the address once it answers; where absent, a welcome is printed.
         on_request: called with the facts of each finished request (never its text), for the ledger.
         hosts: further names that this server may be called by, when it listens on loopback and a proxy stands before it.
@@ -63,7 +65,7 @@ def serve(
         UserError: when the port is taken or not allowed, the host is unknown, or the release cannot be loaded.
     """
     with _listen(host, port) as listener:
-        service = Service.load(release, task, name=name)
+        service = Service.load(release, task, name=name, adapters=adapters)
         app = _app(service, host, hosts, origins, on_request, limits, api_limits)
         tell = ready or _welcome(service, open_to_all=not _is_loopback(host))
         server = _Server(app, lambda: tell(_address(listener)))
@@ -78,12 +80,13 @@ def background(
     host: str = "127.0.0.1",
     port: int = 0,
     name: str | None = None,
+    adapters: Mapping[str, Path] | None = None,
     on_request: Callable[[dict[str, Any]], None] | None = None,
     limits: Limits | None = None,
     api_limits: ApiLimits | None = None,
 ) -> Iterator[str]:
     """As `serve`, on a thread of this process; gives the address, and ends the server on leaving."""
-    service = Service.load(release, task, name=name)
+    service = Service.load(release, task, name=name, adapters=adapters)
     with serving(service, host=host, port=port, on_request=on_request, limits=limits, api_limits=api_limits) as url:
         yield url
 
@@ -219,6 +222,9 @@ def _welcome(service: Service, *, open_to_all: bool) -> Callable[[str], None]:
             say(f"  call it:  {command}", f"  调用：{command}"),
             say("  stop it:  Ctrl+C (requests in flight are finished first)", "  停止：Ctrl+C（会先完成进行中的请求）"),
         ]
+        if service.adapters:
+            known = ", ".join(service.names)
+            lines.insert(1, say(f"  models:   {known}", f"  模型：{known}"))
         if os.environ.get(KEY_VARIABLE):
             lines.insert(1, say(f"  an API key is asked for ({KEY_VARIABLE})", f"  需要 API 密钥（{KEY_VARIABLE}）"))
         elif open_to_all:

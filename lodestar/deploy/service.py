@@ -21,6 +21,8 @@ from ..contracts.task import Task
 from ..contracts.tokenizer import Tokenizer
 from ..model.config import ModelConfig
 from ..store.files import read_json
+from .adapters import load_adapters, through
+from .engine import Work
 
 SCORECARD, RELEASE = "scorecard.json", "release.json"
 EXAMPLES = 6
@@ -45,22 +47,37 @@ class Service:
     """What the release was measured to do."""
     gates: Sequence[bool] = field(default=())
     """For each promise of the vision, whether the release keeps it."""
+    adapters: Sequence[str] = field(default=())
+    """Those beside its weights, each of which can be asked by its name as a model of its own."""
 
     @classmethod
-    def load(cls, release: Path, task: Task, *, name: str | None = None) -> Service:
+    def load(cls, release: Path, task: Task, *, name: str | None = None, adapters: Mapping[str, Path] | None = None) -> Service:
         """Read a release's folder, or any folder that holds a model.
 
         Args:
             name: what the API calls it; where absent, the venture's name with the release's, or the folder's.
+            adapters: the folders of adapters that were trained over this model, by the names that the API is to know them by.
 
         Raises:
-            UserError: when the folder is missing or damaged; the sentence names the file.
+            UserError: when a folder is missing or damaged, or an adapter is for another model; the sentence names the file.
         """
         bundle = open_bundle(release, task, device=best_device())
         scorecard = release / SCORECARD
         scores = Scorecard.parse(read_json(scorecard), where=scorecard).scores if scorecard.is_file() else []
         known, created, gates = _read_card(release)
-        return cls(name or known, task, bundle.model, bundle.tokenizer, bundle.config, created, scores, gates)
+        load_adapters(bundle.model, adapters or {}, name or known)
+        return cls(
+            name or known, task, bundle.model, bundle.tokenizer, bundle.config, created, scores, gates, adapters=tuple(adapters or ())
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that can be asked for: the model's own, then its adapters'."""
+        return (self.name, *self.adapters)
+
+    def work(self, name: str, work: Work) -> Work:
+        """Work for the model of this name."""
+        return through(self.model, None if name == self.name else name, work) if self.adapters else work
 
     @property
     def route(self) -> str:
@@ -72,9 +89,10 @@ class Service:
             "name": self.name,
             "task": self.task.name,
             "endpoint": self.task.endpoint,
+            "adapters": list(self.adapters),
             "words": self.task.words._asdict(),
             "created": self.created,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": sum(parameter.numel() for name, parameter in self.model.named_parameters() if ".adapters." not in name),
             "context": self.config.context,
             "vocabulary": self.tokenizer.vocabulary_size,
             "scores": [self._score(score) for score in self.scores],
