@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     ),
 )  # fmt: skip
 def command(folder: Path, out: Path | None, model: Path | None) -> None:
-    from ..deploy.documents.indexing import ENCODER, PASSAGES, index_folder
+    from ..deploy.documents.indexing import PASSAGES, encoder_folder, index_folder
     from ..store.passages import PassageIndex
     from ._documents import open_encoder
 
@@ -47,7 +47,7 @@ def command(folder: Path, out: Path | None, model: Path | None) -> None:
     elif (out / PASSAGES).is_file():
         with PassageIndex.open(out / PASSAGES) as index:
             identity = index.facts().get("encoder")
-        encoder = None if identity is None else open_encoder(out / ENCODER)
+        encoder = None if identity is None else open_encoder(encoder_folder(out, identity))
     if out.exists() and any(out.iterdir()) and not (out / PASSAGES).is_file():
         raise UserError("the folder holds something that is no index", where=out, fix="choose another one with --out")
     report = index_folder(folder, out, encoder, identity=identity)

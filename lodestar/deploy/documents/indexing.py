@@ -1,15 +1,16 @@
 """A folder of documents → an index beside it; what was indexed before and has not changed is left as it is.
 
-An index is a folder: `passages.sqlite`, and `encoder/`, a copy of the model that made the vectors, where there is one.
+An index is a folder: `passages.sqlite`, and `encoder-HASH/`, a copy of the model that made the vectors, where there is one. The first
+names the second, so that vectors are never compared with those of another model, wherever a run is cut off.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ...store.passages import Passage, PassageIndex
 from .passages import cut
 from .reading import KINDS, read_blocks
 
-PASSAGES, ENCODER = "passages.sqlite", "encoder"
+PASSAGES = "passages.sqlite"
 CUTTING = 1
 """Raised with every change to how files are read and cut, so that they are read again."""
 FILES_AT_MOST = 100_000
@@ -69,8 +70,9 @@ def index_folder(folder: Path, out: Path, encoder: Bundle | None = None, *, iden
     vectors = _vectors(read, encoder)
     report.added, report.changed = [name for name in read if name not in before], [name for name in read if name in before]
     report.removed = [name for name in before if name not in stays and name not in read]
-    if encoder is not None and not (same and (out / ENCODER).is_dir()):
-        save_bundle(out / ENCODER, encoder)
+    place = None if identity is None else encoder_folder(out, identity)
+    if encoder is not None and place is not None and not place.is_dir():
+        save_bundle(place, encoder)
     with PassageIndex.open(path, write=True) if path.is_file() else PassageIndex.create(path) as index:
         with index.change():
             for name in before:
@@ -80,7 +82,15 @@ def index_folder(folder: Path, out: Path, encoder: Bundle | None = None, *, iden
                 index.add(name, files[name], passages, vectors.get(name))
             index.set_facts({**made_by, "folder": str(folder.absolute())})
         report.passages = len(index)
+    for other in out.glob("encoder-*"):
+        if other != place:
+            shutil.rmtree(other)
     return report
+
+
+def encoder_folder(out: Path, identity: str) -> Path:
+    """Where the index in `out` keeps the encoder of this identity."""
+    return out / f"encoder-{identity[:16]}"
 
 
 def _find(folder: Path, out: Path, skipped: dict[str, str]) -> dict[str, str]:
@@ -174,9 +184,10 @@ def open_encoder(out: Path, index: PassageIndex, load: Callable[[Path], Bundle])
     Raises:
         UserError: the folder of the encoder is missing.
     """
-    facts: Mapping[str, Any] = index.facts()
-    if facts.get("encoder") is None:
+    identity: str | None = index.facts().get("encoder")
+    if identity is None:
         return None
-    if not (out / ENCODER).is_dir():
-        raise UserError("the index lacks its encoder", where=out / ENCODER, fix="make it again with `lodestar index`")
-    return load(out / ENCODER)
+    place = encoder_folder(out, identity)
+    if not place.is_dir():
+        raise UserError("the index lacks its encoder", where=place, fix="make it again with `lodestar index`, and the --model")
+    return load(place)

@@ -37,8 +37,8 @@ CITED = 3
 """Passages that are cited at most."""
 SURE = 0.5
 """The share of what is asked for that a passage must hold to be taken for an answer."""
-READER_SURE = 0.5
-"""The reader's own score from which it is believed where the search is not sure."""
+READER_SURE, HALF_SURE = 0.5, 0.25
+"""A reader whose own score is at least the first is believed from the second on: a reader alone finds some words in any text."""
 
 Reader = Callable[[str, list[str]], Sequence[Mapping[str, Any]]]
 """A question and texts → for each text `answer` (None where it has none), `start` and `end` in it, and `score` from 0 to 1: what the task
@@ -158,7 +158,7 @@ class Library:
             if result["answer"] is None:
                 continue
             score = float(result["score"])
-            if hit.coverage < SURE and score < READER_SURE:
+            if hit.coverage < (SURE if score < READER_SURE else HALF_SURE):
                 continue
             # The passage that is likelier to be the right one, and the words that are likelier to be the answer.
             weighed = score * math.exp(hit.score - hits[0].score)
