@@ -13,11 +13,13 @@ from torch import nn
 from ..contracts.config import Config
 from ..contracts.errors import UserError
 from ..contracts.progress import track
+from ..contracts.randomness import derive_seed
 from ..contracts.task import device_of
 from ..contracts.tokenizer import Tokenizer
 from ..model.generate import generate, stream
 from ..model.transformer import Transformer
 from .constrain import Constraint
+from .fill import FillMarks
 from .incremental import StopStrings, TextStream
 from .measuring import batches_by_length, evaluating
 
@@ -42,6 +44,8 @@ class CompletionRequest(Drawing):
 
     prompt: str = ""
     """The text to continue; with the new tokens it must fit the model's context."""
+    suffix: str = ""
+    """What follows the new text, for a model that has learnt to fill a gap."""
     max_tokens: int = Field(16, ge=1)
     """At most so many new tokens; less than the context."""
 
@@ -50,9 +54,10 @@ def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionR
     """What the model reads: the mark that begins a document, and the prompt.
 
     Raises:
-        UserError: they do not fit the context beside `max_tokens`; nothing is cut off in silence.
+        UserError: they do not fit the context beside `max_tokens`: nothing is cut off in silence; or there is a suffix, and the model has
+            not learnt to fill gaps.
     """
-    tokens, context = [tokenizer.opening, *tokenizer.encode(request.prompt)], model.config.context
+    tokens, context = read_prompt(tokenizer, request.prompt, request.suffix), model.config.context
     if len(tokens) + request.max_tokens > context:
         raise UserError(
             f"the context has {context} tokens, and {len(tokens) + request.max_tokens} were asked for ({len(tokens)} in the prompt, "
@@ -60,6 +65,16 @@ def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionR
             where="request", fix="shorten the prompt, or lower max_tokens",
         )  # fmt: skip
     return tokens
+
+
+def read_prompt(tokenizer: Tokenizer, prompt: str, suffix: str = "") -> list[int]:
+    """A prompt as tokens, with the gap after it where there is a suffix; raises `UserError` where the model cannot fill gaps."""
+    if not suffix:
+        return [tokenizer.opening, *tokenizer.encode(prompt)]
+    marks = FillMarks.of(tokenizer)
+    if marks is None:
+        raise UserError("this model has not learnt to fill a gap", where="suffix", fix="leave it out, or ask a model for code")
+    return [tokenizer.opening, *marks.prompt(tokenizer.encode(prompt), tokenizer.encode(suffix))]
 
 
 def completion_tokens(
@@ -149,9 +164,20 @@ def complete_all(model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str],
 
 
 def complete_rows(
-    model: nn.Module, tokenizer: Tokenizer, rows: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    rows: Sequence[Sequence[int]],
+    max_tokens: int,
+    stop_ids: Collection[int],
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> list[str]:
-    """As `complete_all`, of prompts as tokens; each text ends before the first of `stop_ids`."""
+    """As `complete_all`, of prompts as tokens; each text ends before the first of `stop_ids`.
+
+    Args:
+        temperature: draws where it is not 0; rows that are alike draw apart.
+    """
     assert isinstance(model, Transformer)
     max_tokens = min(max_tokens, model.config.context // 2)
     room = model.config.context - max_tokens
@@ -165,7 +191,10 @@ def complete_rows(
             lengths_B = torch.tensor([len(read[row]) for row in batch], device=device)
             # True on the real tokens, which stand on the right; rows of one length need no mask.
             mask_BT = torch.arange(longest, device=device) >= longest - lengths_B[:, None]
-            new_BT = generate(model, tokens_BT, max_tokens, stop_ids=ends, attention_mask=None if bool(mask_BT.all()) else mask_BT)
+            new_BT = generate(
+                model, tokens_BT, max_tokens, stop_ids=ends, attention_mask=None if bool(mask_BT.all()) else mask_BT,
+                temperature=temperature, seed=derive_seed(seed, "rows", batch[0]),
+            )  # fmt: skip
             for row, ids in zip(batch, new_BT.tolist(), strict=True):
                 texts[row] = tokenizer.decode(takewhile(lambda token: token not in ends, ids))
     return texts

@@ -17,7 +17,7 @@ from .completions import Delta
 from .protocol import IGNORED, NEUTRAL, StreamOptions, as_openai_reads_it, one_or_several
 
 CHAT_NEUTRAL = {
-    **{name: values for name, values in NEUTRAL.items() if name not in ("suffix", "best_of")},
+    **{name: values for name, values in NEUTRAL.items() if name != "best_of"},
     "top_logprobs": (0,), "modalities": (["text"],), "parallel_tool_calls": (True,),
 }  # fmt: skip
 """As `NEUTRAL`, of this route's parameters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..build.completion import completion_parts
+from ..build.completion import completion_parts, read_prompt
 from ..contracts.randomness import derive_seed
 from ..contracts.tokenizer import Tokenizer
 from ..model.transformer import Transformer
@@ -42,7 +42,7 @@ def read_prompts(model: Transformer, tokenizer: Tokenizer, body: CompletionBody)
     """
     if not body.prompts:
         raise ApiError(400, "The list of prompts is empty. Send at least one.", param="prompt", code="invalid_value")
-    prompts = [_read(tokenizer, prompt) for prompt in body.prompts]
+    prompts = [_read(tokenizer, prompt, body.suffix) for prompt in body.prompts]
     for prompt in prompts:
         needed, context = len(prompt.ids) + body.max_tokens, model.config.context
         if needed > context:
@@ -56,15 +56,20 @@ def read_prompts(model: Transformer, tokenizer: Tokenizer, body: CompletionBody)
     return prompts
 
 
-def _read(tokenizer: Tokenizer, prompt: str | list[int]) -> Prompt:
+def _read(tokenizer: Tokenizer, prompt: str | list[int], suffix: str) -> Prompt:
     if isinstance(prompt, str):
-        try:
-            prompt.encode()
-        except UnicodeEncodeError as error:
-            raise ApiError(
-                400, f"The prompt holds half of a surrogate pair (character {error.start}), which is no text. Remove it.", param="prompt"
-            ) from None
-        return Prompt(prompt, [tokenizer.opening, *tokenizer.encode(prompt)])
+        for name, text in (("prompt", prompt), ("suffix", suffix)):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ApiError(
+                    400, f"The {name} holds half of a surrogate pair (character {error.start}), which is no text. Remove it.", param=name
+                ) from None
+        return Prompt(prompt, read_prompt(tokenizer, prompt, suffix))
+    if suffix:
+        raise ApiError(
+            400, "A suffix goes with a prompt of text, not of token ids. Send both as text.", param="suffix", code="invalid_value"
+        )
     if not prompt:
         raise ApiError(400, "A prompt of token ids needs at least one. Send some, or the empty string.", param="prompt")
     for token in prompt:

@@ -13,7 +13,6 @@ from ..contracts.errors import nearest
 from .errors import ApiError
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "suffix": ("",),
     "logprobs": (0, False),
     "best_of": (1,),
     "presence_penalty": (0,),

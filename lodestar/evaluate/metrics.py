@@ -31,8 +31,7 @@ def perplexity(columns: Columns) -> float:
 
 def syntax_valid(columns: Columns) -> float:
     """The share of completions that parse, of those that were asked for; NaN where none was (-1 in the column)."""
-    asked = columns["syntax_valid"] >= 0
-    return float(columns["syntax_valid"][asked].mean()) if asked.any() else math.nan
+    return _asked_mean(columns["syntax_valid"])
 
 
 def accuracy(columns: Columns) -> float:
@@ -55,6 +54,22 @@ def f1(columns: Columns) -> float:
     """The mean over the labels of the harmonic mean of precision and recall."""
     true, predicted, actual = _counts(columns)
     return float(_ratio(2 * true, predicted + actual).mean())
+
+
+def _asked_mean(values: np.ndarray) -> float:
+    """The mean over the rows that were asked for it; -1 stands for one that was not."""
+    return float(values[values >= 0].mean()) if (values >= 0).any() else math.nan
+
+
+def pass_at(columns: Columns, k: int) -> float:
+    """The chance that one of `k` programs passes, without bias from the n programs `drawn` for each problem, of which c `passed`: the mean
+    of 1 - C(n - c, k) / C(n, k) (Chen et al. 2021, https://arxiv.org/abs/2107.03374). NaN where fewer than k were drawn.
+    """
+    asked = columns["drawn"] >= k
+    if not asked.any():
+        return math.nan
+    drawn, failed = columns["drawn"][asked], (columns["drawn"] - columns["passed"])[asked]
+    return float(np.mean([1 - math.comb(int(failures), k) / math.comb(int(n), k) for n, failures in zip(drawn, failed, strict=True)]))
 
 
 def log_loss(columns: Columns) -> float:
@@ -102,6 +117,30 @@ SYNTAX_VALID = Metric(
     "",
     "higher",
     syntax_valid,
+)
+LINE_FILLED = Metric(
+    "line_filled",
+    Words(
+        "The share of lines that are filled in exactly as they were, from what stands before and after them.",
+        "根据前后文补出的整行与原文完全一致的比例。",
+    ),
+    "",
+    "higher",
+    lambda columns: _asked_mean(columns["line_filled"]),
+)
+PASS_AT_1 = Metric(
+    "pass_at_1",
+    Words("The chance that one drawn program passes all tests of its problem.", "随机生成的一个程序通过其题目全部测试的概率。"),
+    "",
+    "higher",
+    lambda columns: pass_at(columns, 1),
+)
+PASS_AT_10 = Metric(
+    "pass_at_10",
+    Words("The chance that one of ten drawn programs passes all tests.", "随机生成的十个程序中至少一个通过全部测试的概率。"),
+    "",
+    "higher",
+    lambda columns: pass_at(columns, 10),
 )
 ACCURACY = Metric("accuracy", Words("The share of texts that get the right label.", "标签判断正确的文本比例。"), "", "higher", accuracy)
 PRECISION = Metric(

@@ -1,4 +1,4 @@
-"""Code generation: a decoder that continues a program."""
+"""Code generation: a decoder that continues a program, or fills a gap in it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from ..build.fill import FILL_TOKENS
+from ..contracts.config import Config
 from ..contracts.language import Words
-from ..contracts.randomness import generator
+from ..contracts.randomness import derive_seed, generator
 from ..contracts.task import Batch, Example, Problem, Task
-from ..evaluate.metrics import BITS_PER_BYTE, PERPLEXITY, SYNTAX_VALID
+from ..evaluate.metrics import BITS_PER_BYTE, LINE_FILLED, PASS_AT_1, PASS_AT_10, PERPLEXITY, SYNTAX_VALID
 from ..evaluate.rewards import CodeReward, check_tests
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
 
+LINE_TOKENS, SOLUTION_TOKENS = 48, 320
+"""Tokens in which a line must be filled, and a problem solved; half of the context where that is less."""
 COMPLETION_TOKENS = 96
 """Tokens in which a function must be completed to be judged; half of the context where that is less."""
 
@@ -42,6 +46,15 @@ class Module(Example):
     tests: list[str] = []
     """Tests of the program, each such as `assert add(1, 2) == 3`."""
 
+    @classmethod
+    def of_record(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Also HumanEval's form: `prompt`, `canonical_solution`, `test` (which defines `check`) and `entry_point`."""
+        if not {"prompt", "canonical_solution", "test", "entry_point"} <= fields.keys():
+            return fields
+        test = f"{fields['test']}\n\ncheck({fields['entry_point']})\n"
+        path = {"path": str(fields["task_id"])} if "task_id" in fields else {}
+        return {"text": f"{fields['prompt']}{fields['canonical_solution']}", "prompt": fields["prompt"], "tests": [test], **path}
+
     @model_validator(mode="after")
     def _tests_can_be_run(self) -> Module:
         if self.tests and not (self.prompt and self.text.startswith(self.prompt)):
@@ -50,13 +63,28 @@ class Module(Example):
         return self
 
 
+class Options(Config):
+    """venture.yaml: `options`."""
+
+    gaps: float = Field(0.5, ge=0, le=1)
+    """The share of a file's windows that are learnt with a gap to be filled (Bavarian et al. 2022); with 0 the model fills none."""
+    samples: int = Field(10, ge=1, le=1000)
+    """Programs drawn for each problem that has tests: pass@k needs at least k."""
+    temperature: float = Field(0.6, ge=0, le=2)
+    """Of these draws."""
+
+
 class CodeGeneration(Task):
-    words = Words("Continue a program: an assistant for your code base.", "续写程序：面向你的代码库的编程助手。")
+    words = Words(
+        "Continue a program, or fill a gap in it: an assistant for your code base.",
+        "续写程序，或补全其中的空缺：面向你的代码库的编程助手。",
+    )
     example = Module
-    metrics = (BITS_PER_BYTE, SYNTAX_VALID, PERPLEXITY)
+    metrics = (BITS_PER_BYTE, SYNTAX_VALID, PERPLEXITY, LINE_FILLED, PASS_AT_1, PASS_AT_10)
     batching = "packed"
     endpoint = "completions"
     checked_by = "prompt and tests"
+    special_tokens = FILL_TOKENS
     template = {
         "task": "code-generation",
         "statement": Words(
@@ -95,9 +123,13 @@ class CodeGeneration(Task):
         ],
     }
 
+    def __init__(self, options: Mapping[str, Any] | None = None, state: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options, state)
+        self.chosen = Options.parse(self.options, where="options")
+
     @classmethod
     def sample(cls) -> Sequence[Module]:
-        return [Module(text=text.strip() + "\n") for text in SAMPLE.split("# ---\n")]
+        return [_sample(text.strip() + "\n") for text in SAMPLE.split("# ---\n")]
 
     def texts(self, example: Module) -> Iterator[str]:
         yield example.text
@@ -106,6 +138,15 @@ class CodeGeneration(Task):
         from ..build.language import document_tokens
 
         return {"tokens": document_tokens(example.text, tokenizer)}
+
+    def rows(self, example: Module, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:
+        from ..build.fill import FillMarks, rows_with_gaps
+
+        marks = FillMarks.of(tokenizer)
+        # A solution with its tests is short, and learnt as it will be asked for: from its beginning.
+        if not self.chosen.gaps or marks is None or context is None or example.tests:
+            return [self.encode(example, tokenizer)]
+        return [{"tokens": row} for row in rows_with_gaps(example.text, tokenizer, marks, context, self.chosen.gaps)]
 
     def problem(self, example: Module, tokenizer: Tokenizer) -> Problem | None:
         if not example.tests:
@@ -138,10 +179,56 @@ class CodeGeneration(Task):
             return complete_all(model, tokenizer, prompts, COMPLETION_TOKENS)
 
         columns = document_columns(model, tokenizer, [example.text for example in examples])
-        return columns | {"syntax_valid": _syntax_valid(examples, write)}
+        columns |= {"syntax_valid": _syntax_valid(examples, write), "line_filled": self._lines_filled(model, tokenizer, examples)}
+        return columns | self._solved(model, tokenizer, examples)
+
+    def _lines_filled(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Module]) -> np.ndarray:
+        """Whether a line of each file is filled exactly, 1 or 0; -1 for a file without one, or a model that fills no gaps."""
+        import numpy as np
+
+        from ..build.completion import complete_rows
+        from ..build.fill import FillMarks
+
+        found, marks = np.full(len(examples), -1), FillMarks.of(tokenizer)
+        gaps = [(number, gap) for number, example in enumerate(examples) if (gap := _line(example.text)) is not None]
+        if marks is None or not self.chosen.gaps or not gaps:
+            return found
+        # What stands near the line: as much on both sides as the context has room for beside the line.
+        side = (model.config.context - LINE_TOKENS - 4) // 2  # type: ignore[operator, union-attr] # a Transformer
+        around = [(tokenizer.encode(before)[-side:], tokenizer.encode(after)[:side]) for _, (before, _, after) in gaps]
+        rows = [[tokenizer.opening, *marks.prompt(*texts)] for texts in around]
+        told = complete_rows(model, tokenizer, rows, LINE_TOKENS, [tokenizer.end_of_text])
+        for (number, (_, line, _)), text in zip(gaps, told, strict=True):
+            found[number] = text.rstrip("\n") == line
+        return found
+
+    def _solved(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Module]) -> dict[str, np.ndarray]:
+        """Of the problems with tests, how many programs were `drawn` and how many `passed`; 0 of the others."""
+        import numpy as np
+
+        from ..build.completion import complete_rows
+        from ..contracts.progress import track
+
+        passed, drawn = np.zeros(len(examples), np.int64), np.zeros(len(examples), np.int64)
+        samples = self.chosen.samples if self.chosen.temperature else 1
+        for number in track([number for number, example in enumerate(examples) if example.tests], "problems", "problem"):
+            example = examples[number]
+            rows = [[tokenizer.opening, *tokenizer.encode(example.prompt)]] * samples
+            # What is drawn for a problem does not depend on the others beside it.
+            seed = derive_seed(0, "problem", example.prompt)
+            told = complete_rows(
+                model, tokenizer, rows, SOLUTION_TOKENS, [tokenizer.end_of_text], temperature=self.chosen.temperature, seed=seed
+            )
+            programs = [example.prompt + _first_block(text) for text in told]
+            drawn[number], passed[number] = samples, sum(CodeReward().judge(programs, [example.tests] * samples))
+        return {"passed": passed, "drawn": drawn}
 
     def baseline(self, train: Sequence[Module], examples: Sequence[Module]) -> tuple[str, dict[str, np.ndarray]]:
-        """Byte n-grams: as strong as lzma primed with 4 MB of the training modules.  # measured on the standard library"""
+        """Byte n-grams: as strong as lzma primed with 4 MB of the training modules (measured on the standard library). Of a gap they read
+        what stands before it, and they are taken to solve no problem.
+        """
+        import numpy as np
+
         from ..evaluate.ngram import ByteNGram
 
         counted = ByteNGram([module.text for module in train])
@@ -150,7 +237,13 @@ class CodeGeneration(Task):
             return [counted.most_likely(prompt.encode(), 3 * COMPLETION_TOKENS).decode(errors="replace") for prompt in prompts]
 
         columns = counted.document_columns([module.text for module in examples])
-        return counted.name, columns | {"syntax_valid": _syntax_valid(examples, write)}
+        lines = [_line(module.text) for module in examples]
+        written = iter(write([gap[0] for gap in lines if gap is not None]))
+        filled = np.array([-1 if gap is None else int(next(written).split("\n")[0] == gap[1]) for gap in lines])
+        asked = np.array([self.chosen.samples * bool(module.tests) for module in examples])
+        return counted.name, columns | {
+            "syntax_valid": _syntax_valid(examples, write), "line_filled": filled, "passed": 0 * asked, "drawn": asked,
+        }  # fmt: skip
 
     def request(self, example: Module) -> dict[str, Any]:
         """The module's first lines, to be continued: few enough bytes that any context has room for them, however they become tokens."""
@@ -223,6 +316,25 @@ def _parses(cut: _Cut, completion: str) -> bool:
     return bool(block.strip()) and _parse(header + cut.begun + block) is not None
 
 
+def _line(text: str) -> tuple[str, str, str] | None:
+    """A line of a file with its indentation taken off, and what stands before and after it; the draw follows from the text alone."""
+    lines = _lines(text)
+    places = [number for number, line in enumerate(lines) if len(line.strip()) > 3]
+    if len(places) < 3:
+        return None
+    chosen = places[int(generator(0, "line", text).integers(len(places)))]
+    line = lines[chosen].rstrip("\n")
+    bare = line.lstrip()
+    return "".join(lines[:chosen]) + line[: len(line) - len(bare)], bare, "\n" + "".join(lines[chosen + 1 :])
+
+
+def _first_block(text: str) -> str:
+    """A completion up to the first line that begins something else: one without indentation. A model knows no other end of a function."""
+    lines = _lines(text)
+    inside = takewhile(lambda numbered: not numbered[0] or not numbered[1].strip() or numbered[1][:1] in " \t", enumerate(lines))
+    return "".join(line for _, line in inside)
+
+
 def _lines(text: str) -> list[str]:
     """Lines as Python counts them, which a form feed does not end, each with its end."""
     return list(io.StringIO(text, newline=None))
@@ -236,6 +348,21 @@ def _parse(source: str) -> ast.Module | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # what CPython's parser says to source that it cannot take
         return None
 
+
+def _sample(text: str) -> Module:
+    """A module of the sample; a function that has tests begins with its first line and its docstring."""
+    tests = TESTS.get(text[len("def ") : text.index("(")], ()) if text.startswith("def ") else ()
+    prompt = "".join(_lines(text)[:2]) if tests else ""
+    return Module(text=text, prompt=prompt, tests=list(tests))
+
+
+TESTS: Mapping[str, Sequence[str]] = {
+    "clamp": ["assert clamp(5, 0, 3) == 3", "assert clamp(-1, 0, 3) == 0", "assert clamp(2, 0, 3) == 2"],
+    "greatest_common_divisor": ["assert greatest_common_divisor(12, 18) == 6", "assert greatest_common_divisor(0, -7) == 7"],
+    "primes": ["assert primes(12) == [2, 3, 5, 7, 11]", "assert primes(2) == []"],
+    "is_palindrome": ["assert is_palindrome('上海自来水来自海上')", "assert not is_palindrome('star')"],
+}
+"""Of functions of the sample, by their names."""
 
 # Written for this project; in the public domain (CC0).
 SAMPLE = '''

@@ -165,7 +165,7 @@ def test_the_stream_is_server_sent_events(url: str) -> None:
 @pytest.mark.parametrize(
     ("body", "param", "sentence"),
     [
-        ({"suffix": "end"}, "suffix", "does not support 'suffix'"),
+        ({"suffix": "end"}, None, "has not learnt to fill a gap"),
         ({"logprobs": 3}, "logprobs", "does not support 'logprobs'"),
         ({"best_of": 4}, "best_of", "does not support 'best_of'"),
         ({"presence_penalty": 0.5}, "presence_penalty", "does not support"),
