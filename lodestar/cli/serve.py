@@ -28,20 +28,30 @@ from ._command import lodestar_command, venture_option
     "--adapter", "adapters", multiple=True, metavar=say("NAME=FOLDER", "名称=目录"),
     help=say("An adapter of this model, served under its own name; may be repeated.", "该模型的适配器，以自己的名称一同服务；可重复。"),
 )  # fmt: skip
-def command(release: str | None, venture: Path, host: str, port: int, adapters: tuple[str, ...]) -> None:
+@click.option(
+    "--index", type=click.Path(path_type=Path), metavar=say("DIR", "目录"),
+    help=say(
+        "What `lodestar index` made of a folder of documents: a question without a text is answered from them.",
+        "`lodestar index` 为文档目录建立的索引：未附带文本的问题将从中作答。",
+    ),
+)  # fmt: skip
+def command(release: str | None, venture: Path, host: str, port: int, adapters: tuple[str, ...], index: Path | None) -> None:
+    from ..deploy.documents.library import Library
     from ..deploy.serve import serve
     from ..venture.product import find_release, verify
     from ..venture.venture import Venture
     from . import _serving
+    from ._documents import open_encoder
     from ._opening import task_for
 
     named = _serving.named_folders(adapters)
+    library = None if index is None else Library.open(index, open_encoder)
     if release is not None and (Path(release) / "config.json").is_file():
-        serve(Path(release), task_for(Path(release)), host=host, port=port, adapters=named)
+        serve(Path(release), task_for(Path(release)), host=host, port=port, library=library, adapters=named)
         return
     opened = Venture.open(venture)
     made = find_release(opened, release)
     verify(opened, made)
     folder = opened.releases / made.name
     note = _serving.note_in(opened, made.name)
-    serve(folder, _serving.task_of(folder), host=host, port=port, on_request=note, adapters=named)
+    serve(folder, _serving.task_of(folder), host=host, port=port, library=library, on_request=note, adapters=named)

@@ -88,7 +88,7 @@ class Routes:
             question = dict(body)
             model = self._asked(question.pop("model", None))
             self._check_inputs(question)
-            feed = self._feed(model, lambda: iter([self.service.task.answer(self.service.model, self.service.tokenizer, question)]))
+            feed = self._feed(model, lambda: iter([self.service.answer(question)]))
         except (ApiError, BusyError) as error:
             raise self._refused(exchange, error) from None
         return await self._answer(request, exchange, self._whole(feed, exchange, kind, model))

@@ -21,6 +21,7 @@ from ..contracts.errors import UserError
 from ..contracts.language import say
 from ..contracts.task import Task
 from .api import create_app
+from .documents.library import Library
 from .engine import Engine, Limits
 from .guard import LOOPBACK_HOSTS
 from .routes import ApiLimits
@@ -44,6 +45,7 @@ def serve(
     on_request: Callable[[dict[str, Any]], None] | None = None,
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
+    library: Library | None = None,
     limits: Limits | None = None,
     api_limits: ApiLimits | None = None,
 ) -> None:
@@ -60,12 +62,14 @@ def serve(
         on_request: called with the facts of each finished request (never its text), for the ledger.
         hosts: further names that this server may be called by, when it listens on loopback and a proxy stands before it.
         origins: web pages of other origins that may use the API (CORS); none by default.
+        library: documents that a reader is asked about.
 
     Raises:
         UserError: when the port is taken or not allowed, the host is unknown, or the release cannot be loaded.
     """
     with _listen(host, port) as listener:
         service = Service.load(release, task, name=name, adapters=adapters)
+        service = service if library is None else service.with_library(library)
         app = _app(service, host, hosts, origins, on_request, limits, api_limits)
         tell = ready or _welcome(service, open_to_all=not _is_loopback(host))
         server = _Server(app, lambda: tell(_address(listener)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ..contracts.tokenizer import Tokenizer
 from ..model.config import ModelConfig
 from ..store.files import read_json
 from .adapters import load_adapters, through
+from .documents.library import Library, QuestionRequest
 from .engine import Work
 
 SCORECARD, RELEASE = "scorecard.json", "release.json"
@@ -49,6 +50,8 @@ class Service:
     """For each promise of the vision, whether the release keeps it."""
     adapters: Sequence[str] = field(default=())
     """Those beside its weights, each of which can be asked by its name as a model of its own."""
+    library: Library | None = None
+    """The documents that a reader is asked about where a request brings no text of its own."""
 
     @classmethod
     def load(cls, release: Path, task: Task, *, name: str | None = None, adapters: Mapping[str, Path] | None = None) -> Service:
@@ -79,9 +82,38 @@ class Service:
         """Work for the model of this name."""
         return through(self.model, None if name == self.name else name, work) if self.adapters else work
 
+    def with_library(self, library: Library) -> Service:
+        """This service with documents to be asked about.
+
+        Raises:
+            UserError: the model reads none.
+        """
+        if self.task.endpoint != "answer":
+            fix = "serve a release of the task question-answering, or ask the documents with `lodestar ask`"
+            raise UserError(f"a model of the task {self.task.name} reads no documents", where="--index", fix=fix)
+        return replace(self, library=library)
+
     @property
     def route(self) -> str:
         return f"/v1/{self.task.endpoint}"
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The whole answer to a request: the task's, or where it brings no text of its own and there are documents, from these.
+
+        Raises:
+            UserError: the request is at fault.
+        """
+        if self.library is None or "context" in request:
+            return self.task.answer(self.model, self.tokenizer, request)
+        question = QuestionRequest.parse(request, where="request").question
+
+        def read(question: str, texts: list[str]) -> Sequence[Mapping[str, Any]]:
+            asked = {"question": question, "context": texts}
+            results: Sequence[Mapping[str, Any]] = self.task.answer(self.model, self.tokenizer, asked)["results"]
+            return results
+
+        found = self.library.answer(question, read)
+        return {**found, "usage": {"prompt_tokens": len(self.tokenizer.encode(question))}}
 
     def describe(self) -> dict[str, Any]:
         """The JSON behind the page: what the model is for, how good it is, and what one may try."""
@@ -98,6 +130,7 @@ class Service:
             "scores": [self._score(score) for score in self.scores],
             "gates": list(self.gates),
             "examples": self._examples(),
+            "documents": None if self.library is None else {"passages": len(self.library)},
         }
 
     def _score(self, score: Score) -> dict[str, Any]:
