@@ -10,9 +10,7 @@ from ..contracts.language import Words
 from ..contracts.score import Columns, Metric
 from .rouge import copied, form_of, repeated, rouge
 
-SIGNATURE = (
-    "F1, as rouge-score 0.1.2 with its stemmer; of several references the best; of texts in other letters by characters or whole words"
-)
+SIGNATURE = "ROUGE: F1 as of rouge-score 0.1.2, stemmed; the best of several references; letters beyond a to z by character or word"
 """How exactly the scores are computed."""
 
 

@@ -87,17 +87,18 @@ class Summarization(Task):
         ),
         "audience": Words("a harbour master who has no time to read them all", "没有时间逐份细读的港务长"),
         "north_star": "rouge_l",
-        "data": {"sources": ["builtin:sample"], "validation": 0.15, "test": 0.15, "vocabulary": 400},
+        "data": {"sources": ["builtin:sample"], "validation": 0.15, "test": 0.3, "vocabulary": 400},
         "model": {"size": "tiny", "context": 128, "overrides": {"depth": 2, "width": 128}},
         "train": {"tokens": 100_000, "batch_tokens": 1024, "dropout": 0.1},
         "options": {"summary_tokens": 40},
         "targets": [
             {
                 "metric": "rouge_l",
-                "at_least": 0.02,
+                "at_least": 0.0,
                 "why": Words(
-                    "the sample is too small to promise more; fine-tune an open model on your own documents (model.base)",
-                    "样本太小，不能承诺更多；请用您自己的文档微调开放模型（model.base）",
+                    "a sample this small can promise nothing; set what you need once the documents are your own, and an open model begins "
+                    "(model.base)",
+                    "样本太小，什么都不能承诺；换成您自己的文档与开放模型（model.base）后，请写上您需要的值",
                 ),
             },
             {
@@ -180,7 +181,7 @@ class Summarization(Task):
         return _columns(examples, [one.text for one in found])
 
     def signatures(self) -> dict[str, str]:
-        return {metric.name: SIGNATURE for metric in self.metrics if metric.name.startswith("rouge")}
+        return {"rouge": SIGNATURE}
 
     def baseline(self, train: Sequence[SummarizedText], examples: Sequence[SummarizedText]) -> tuple[str, dict[str, np.ndarray]]:
         """Lead-3: of news it is hard to beat (Nallapati et al. 2017, https://arxiv.org/abs/1611.04230)."""
