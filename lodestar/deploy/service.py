@@ -13,6 +13,7 @@ from torch import nn
 
 from ..build.bundle import CONFIG
 from ..build.device import best_device
+from ..build.fill import FillMarks
 from ..build.opening import open_bundle
 from ..contracts.errors import UserError
 from ..contracts.record import Scorecard
@@ -127,9 +128,11 @@ class Service:
             "parameters": sum(parameter.numel() for name, parameter in self.model.named_parameters() if ".adapters." not in name),
             "context": self.config.context,
             "vocabulary": self.tokenizer.vocabulary_size,
+            "fills": FillMarks.of(self.tokenizer) is not None,
             "scores": [self._score(score) for score in self.scores],
             "gates": list(self.gates),
             "examples": self._examples(),
+            "choices": self.task.choices(),
             "documents": None if self.library is None else {"passages": len(self.library)},
         }
 

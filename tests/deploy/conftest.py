@@ -171,12 +171,22 @@ def start(facts: list[dict[str, Any]]) -> Callable[..., AbstractContextManager[s
     return lambda service, **options: serving(service, on_request=facts.append, **options)
 
 
-@pytest.fixture(scope="session")
-def chat() -> Service:
-    task = tasks.find("chat")()
+def _untrained(name: str) -> Service:
+    """A task of ours, its tokenizer and its decoder with random weights."""
+    task = tasks.find(name)()
     texts = [text for example in task.sample() for text in task.texts(example)]
     tokenizer = train_tokenizer(texts, 400, task.special_tokens)
     return _service(task, tokenizer, _config(tokenizer, "decoder", context=512))
+
+
+@pytest.fixture(scope="session")
+def chat() -> Service:
+    return _untrained("chat")
+
+
+@pytest.fixture(scope="session")
+def coder() -> Service:
+    return _untrained("code-generation")
 
 
 @pytest.fixture(scope="session")

@@ -253,6 +253,24 @@ def test_the_code_shown_needs_no_library_where_the_answer_is_whole(
     assert told["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
 
 
+def test_a_gap_is_filled_where_the_cursor_stands(visit: Callable[..., Page], coder: Service) -> None:
+    with serving(coder) as url:
+        page = visit(url)
+        expect(page.get_by_text("The model writes at the cursor.")).to_be_visible()
+        page.get_by_label("Temperature").fill("0")
+        page.get_by_label("Max tokens").fill("12")
+        page.get_by_label("Your beginning").fill("def f(x):\n    return x")
+        for _ in range(8):
+            page.get_by_label("Your beginning").press("ArrowLeft")
+        page.get_by_label("Your beginning").press("Control+Enter")
+        expect(page.locator("#stop")).to_be_disabled()
+        told = coder.task.answer(coder.model, coder.tokenizer, {"prompt": "def f(x):\n    ", "suffix": "return x", "max_tokens": 12})
+        expect(page.locator("#answer .made")).to_have_text(told["text"])
+        expect(page.locator("#answer .given").last).to_have_text("return x")
+        page.get_by_text("Use it from code").click()
+        expect(page.locator("#snippet")).to_contain_text('"suffix":"return x"')
+
+
 def test_a_conversation_is_remembered_until_a_new_one_begins(visit: Callable[..., Page], chat: Service) -> None:
     with serving(chat) as url:
         page = visit(url)

@@ -4,6 +4,7 @@
 //   words        what it says, in both languages: label, placeholder, run (the button), and whatever else it says itself
 //   streams      true where the answer is made word by word; the settings of that are shown then
 //   fields()     elements that stand under the text, where it asks for more than one (optional)
+//   translated() the reader's language has changed: fields that say more than `data-say` does (optional)
 //   exampleText  an example of the release → what is filled in; useExample(example) fills in more than the text (optional)
 //   request()    the body of what is asked
 //   run(signal)  asks and draws, with `ask` or `stream` and `show` of kit.js
@@ -32,7 +33,10 @@ function setLanguage(language) {
   byId("language").textContent = say("otherLanguage");
   byId("language").setAttribute("aria-label", say("otherLanguageLabel"));
   byId("language").lang = language === "zh" ? "en" : "zh-CN";
-  if (state.release) showRelease();
+  if (state.release) {
+    state.form.translated?.();
+    showRelease();
+  }
   showStats();
 }
 
@@ -266,6 +270,7 @@ for (const name of ["temperature", "top_p"]) {
   update();
 }
 for (const element of [byId("ask"), byId("settings")]) element.addEventListener("input", showSnippet);
+for (const moved of ["keyup", "click"]) byId("input").addEventListener(moved, showSnippet); // the cursor
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); }
   if (event.key === "Escape") state.running?.abort();

@@ -41,7 +41,7 @@ export const WORDS = {
     nothing: "Write something first.",
     footer: "Served from your own machine · Lodestar 北极星",
     metrics: {
-      accuracy: "Accuracy", precision: "Precision", recall: "Recall", f1: "F1", log_loss: "Log loss", calibration_error: "Calibration error",
+      bleu: "BLEU", chrf: "chrF", accuracy: "Accuracy", precision: "Precision", recall: "Recall", f1: "F1", log_loss: "Log loss", calibration_error: "Calibration error",
       bits_per_byte: "Bits per byte", perplexity: "Perplexity", syntax_valid: "Valid syntax", exact_match: "Exact match", answer_f1: "Answer F1",
       no_answer_accuracy: "No-answer accuracy", rouge_l: "ROUGE-L", rouge_1: "ROUGE-1", rouge_2: "ROUGE-2", rouge_lsum: "ROUGE-Lsum",
       coverage: "Words from the document", repetition: "Repetition", latency_ms_p50: "Latency, median",
@@ -88,7 +88,7 @@ export const WORDS = {
     nothing: "请先写点什么。",
     footer: "由你自己的机器提供服务 · 北极星 Lodestar",
     metrics: {
-      accuracy: "准确率", precision: "精确率", recall: "召回率", f1: "F1", log_loss: "对数损失", calibration_error: "校准误差",
+      bleu: "BLEU", chrf: "chrF", accuracy: "准确率", precision: "精确率", recall: "召回率", f1: "F1", log_loss: "对数损失", calibration_error: "校准误差",
       bits_per_byte: "每字节比特", perplexity: "困惑度", syntax_valid: "语法正确率", exact_match: "完全匹配", answer_f1: "答案 F1",
       no_answer_accuracy: "无答案准确率", rouge_l: "ROUGE-L", rouge_1: "ROUGE-1", rouge_2: "ROUGE-2", rouge_lsum: "ROUGE-Lsum",
       coverage: "出自原文的词", repetition: "重复", latency_ms_p50: "延迟（中位）",
