@@ -118,7 +118,7 @@ class Summarization(Task):
 
     def __init__(self, options: Mapping[str, Any] | None = None, state: Mapping[str, Any] | None = None) -> None:
         super().__init__(options, state)
-        self.choices = Options.parse(self.options, where="options")
+        self.chosen = Options.parse(self.options, where="options")
         self._decide()
 
     def _decide(self) -> None:
@@ -130,8 +130,8 @@ class Summarization(Task):
         from ..build.summarize import SummaryForm
 
         adopted = self.state.get("form")
-        form = SummaryForm(decoder=self.choices.architecture == "decoder") if adopted is None else SummaryForm.from_json(adopted)
-        return form.with_prefix(self.choices.prefix)
+        form = SummaryForm(decoder=self.chosen.architecture == "decoder") if adopted is None else SummaryForm.from_json(adopted)
+        return form.with_prefix(self.chosen.prefix)
 
     @classmethod
     def sample(cls) -> Sequence[SummarizedText]:
@@ -169,14 +169,14 @@ class Summarization(Task):
 
         if self.form.decoder:
             return next_token_loss(model, batch)
-        return pair_loss(model, batch, self.choices.smoothing, word_dropout=self.choices.word_dropout)
+        return pair_loss(model, batch, self.chosen.smoothing, word_dropout=self.chosen.word_dropout)
 
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[SummarizedText]) -> dict[str, np.ndarray]:
         """The ROUGE of each summary, and what it copies and repeats: see `evaluate.summaries.columns`."""
         from ..build.summarize import summarize
 
         documents = [example.text for example in examples]
-        limit = self.choices.summary_tokens
+        limit = self.chosen.summary_tokens
         found = summarize(model, tokenizer, self.form, documents, max_tokens=limit, settings=self._beams(), label="summaries")
         return _columns(examples, [one.text for one in found])
 
@@ -204,7 +204,7 @@ class Summarization(Task):
             if not document.strip():
                 place = "" if isinstance(asked.input, str) else f" {number}"
                 raise UserError(f"the input{place} has no text", where="request", fix="send a document")
-        limit = asked.max_tokens or self.choices.summary_tokens
+        limit = asked.max_tokens or self.chosen.summary_tokens
         settings = self._beams(asked.beams, asked.length_penalty)
         found = summarize(model, tokenizer, self.form, documents, max_tokens=limit, settings=settings)
         results: list[dict[str, Any]] = [
@@ -217,14 +217,14 @@ class Summarization(Task):
     def _beams(self, beams: int | None = None, length_penalty: float = 1.0) -> BeamSettings:
         from ..model.beam import BeamSettings
 
-        return BeamSettings(beams or self.choices.beams, length_penalty)
+        return BeamSettings(beams or self.chosen.beams, length_penalty)
 
     def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
         from ..build.summarize import SummarizeRequest, read_summary
 
         asked = SummarizeRequest.parse(request, where="request")
         document = asked.input if isinstance(asked.input, str) else asked.input[0] if asked.input else ""
-        limit = asked.max_tokens or self.choices.summary_tokens
+        limit = asked.max_tokens or self.chosen.summary_tokens
         return read_summary(model, tokenizer, self.form, document, output, max_tokens=limit, settings=self._beams(asked.beams))
 
 
