@@ -226,6 +226,10 @@ class Task(ABC):
 
     # Product
 
+    def choices(self) -> dict[str, Any]:
+        """What a client can choose between when it asks, as JSON: the languages of a translator, say."""
+        return {}
+
     @abstractmethod
     def request(self, example: Any) -> dict[str, Any]:
         """The request of a user whose record this is: what `answer` and the HTTP route take."""

@@ -133,6 +133,7 @@ class Service:
             "gates": list(self.gates),
             "examples": self._examples(),
             "choices": self.task.choices(),
+            "choices": self.task.choices(),
             "documents": None if self.library is None else {"passages": len(self.library)},
         }
 
