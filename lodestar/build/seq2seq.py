@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..contracts.progress import track
 from ..contracts.task import IGNORE, Batch, device_of
 from ..model.beam import BeamSettings, Hypothesis, beam_search
-from ..model.steps import TransformerStep
+from ..model.steps import make_step
 from ..model.transformer import Transformer
 from .classify import HIDDEN
 from .language import joined_loss, joins
@@ -155,8 +155,8 @@ def write_texts(
             source_BS = source_mask = None
             if model.encoder is not None:
                 source_BS, source_mask = _rows([text.source for text in texts], pad, device)
-            step = TransformerStep(
-                model, prompt_BP, max(text.limit for text in texts), attention_mask=prompt_mask,
+            step = make_step(
+                model, prompt_BP, max(text.limit for text in texts), beams=settings.beams, attention_mask=prompt_mask,
                 source_tokens=source_BS, source_mask=source_mask,
             )  # fmt: skip
             found = beam_search(step, [text.limit for text in texts], ends, settings, best=best, banned_V=banned_V)

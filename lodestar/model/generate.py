@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .cache import KVCache
-from .fast import TokenDecoder, takes
+from .fast import Sources, TokenDecoder, left_padding, takes
 from .transformer import Transformer
 
 
@@ -94,8 +94,11 @@ def stream(
     positions = None
     if attention_mask is not None:
         positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-    padding = torch.zeros(batch, dtype=torch.long) if attention_mask is None else _padding(attention_mask)
-    fast = TokenDecoder(model, cache) if padding is not None and takes(model, batch) else None
+    padding = torch.zeros(batch, dtype=torch.long) if attention_mask is None else left_padding(attention_mask)
+    fast = None
+    if padding is not None and takes(model, batch):
+        sources = None if memory is None else Sources.of(model, memory, source_mask)
+        fast = TokenDecoder(model, cache, sources) if (memory is None) == (sources is None) else None
     stops = torch.tensor(sorted(stop_ids), device=device)
     stopped = torch.zeros(batch, dtype=torch.bool, device=device)
     for _ in range(max_new_tokens):
@@ -117,13 +120,6 @@ def stream(
         if attention_mask is not None and positions is not None:
             attention_mask = torch.cat((attention_mask, torch.ones_like(attention_mask[:, :1])), dim=1)
             positions = positions[:, -1:] + 1
-
-
-def _padding(attention_mask: Tensor) -> Tensor | None:
-    """How many tokens each row of a mask (B, T) leaves out at its beginning, (B,); None where it leaves out others."""
-    padding = (~attention_mask.bool()).sum(-1)
-    from_left = torch.arange(attention_mask.shape[1], device=attention_mask.device) >= padding[:, None]
-    return padding if torch.equal(from_left, attention_mask.bool()) else None
 
 
 def generate(

@@ -1,4 +1,4 @@
-"""A Transformer's steps for beam search: its cache, and the rows that go on from each other.
+"""A Transformer's steps for beam search: its cache, and the rows that go on from each other. By the modules, or by compiled code.
 
 Axes: B sentences, P tokens of a prompt, S source tokens, R rows, V vocabulary, W model width.
 """
@@ -8,8 +8,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import fast
+from .beam import Step
 from .cache import KVCache
 from .transformer import Transformer
+
+
+def make_step(
+    model: Transformer,
+    prompt_BP: Tensor,
+    most: int,
+    *,
+    beams: int,
+    attention_mask: Tensor | None = None,
+    source_tokens: Tensor | None = None,
+    source_mask: Tensor | None = None,
+) -> Step:
+    """The fastest way at hand; the arguments are those of `TransformerStep`.
+
+    Args:
+        beams: rows that a sentence comes to have at most.
+    """
+    plain = TransformerStep(
+        model, prompt_BP, most, attention_mask=attention_mask, source_tokens=source_tokens, source_mask=source_mask
+    )  # fmt: skip
+    if prompt_BP.device.type != "cpu" or not fast.takes(model, beams * len(prompt_BP)):
+        return plain
+    padding_B = torch.zeros(len(prompt_BP), dtype=torch.long) if attention_mask is None else fast.left_padding(attention_mask)
+    sources = None if plain.memory is None else fast.Sources.of(model, plain.memory, source_mask)
+    if padding_B is None or (plain.memory is None) != (sources is None):
+        return plain
+    return CompiledStep(plain, sources, padding_B, beams)
 
 
 class TransformerStep:
@@ -74,3 +103,49 @@ class TransformerStep:
             cache=self.cache,
         )  # fmt: skip
         return self.model.logits(hidden[:, -1])
+
+
+class CompiledStep:
+    """See `beam.Step`. Rows go on from each other without moving any key or value: each remembers which row of the cache holds each of
+    its tokens, and which source it reads.
+
+    Args:
+        plain: the same by the modules, at its beginning; it takes the prompt, and is not used otherwise.
+        sources: what an encoder-decoder reads.
+        padding_B: tokens at the beginning of each prompt that are none, int64.
+        beams: rows that a sentence comes to have at most.
+    """
+
+    def __init__(self, plain: TransformerStep, sources: fast.Sources | None, padding_B: Tensor, beams: int) -> None:
+        self.plain, self.padding_B, batch = plain, padding_B, len(plain.prompt_BP)
+        self.model, self.cache = plain.model, KVCache(plain.model.config, beams * batch, plain.cache.capacity, dtype=plain.model.dtype)
+        self.decoder = fast.TokenDecoder(self.model, self.cache, sources)
+        self.slots_RT = torch.arange(batch, dtype=torch.int32)[:, None].repeat(1, self.cache.capacity)
+        self.sentences_R = torch.arange(batch)
+
+    def begin(self) -> Tensor:
+        """(B, V)."""
+        prompt_BP = self.plain.prompt_BP
+        if prompt_BP.shape[1] == 1:
+            return self.next(prompt_BP[:, 0])
+        logits_BV, cache, batch = self.plain.begin(), self.plain.cache, len(prompt_BP)
+        for ours, theirs in ((self.cache.keys_LBHSD, cache.keys_LBHSD), (self.cache.values_LBHSD, cache.values_LBHSD)):
+            ours[:, :batch, :, : cache.length] = theirs[:, :, :, : cache.length]
+        self.cache.advance(cache.length)
+        return logits_BV
+
+    def next(self, tokens_R: Tensor) -> Tensor:
+        """(R) → (R, V)."""
+        padding_R, length = self.padding_B[self.sentences_R], self.cache.length
+        positions_R1 = None if self.plain.attention_mask is None else (length - padding_R)[:, None]
+        logits_RV = self.decoder.step(
+            tokens_R[:, None], positions_R1, padding_R, slots_BT=self.slots_RT, sources_B=self.sentences_R
+        )  # fmt: skip
+        self.slots_RT[:, length] = torch.arange(len(tokens_R), dtype=torch.int32)
+        return logits_RV
+
+    def reorder(self, rows_R: Tensor, *, same_sources: bool) -> None:
+        """See `beam.Step`."""
+        self.slots_RT = self.slots_RT[rows_R]
+        if not same_sources:
+            self.sentences_R = self.sentences_R[rows_R]

@@ -145,7 +145,7 @@ def test_quantised_weights_give_the_logits_of_the_weights_they_mean(family: str,
 @needs_compiler
 @settings(deadline=None, max_examples=25)
 @given(
-    batch=st.integers(1, native.MOST_ROWS), prompt=st.integers(0, 5), threads=st.integers(1, 2), family=st.sampled_from(sorted(FAMILIES)),
+    batch=st.integers(1, 40), prompt=st.integers(0, 5), threads=st.integers(1, 2), family=st.sampled_from(sorted(FAMILIES)),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]), seed=st.integers(0, 99),
 )  # fmt: skip
 def test_any_rows_threads_and_prompts(batch: int, prompt: int, threads: int, family: str, dtype: torch.dtype, seed: int) -> None:
@@ -175,7 +175,7 @@ def test_padding_on_the_left_changes_nothing(family: str) -> None:
 def test_what_it_does_not_know_is_left_to_the_modules() -> None:
     model = make({})
     assert fast.takes(model, 1)
-    assert not fast.takes(model, native.MOST_ROWS + 1)
+    assert not fast.takes(model, fast.most_rows() + 1)
     with torch.enable_grad():
         assert not fast.takes(model, 1)
     assert model.decoder is not None
@@ -184,7 +184,7 @@ def test_what_it_does_not_know_is_left_to_the_modules() -> None:
     handle = block.attention.register_forward_hook(lambda *_: None)
     assert not fast.takes(model, 1)
     handle.remove()
-    for changes in ({"experts": 4}, {"position": "relative"}, {"architecture": "encoder-decoder", "position": "none"}):
+    for changes in ({"experts": 4}, {"position": "relative"}):
         assert not fast.takes(Transformer(dataclasses.replace(model.config, **changes)).eval(), 1)
     assert not fast.takes(make({}, torch.float64), 1)
     assert not fast.takes(quantize(make({}), "nf4", 16), 1)

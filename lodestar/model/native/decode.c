@@ -1,8 +1,9 @@
 /* One token a row through all layers of a decoder, in one call: at one token a step, what stands between the products would otherwise be
    a third of the time, in Python and in the start of each operation. measured 2026-11: bench/RESULTS.d/speed.md.
 
-   Each thread keeps the residual stream for itself, and computes norms and the products' input for itself: that is cheaper than waiting for
-   another thread to do it. What is shared are the products' rows; five times a layer all threads wait for each other.
+   Of a few rows each thread keeps the residual stream for itself, and computes norms and the products' input for itself: that is cheaper than
+   waiting for another thread to do it. Of many, each does it for some rows, and all wait for each other once more. What is always shared are
+   the products' rows; five times a layer all threads wait for each other, and three times more for a source.
    Between the products, all is float32. */
 
 #include <omp.h>
@@ -15,12 +16,17 @@ typedef struct {
   float *projected, *mixed, *delta, *gate, *up;
 } Shared;
 
-/* A thread's own. */
+/* What a thread works with; `x`, `normed` and `input` are its own or, where `together`, those of all. */
 typedef struct {
-  float *x, *normed, *scratch; /* (batch, width) twice; for attention */
-  void *input;                 /* prepared for products */
-  long part, parts;            /* which thread, of how many */
+  float *x, *normed; /* (batch, width) */
+  void *input;       /* prepared for products */
+  char *scratch;     /* for attention */
+  long part, parts;  /* which thread, of how many */
+  long first, stop;  /* the rows whose norms and input are this thread's to compute */
+  int together;
 } Own;
+
+#define MOST_ALONE MOST_TOGETHER /* rows that each thread computes for itself */
 
 static long aligned(long bytes) { return (bytes + VECTOR_BYTES - 1) / VECTOR_BYTES * VECTOR_BYTES; }
 
@@ -34,20 +40,33 @@ static void product(const Matrix *matrix, const Input *input, const Own *own, fl
   multiply(matrix, input, start_of(own, matrix->rows, own->part), start_of(own, matrix->rows, own->part + 1), y, step);
 }
 
+/* Input for a product, of x (batch, …). */
 static Input input_of(const Matrix *matrix, const float *x, const Step *step, const Own *own) {
-  return prepare(x, matrix->columns, step->batch, matrix->columns, matrix->kind, own->input, 0, step->batch);
+  const Input input = prepare(x, matrix->columns, step->batch, matrix->columns, matrix->kind, own->input, own->first, own->stop);
+  if (own->together) {
+#pragma omp barrier
+  }
+  return input;
+}
+
+/* The same where another input was made, which other threads may be using still. */
+static Input next_input(const Matrix *matrix, const float *x, const Step *step, const Own *own) {
+  if (own->together) {
+#pragma omp barrier
+  }
+  return input_of(matrix, x, step, own);
 }
 
 /* normed = norm(x) of each row, where the norm comes before the sublayer. */
-static void enter(const Model *model, const Norm *norm, const Step *step, const Own *own) {
+static void enter(const Model *model, const Norm *norm, const Own *own) {
   const Norm none = {.kind = NO_NORM};
-  for (long b = 0; b < step->batch; b++)
+  for (long b = own->first; b < own->stop; b++)
     apply_norm(model->norm_place == POST ? &none : norm, own->x + b * model->width, model->width, own->normed + b * model->width);
 }
 
 /* The residual sum: x + output_norm(delta), or norm(x + delta). */
-static void leave(const Model *model, const Norm *norm, const Norm *output_norm, const float *delta, const Step *step, const Own *own) {
-  for (long b = 0; b < step->batch; b++) {
+static void leave(const Model *model, const Norm *norm, const Norm *output_norm, const float *delta, const Own *own) {
+  for (long b = own->first; b < own->stop; b++) {
     float *x = own->x + b * model->width, *normed = own->normed + b * model->width;
     apply_norm(output_norm, delta + b * model->width, model->width, normed);
     for (long i = 0; i < model->width; i++) x[i] += normed[i];
@@ -55,14 +74,25 @@ static void leave(const Model *model, const Norm *norm, const Norm *output_norm,
   }
 }
 
+/* delta = output · mixed, and the residual sum. */
+static void write_back(const Model *model, const Matrix *output, const Norm *norm, const Norm *output_norm, const float *mixed,
+                       const Step *step, const Shared *shared, const Own *own) {
+#pragma omp barrier
+  const Input input = input_of(output, mixed, step, own);
+  product(output, &input, own, shared->delta, model->width);
+#pragma omp barrier
+  leave(model, norm, output_norm, shared->delta, own);
+}
+
 static void attention(const Model *model, const Layer *layer, const Step *step, const Shared *shared, const Own *own) {
   const long queries = layer->query.rows, keys = layer->key.rows, all = queries + 2 * keys;
-  enter(model, &layer->attention_norm, step, own);
+  enter(model, &layer->attention_norm, own);
   const Matrix *matrices[] = {&layer->query, &layer->key, &layer->value};
   float *places[] = {shared->projected, shared->projected + queries, shared->projected + queries + keys};
   Input input;
   for (int n = 0; n < 3; n++) {
-    if (n == 0 || matrices[n]->kind != matrices[n - 1]->kind) input = input_of(matrices[n], own->normed, step, own);
+    if (n == 0) input = input_of(matrices[n], own->normed, step, own);
+    else if (matrices[n]->kind != matrices[n - 1]->kind) input = next_input(matrices[n], own->normed, step, own);
     product(matrices[n], &input, own, places[n], all);
   }
 #pragma omp barrier
@@ -71,35 +101,41 @@ static void attention(const Model *model, const Layer *layer, const Step *step, 
     attend(model, layer, step, row, head, shared->projected + row * all, shared->mixed + row * queries + head * model->head_width,
            own->scratch);
   }
+  write_back(model, &layer->output, &layer->attention_norm, &layer->attention_output_norm, shared->mixed, step, shared, own);
+}
+
+static void cross_attention(const Model *model, const Layer *layer, const Step *step, const Shared *shared, const Own *own) {
+  const long queries = layer->cross_query.rows;
+  enter(model, &layer->cross_norm, own);
+  const Input input = input_of(&layer->cross_query, own->normed, step, own);
+  product(&layer->cross_query, &input, own, shared->projected, queries);
 #pragma omp barrier
-  input = input_of(&layer->output, shared->mixed, step, own);
-  product(&layer->output, &input, own, shared->delta, model->width);
-#pragma omp barrier
-  leave(model, &layer->attention_norm, &layer->attention_output_norm, shared->delta, step, own);
+  for (long task = own->part; task < step->batch * model->heads; task += own->parts) {
+    const long row = task / model->heads, head = task % model->heads;
+    attend_source(model, layer, step, row, head, shared->projected + row * queries,
+                  shared->mixed + row * queries + head * model->head_width, own->scratch);
+  }
+  write_back(model, &layer->cross_output, &layer->cross_norm, &layer->cross_output_norm, shared->mixed, step, shared, own);
 }
 
 static void feed_forward(const Model *model, const Layer *layer, const Step *step, const Shared *shared, const Own *own) {
   const long hidden = layer->up.rows, from = start_of(own, hidden, own->part), to = start_of(own, hidden, own->part + 1);
   const int gated = layer->gate.numbers != NULL;
-  enter(model, &layer->feed_forward_norm, step, own);
+  enter(model, &layer->feed_forward_norm, own);
   Input input = input_of(&layer->up, own->normed, step, own);
   product(&layer->up, &input, own, shared->up, hidden);
   if (gated) {
-    if (layer->gate.kind != layer->up.kind) input = input_of(&layer->gate, own->normed, step, own);
+    if (layer->gate.kind != layer->up.kind) input = next_input(&layer->gate, own->normed, step, own);
     product(&layer->gate, &input, own, shared->gate, hidden);
   }
   float *active = gated ? shared->gate : shared->up;
   for (long b = 0; b < step->batch; b++)
     activate(model->activation, active + b * hidden + from, gated ? shared->up + b * hidden + from : NULL, to - from);
-#pragma omp barrier
-  input = input_of(&layer->down, active, step, own);
-  product(&layer->down, &input, own, shared->delta, model->width);
-#pragma omp barrier
-  leave(model, &layer->feed_forward_norm, &layer->feed_forward_output_norm, shared->delta, step, own);
+  write_back(model, &layer->down, &layer->feed_forward_norm, &layer->feed_forward_output_norm, active, step, shared, own);
 }
 
 static void logits(const Model *model, const Step *step, const Own *own) {
-  for (long b = 0; b < step->batch; b++) {
+  for (long b = own->first; b < own->stop; b++) {
     float *normed = own->normed + b * model->width;
     apply_norm(&model->norm, own->x + b * model->width, model->width, normed);
     for (long i = 0; i < model->width; i++) normed[i] *= model->output_scale;
@@ -115,23 +151,29 @@ int decode(const Model *model, const Step *step, int threads) {
     widest = larger(widest, larger(model->layers[n].output.columns, model->layers[n].down.columns));
     hidden = larger(hidden, model->layers[n].up.rows);
   }
+  const int together = threads > 1 && step->batch > MOST_ALONE;
   const long row = sizeof(float) * step->batch, all = (model->heads + 2 * model->key_value_heads) * model->head_width;
-  const long x_bytes = aligned(row * model->width), scratch = aligned(attention_floats(model, step) * sizeof(float));
-  const long own_bytes = 2 * x_bytes + scratch + input_bytes(step->batch, widest);
+  const long x_bytes = aligned(row * model->width), scratch = aligned(attention_bytes(model, step));
+  const long stream_bytes = 2 * x_bytes + input_bytes(step->batch, widest), streams = together ? 1 : threads;
   const long projected = aligned(row * all), up = aligned(row * hidden), shared_bytes = 2 * projected + x_bytes + 2 * up;
-  char *memory = aligned_alloc(VECTOR_BYTES, shared_bytes + threads * own_bytes);
+  char *memory = aligned_alloc(VECTOR_BYTES, shared_bytes + streams * stream_bytes + threads * scratch);
   if (memory == NULL) return 1;
   const Shared shared = {(float *)memory, (float *)(memory + projected), (float *)(memory + 2 * projected),
                          (float *)(memory + 2 * projected + x_bytes), (float *)(memory + 2 * projected + x_bytes + up)};
 #pragma omp parallel num_threads(threads)
   {
-    char *start = memory + shared_bytes + omp_get_thread_num() * own_bytes;
-    const Own own = {(float *)start, (float *)(start + x_bytes), (float *)(start + 2 * x_bytes), start + 2 * x_bytes + scratch,
-                     omp_get_thread_num(), omp_get_num_threads()};
-    memcpy(own.x, step->embedded, row * model->width);
+    const long part = omp_get_thread_num(), parts = omp_get_num_threads();
+    char *stream = memory + shared_bytes + (together ? 0 : part) * stream_bytes;
+    const Own own = {.x = (float *)stream, .normed = (float *)(stream + x_bytes), .input = stream + 2 * x_bytes,
+                     .scratch = memory + shared_bytes + streams * stream_bytes + part * scratch, .part = part, .parts = parts,
+                     .first = together ? part_of_rows(step->batch, part, parts) : 0,
+                     .stop = together ? part_of_rows(step->batch, part + 1, parts) : step->batch, .together = together};
+    memcpy(own.x + own.first * model->width, step->embedded + own.first * model->width, (own.stop - own.first) * model->width * sizeof *own.x);
     for (long n = 0; n < model->depth; n++) {
-      attention(model, model->layers + n, step, &shared, &own);
-      feed_forward(model, model->layers + n, step, &shared, &own);
+      const Layer *layer = model->layers + n;
+      attention(model, layer, step, &shared, &own);
+      if (layer->cross_query.numbers != NULL) cross_attention(model, layer, step, &shared, &own);
+      feed_forward(model, layer, step, &shared, &own);
     }
     logits(model, step, &own);
   }

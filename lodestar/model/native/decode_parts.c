@@ -76,7 +76,10 @@ void activate(int activation, float *x, const float *by, long count) {
   }
 }
 
-long attention_floats(const Model *model, const Step *step) { return 5 * (model->head_width + LANES) + step->length + 1 + LANES; }
+long attention_bytes(const Model *model, const Step *step) {
+  const long most = step->length + 1 > model->source_capacity ? step->length + 1 : model->source_capacity;
+  return 2 * most * sizeof(char *) + (5 * (model->head_width + LANES) + most + LANES) * sizeof(float);
+}
 
 /* A head's numbers out of `all` heads' (or `width` of one), normed by themselves or with all others. */
 static void normed_head(const Model *model, const Norm *norm, const float *all, long heads, long head, float *to) {
@@ -89,7 +92,7 @@ static void normed_head(const Model *model, const Norm *norm, const float *all, 
   for (long i = 0; i < width; i++) to[i] *= inverse * number(norm->weight, first + i, norm->bf16);
 }
 
-static void turn(const Model *model, const Layer *layer, const Step *step, long row, float *x) {
+static void rotate_head(const Model *model, const Layer *layer, const Step *step, long row, float *x) {
   if (layer->table < 0) return;
   const long half = model->rotary_width / 2;
   const float *cos = step->cos[layer->table] + row * step->table_step, *sin = step->sin[layer->table] + row * step->table_step;
@@ -110,12 +113,18 @@ static inline floats cached(const void *from, long at, long there, int bf16) {
   return (floats)(__builtin_convertvector(loaded, words) << 16);
 }
 
-/* scores[j] = q · keys[from + j] · scale, or that capped; `count` of them. q has zeros behind its last number. */
-static void score(const Model *model, const float *q, const void *keys, long from, long count, float *scores) {
+/* What a query sees: where each key and each value is. */
+typedef struct {
+  const char **keys, **values;
+  long count;
+} Seen;
+
+/* scores[j] = q · key j · scale, or that capped. q has zeros behind its last number. */
+static void score(const Model *model, const float *q, const Seen *seen, float *scores) {
   const long width = model->head_width;
-  for (long j = 0; j < count; j++) {
+  for (long j = 0; j < seen->count; j++) {
     floats sum = {0};
-    for EVERY(i, width) sum += load(q + i) * cached(keys, (from + j) * width + i, width - i, model->cache_bf16);
+    for EVERY(i, width) sum += load(q + i) * cached(seen->keys[j], i, width - i, model->cache_bf16);
     scores[j] = add_lanes(sum) * model->attention_scale;
     if (model->attention_cap != 0) scores[j] = model->attention_cap * tanhf(scores[j] / model->attention_cap);
   }
@@ -136,37 +145,75 @@ static void softmax(float *scores, long count) {
   for (long j = 0; j < count; j++) scores[j] *= inverse;
 }
 
+/* mixed = Σ weight j · value j. */
+static void mix(const Model *model, const Seen *seen, const float *weights, float *mixed) {
+  const long width = model->head_width;
+  long i = 0;
+  for (; i + 4 * LANES <= width; i += 4 * LANES) {
+    floats sums[4] = {{0}, {0}, {0}, {0}};
+    for (long j = 0; j < seen->count; j++)
+      UNROLL for (int v = 0; v < 4; v++) sums[v] += weights[j] * cached(seen->values[j], i + v * LANES, LANES, model->cache_bf16);
+    UNROLL for (int v = 0; v < 4; v++) store(mixed + i + v * LANES, sums[v]);
+  }
+  for (; i < width; i += LANES) {
+    floats sum = {0};
+    for (long j = 0; j < seen->count; j++) sum += weights[j] * cached(seen->values[j], i, width - i, model->cache_bf16);
+    store_some(mixed + i, sum, width - i);
+  }
+}
+
 void attend(const Model *model, const Layer *layer, const Step *step, long row, long head, const float *projected, float *mixed,
-            float *scratch) {
+            char *scratch) {
   const long width = model->head_width, room = width + LANES, queries = model->heads * width, keys = model->key_value_heads * width;
   const long group = model->heads / model->key_value_heads, shared = head / group;
   const int bf16 = model->cache_bf16;
-  float *q = scratch, *k = q + room, *v = k + room, *own_key = v + room, *own_value = own_key + room, *scores = own_value + room;
+  Seen seen = {(const char **)scratch, (const char **)scratch + step->length + 1, 0};
+  float *q = (float *)(seen.values + step->length + 1), *k = q + room, *v = k + room, *own_key = v + room, *own_value = own_key + room;
+  float *scores = own_value + room;
   memset(q + width, 0, LANES * sizeof *q);
   normed_head(model, &layer->query_norm, projected, model->heads, head, q);
   normed_head(model, &layer->key_norm, projected + queries, model->key_value_heads, shared, k);
   memcpy(v, projected + queries + keys + shared * width, width * sizeof *v);
-  turn(model, layer, step, row, q);
-  turn(model, layer, step, row, k);
+  rotate_head(model, layer, step, row, q);
+  rotate_head(model, layer, step, row, k);
   narrow(k, width, bf16, own_key, 0);
   narrow(v, width, bf16, own_value, 0);
 
-  /* The token's own key and value are not read back from the cache: another thread may be writing them, for the group's first head. */
-  const long size = bf16 ? sizeof(uint16_t) : sizeof(float);
-  const long at = (row * model->key_value_heads + shared) * model->capacity * width * size; /* of the head's first token in the cache */
-  char *head_keys = (char *)layer->keys + at, *head_values = (char *)layer->values + at;
+  const long size = bf16 ? sizeof(uint16_t) : sizeof(float), token = width * size, slot = model->key_value_heads * model->capacity * token;
+  const long in_row = shared * model->capacity * token; /* where the head's first token is */
   if (head % group == 0) {
-    memcpy(head_keys + step->length * width * size, own_key, width * size);
-    memcpy(head_values + step->length * width * size, own_value, width * size);
+    const long at = row * slot + in_row + step->length * token;
+    memcpy((char *)layer->keys + at, own_key, token);
+    memcpy((char *)layer->values + at, own_value, token);
   }
   const long in_window = layer->window > 0 && step->length + 1 > layer->window ? step->length + 1 - layer->window : 0;
-  const long first = in_window > step->first_keys[row] ? in_window : step->first_keys[row], before = step->length - first;
-  score(model, q, head_keys, first, before, scores);
-  score(model, q, own_key, 0, 1, scores + before);
-  softmax(scores, before + 1);
-  for EVERY(i, width) {
-    floats sum = scores[before] * cached(own_value, i, width - i, bf16);
-    for (long j = 0; j < before; j++) sum += scores[j] * cached(head_values, (first + j) * width + i, width - i, bf16);
-    store_some(mixed + i, sum, width - i);
+  for (long t = in_window > step->first_keys[row] ? in_window : step->first_keys[row]; t < step->length; t++) {
+    const long at = (step->slots == NULL ? row : step->slots[row * model->capacity + t]) * slot + in_row + t * token;
+    seen.keys[seen.count] = (const char *)layer->keys + at;
+    seen.values[seen.count++] = (const char *)layer->values + at;
   }
+  /* The token's own key and value are not read back from the cache: another thread may be writing them, for the group's first head. */
+  seen.keys[seen.count] = (const char *)own_key;
+  seen.values[seen.count++] = (const char *)own_value;
+  score(model, q, &seen, scores);
+  softmax(scores, seen.count);
+  mix(model, &seen, scores, mixed);
+}
+
+void attend_source(const Model *model, const Layer *layer, const Step *step, long row, long head, const float *queries, float *mixed,
+                   char *scratch) {
+  const long width = model->head_width, source = step->sources[row], shared = head / (model->heads / model->key_value_heads);
+  const long token = width * (model->cache_bf16 ? sizeof(uint16_t) : sizeof(float));
+  const long first = (source * model->key_value_heads + shared) * model->source_capacity * token;
+  Seen seen = {(const char **)scratch, (const char **)scratch + model->source_capacity, step->source_lengths[source]};
+  float *q = (float *)(seen.values + model->source_capacity), *scores = q + width + LANES;
+  memset(q + width, 0, LANES * sizeof *q);
+  normed_head(model, &layer->cross_query_norm, queries, model->heads, head, q);
+  for (long t = 0; t < seen.count; t++) {
+    seen.keys[t] = (const char *)layer->cross_keys + first + t * token;
+    seen.values[t] = (const char *)layer->cross_values + first + t * token;
+  }
+  score(model, q, &seen, scores);
+  softmax(scores, seen.count);
+  mix(model, &seen, scores, mixed);
 }

@@ -97,8 +97,9 @@ class Layer(ctypes.Structure):
 
     _fields_ = [
         *fields(Norm, "attention_norm attention_output_norm feed_forward_norm feed_forward_output_norm query_norm key_norm"),
-        *fields(Matrix, "query key value output gate up down"),
-        *fields(ctypes.c_void_p, "keys values"),
+        *fields(Norm, "cross_norm cross_output_norm cross_query_norm"),
+        *fields(Matrix, "query key value output cross_query cross_output gate up down"),
+        *fields(ctypes.c_void_p, "keys values cross_keys cross_values"),
         ("window", ctypes.c_long),
         ("table", ctypes.c_int),
     ]
@@ -111,7 +112,7 @@ class Model(ctypes.Structure):
         ("layers", ctypes.POINTER(Layer)),
         ("norm", Norm),
         ("head", Matrix),
-        *fields(ctypes.c_long, "depth width heads key_value_heads head_width rotary_width capacity"),
+        *fields(ctypes.c_long, "depth width heads key_value_heads head_width rotary_width capacity source_capacity"),
         *fields(ctypes.c_float, "attention_scale attention_cap output_scale"),
         *fields(ctypes.c_int, "norm_place activation norm_over_all cache_bf16"),
     ]
@@ -121,7 +122,7 @@ class Step(ctypes.Structure):
     """`Step` of decode.h."""
 
     _fields_ = [
-        *fields(ctypes.c_void_p, "embedded logits first_keys"),
+        *fields(ctypes.c_void_p, "embedded logits first_keys slots sources source_lengths"),
         ("cos", ctypes.c_void_p * 2),
         ("sin", ctypes.c_void_p * 2),
         *fields(ctypes.c_long, "batch length table_step"),
