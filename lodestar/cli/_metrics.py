@@ -19,7 +19,7 @@ def metrics_of(file: VentureFile) -> dict[str, Metric]:
     from .. import tasks
     from ..evaluate.system import SYSTEM_METRICS
 
-    return {metric.name: metric for metric in (*tasks.find(file.task).metrics, *SYSTEM_METRICS)}
+    return {metric.name: metric for metric in (*tasks.find(file.task)(file.options).metrics, *SYSTEM_METRICS)}
 
 
 def check_vision(venture: Venture) -> list[Words]:

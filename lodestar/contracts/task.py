@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from .config import Config
 from .errors import UserError
+from .findings import Findings
 from .language import Words
-from .score import Metric
+from .score import Columns, Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,15 @@ class Problem(NamedTuple):
     """What a reply is held against, as JSON: the right number, tests, …"""
     solution: str = ""
     """The record's own reply."""
+
+
+class Variant(NamedTuple):
+    """Another template of a task, for another use of it."""
+
+    template: Mapping[str, Any]
+    """As the task's own."""
+    files: Mapping[str, Path] = {}
+    """What else is put into the new venture's folder: its name there → the file."""
 
 
 Endpoint = Literal["completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings"]
@@ -108,8 +118,8 @@ class Task(ABC):
     words: ClassVar[Words]
     """What the task does, in one sentence."""
     example: ClassVar[type[Example]]
-    metrics: ClassVar[tuple[Metric, ...]]
-    """The first one is the headline."""
+    metrics: tuple[Metric, ...]
+    """The first one is the headline. The class has all that there are; an object may have those that its options ask for."""
     batching: Literal["packed", "padded", "whole", "paired"]
     """Rows cut from a stream of all documents; one example a row; rows of as many whole examples as fit; or one pair a row, of a source
     that is read and tokens that are written.
@@ -126,6 +136,8 @@ class Task(ABC):
     """Whether such a tokenizer keeps each character of Chinese and Japanese apart, so that any of them can begin or end an answer."""
     template: ClassVar[Mapping[str, Any]]
     """venture.yaml of `lodestar new --template NAME`, less the name."""
+    variants: ClassVar[Mapping[str, Variant]] = {}
+    """What `lodestar new --template NAME:VARIANT` knows besides."""
 
     def __init__(self, options: Mapping[str, Any] | None = None, state: Mapping[str, Any] | None = None) -> None:
         self.options = dict(options or {})
@@ -223,6 +235,14 @@ class Task(ABC):
     @abstractmethod
     def baseline(self, train: Sequence[Any], examples: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:
         """The name of the simplest method worth beating, and its columns on `examples`, of the same form as `measure`'s."""
+
+    def findings(self, columns: Columns, examples: Sequence[Any]) -> Findings | None:
+        """What the report shows of an evaluation beyond its scores: pictures, sentences, the worst mistakes; None where there is nothing.
+
+        Args:
+            columns: as `measure` gave them.
+        """
+        return None
 
     # Product
 

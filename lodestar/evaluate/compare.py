@@ -74,9 +74,11 @@ def compare(
     Raises:
         UserError: a folder holds no evaluation, or the two are of different tasks or of no common example.
     """
-    first, second = _task_of(a), _task_of(b)
-    if first != second:
-        raise UserError(f"{a} measured {first} and {b} measured {second}", where="compare", fix="compare two evaluations of one task")
+    first, second = _scorecard_of(a), _scorecard_of(b)
+    if first.task != second.task:
+        raise UserError(
+            f"{a} measured {first.task} and {b} measured {second.task}", where="compare", fix="compare two evaluations of one task"
+        )
     (a_ids, a_tables), (b_ids, b_tables) = read_measurements(a), read_measurements(b)
     if not np.array_equal(np.sort(a_ids), np.sort(b_ids)):
         common = len(set(a_ids) & set(b_ids))
@@ -88,15 +90,15 @@ def compare(
     a_columns = {name: column[np.argsort(a_ids, kind="stable")] for name, column in a_tables["model"].items()}
     b_columns = {name: column[np.argsort(b_ids, kind="stable")] for name, column in b_tables["model"].items()}
     found = []
-    for metric in metrics:
+    for metric in (each for each in metrics if first.score(each.name) and second.score(each.name)):
         difference = paired_difference(metric, a_columns, b_columns, resamples=resamples, confidence=confidence, seed=seed)
         if not np.isnan(difference.value):
             found.append(Comparison(metric, metric.compute(a_columns), metric.compute(b_columns), difference, len(a_ids)))
     return found
 
 
-def _task_of(folder: Path) -> str:
+def _scorecard_of(folder: Path) -> Scorecard:
     path = folder / SCORECARD
     if not path.exists():
         raise UserError("no evaluation here", where=folder, fix="name a release, or a folder that `lodestar evaluate` wrote")
-    return Scorecard.parse(read_json(path), where=path).task
+    return Scorecard.parse(read_json(path), where=path)

@@ -12,13 +12,14 @@ import numpy as np
 
 from ..contracts.clock import timestamp
 from ..contracts.errors import UserError
+from ..contracts.findings import FINDINGS_FILE, MISTAKES_FILE, PICTURE_ENDING, Findings
 from ..contracts.meter import Meter, versions
 from ..contracts.randomness import generator
 from ..contracts.record import RECORD_FILE, RunRecord, Scorecard, fingerprint
 from ..contracts.score import Metric, Score
 from ..contracts.settings import EvaluateSettings
 from ..contracts.task import Example, Task
-from ..store.files import atomic_folder, read_json, sha256_file, write_atomic, write_json
+from ..store.files import atomic_folder, list_files, read_json, sha256_file, write_atomic, write_json
 from .bootstrap import scores
 from .picture import draw_scorecard
 from .system import SYSTEM_METRICS, measure_system
@@ -44,7 +45,8 @@ def evaluate(
     inputs: Mapping[str, str] | None = None,
     baseline: Baseline | None = None,
 ) -> Scorecard:
-    """Measure, and write the folder `out` whole or not at all: scorecard.json, measurements.npz, scorecard.png, record.json.
+    """Measure, and write the folder `out` whole or not at all: scorecard.json, measurements.npz, scorecard.png, what the task found beyond
+    its scores (findings.json, mistakes.json, NAME.en.svg, NAME.zh.svg), record.json.
 
     Where `out` holds this very evaluation already, it is only read; where it holds another, that one gives way.
 
@@ -77,14 +79,16 @@ def evaluate(
         "model": task.measure(model, tokenizer, chosen),
     }
     baseline_name, tables["baseline"] = baseline(chosen) if baseline else task.baseline(train_examples, chosen)
-    card = _score(task, settings, tables, data, baseline_name)
+    card, found = _score(task, settings, tables, data, baseline_name), task.findings(tables["model"], chosen)
     with atomic_folder(out, replace=True) as folder:
         write_json(folder / SCORECARD, card.model_dump(mode="json"))
         _write_measurements(folder / MEASUREMENTS, ids, tables)
         draw_scorecard(folder / PICTURE, card)
+        if found is not None:
+            _write_findings(folder, found)
         record = RunRecord(
             step="evaluate", id=run, started=started, finished=timestamp(), config=described, inputs={**(inputs or {}), "examples": data},
-            outputs={name: sha256_file(folder / name) for name in (SCORECARD, MEASUREMENTS, PICTURE)}, scores=card.scores,
+            outputs={file.name: sha256_file(file) for file in list_files(folder)}, scores=card.scores,
             facts={"examples": len(chosen), "available": len(examples), "baseline": baseline_name},
             cost=meter.cost(), versions=versions("torch", "numpy", "scikit-learn", "scipy"), seed=settings.seed,
         )  # fmt: skip
@@ -132,6 +136,15 @@ def _write_measurements(path: Path, ids: np.ndarray, tables: Mapping[str, Mappin
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomic(path, buffer.getvalue())
+
+
+def _write_findings(folder: Path, found: Findings) -> None:
+    for name, drawn in found.pictures.items():
+        for language, picture in drawn._asdict().items():
+            write_atomic(folder / f"{name}.{language}{PICTURE_ENDING}", picture)
+    titles = {name: words._asdict() for name, words in found.titles.items()}
+    write_json(folder / FINDINGS_FILE, {"pictures": titles, "sentences": [words._asdict() for words in found.sentences]})
+    write_json(folder / MISTAKES_FILE, {"mistakes": [each.model_dump(mode="json") for each in found.mistakes]})
 
 
 def _score(

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lodestar.build.classify import HIDDEN, class_log_probabilities, masked_losses
+from lodestar.build.classify import HIDDEN, class_logits, label_loss, masked_reading, packed_labels
 from lodestar.build.heads import SequenceClassifier
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.tokenizer import PAD
@@ -37,8 +37,9 @@ def test_what_is_hidden_is_not_seen_and_padding_is_never_hidden(model: SequenceC
 
     def losses(changed: torch.Tensor) -> tuple[float, float]:
         torch.manual_seed(1)
-        label, token = masked_losses(model, batch(changed, lengths), 0.5)
-        return label.item(), token.item()
+        given = batch(changed, lengths)
+        logits, token = masked_reading(model, given, 0.5)
+        return label_loss(logits, given).item() / 3, token.item()
 
     label, token = losses(tokens)
     other_label, other_token = losses(torch.where(hidden, (tokens - 1) % 48 + 2, tokens))
@@ -54,14 +55,15 @@ def test_a_model_that_knows_nothing_has_the_entropy_of_the_vocabulary(model: Seq
     assert model.transformer.embedding is not None
     torch.nn.init.zeros_(model.transformer.embedding.weight)
     torch.nn.init.zeros_(model.output.weight)
-    label, token = masked_losses(model, batch(torch.randint(2, 50, (3, 12)), [12, 7, 3]), 0.3)
+    given = batch(torch.randint(2, 50, (3, 12)), [12, 7, 3])
+    logits, token = masked_reading(model, given, 0.3)
     assert token.item() == pytest.approx(math.log(50))
-    assert label.item() == pytest.approx(math.log(3))
+    assert label_loss(logits, given).item() == pytest.approx(3 * math.log(3))
 
 
 def test_a_batch_so_short_that_nothing_was_drawn_still_has_a_loss(model: SequenceClassifier) -> None:
-    label, token = masked_losses(model, batch(torch.randint(2, 50, (3, 1)), [1, 1, 1]), 1e-9)
-    assert math.isfinite(label.item() + token.item())
+    _, token = masked_reading(model, batch(torch.randint(2, 50, (3, 1)), [1, 1, 1]), 1e-9)
+    assert math.isfinite(token.item())
 
 
 def test_hidden_tokens_read_as_padding_in_every_tokenizer() -> None:
@@ -74,12 +76,23 @@ def test_evaluation_hides_nothing(model: SequenceClassifier) -> None:
     with torch.inference_mode():
         loss, terms = task.loss(model.eval(), given)
     rows = [row[:length].tolist() for row, length in zip(given["tokens"], [12, 7, 3], strict=True)]
-    found = class_log_probabilities(model, rows, HIDDEN)
+    found = torch.tensor(class_logits(model, rows, HIDDEN)).log_softmax(-1)
     assert int(terms) == 3
-    assert float(loss) == pytest.approx(-sum(found[row, label] for row, label in enumerate([0, 2, 1])), rel=1e-5)
+    assert float(loss) == pytest.approx(-sum(found[row, label].item() for row, label in enumerate([0, 2, 1])), rel=1e-5)
 
 
 @pytest.mark.parametrize(("options", "message"), [({"masking": 1.5}, "'masking' is 1.5"), ({"maskng": 0.1}, "did you mean 'masking'")])
 def test_wrong_options_are_refused_when_the_task_is_made(options: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Classification(options)
+
+
+@pytest.mark.parametrize("labels", [1, 3, 62, 63, 130])
+def test_sets_of_labels_come_out_of_their_numbers_as_they_went_in(labels: int) -> None:
+    torch.manual_seed(0)
+    truth, logits = torch.rand(5, labels) < 0.4, torch.randn(5, labels, requires_grad=True)
+    rows = [packed_labels(row.nonzero().flatten().tolist(), labels) for row in truth]
+    given = {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
+    label_loss(logits, given).backward()
+    expected = torch.sigmoid(logits.detach()) - truth.float()
+    torch.testing.assert_close(logits.grad, expected)
