@@ -47,9 +47,10 @@ class BeamSettings:
     """α, below; 0 compares sums, which favours short hypotheses. Of no effect on greedy decoding."""
     normalization: Literal["power", "gnmt"] = "power"
     """lp(n) = n^α, as in fairseq and transformers; or ((5 + n) / 6)^α: Wu et al. 2016, https://arxiv.org/abs/1609.08144, equation 14."""
-    stopping: Literal["exact", "full"] = "exact"
-    """A sentence is done once no unfinished hypothesis can come to score better than the finished ones that are asked for: the same answer
-    as going on to the limit. Or once `beams` hypotheses are finished, as in fairseq: sooner, and the best may be missed."""
+    stopping: Literal["exact", "usual"] = "exact"
+    """exact: a sentence is done once no unfinished hypothesis can come to score better than the finished ones that are asked for: the same
+    answer as going on to the limit. usual: once `beams` are finished and no unfinished one scores better at its present length than all of
+    these, as in transformers: sooner, and the best is seldom missed."""
 
     def penalty(self, length: int) -> float:
         """lp(length)."""
@@ -115,27 +116,23 @@ class _Kept:
 
     most: int
     hypotheses: list[Hypothesis] = field(default_factory=list)
-    finished: int = 0
-    """All that were, those that were not kept included."""
 
     def add(self, hypothesis: Hypothesis) -> None:
-        self.finished += 1
         self.hypotheses.append(hypothesis)
         self.hypotheses.sort(key=lambda one: -one.score)  # stable: of equals, the first found is the better
         del self.hypotheses[self.most :]
 
-    @property
-    def bar(self) -> float:
-        """What a further one must score better than."""
-        return self.hypotheses[-1].score if len(self.hypotheses) == self.most else -math.inf
+    def score(self, rank: int) -> float:
+        """Of the hypothesis of this rank, from 1."""
+        return self.hypotheses[rank - 1].score if len(self.hypotheses) >= rank else -math.inf
 
 
 class _Search:
     """The hypotheses of all sentences: finished ones as lists, the others as tensors."""
 
     def __init__(self, limits: Sequence[int], ends: Collection[int], settings: BeamSettings, best: int, device: torch.device) -> None:
-        self.settings, self.limits, self.length = settings, list(limits), 0
-        self.kept = [_Kept(best) for _ in limits]
+        self.settings, self.limits, self.best, self.length = settings, list(limits), best, 0
+        self.kept = [_Kept(max(best, settings.beams)) for _ in limits]
         self.ends = torch.tensor(sorted(ends), device=device)
         self.sentences = list(range(len(limits)))
         """The sentences that are not done (A)."""
@@ -171,7 +168,7 @@ class _Search:
         return rows_AK.flatten(), same
 
     def results(self) -> list[list[Hypothesis]]:
-        return [kept.hypotheses for kept in self.kept]
+        return [kept.hypotheses[: self.best] for kept in self.kept]
 
     def _finish(self, log_AC: Tensor, parents_AC: Tensor, ended_AC: Tensor) -> None:
         """Keep what ended among the likeliest `beams`."""
@@ -191,7 +188,7 @@ class _Search:
             if not kept.hypotheses:
                 kept.add(Hypothesis(written_AKT[number, 0].tolist(), best / self.settings.penalty(self.length), best, False))
             return True
-        if self.settings.stopping == "full" and kept.finished >= self.settings.beams:
-            return True
+        if self.settings.stopping == "usual":
+            return best / self.settings.penalty(self.length) <= kept.score(self.settings.beams)
         # A log-probability only falls, and is divided by lp of a length between the next and the limit: lp is monotonic.
-        return max(best / self.settings.penalty(length) for length in (self.length + 1, limit)) <= kept.bar
+        return max(best / self.settings.penalty(length) for length in (self.length + 1, limit)) <= kept.score(self.best)

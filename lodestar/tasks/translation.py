@@ -293,13 +293,21 @@ class Translation(Task):
         """How hypotheses are searched for."""
         from ..model.beam import BeamSettings
 
-        return BeamSettings(asked or self.chosen.beams, self.chosen.length_penalty, stopping="full")
+        return BeamSettings(asked or self.chosen.beams, self.chosen.length_penalty, stopping="usual")
 
     # Product
 
+    def choices(self) -> dict[str, Any]:
+        """`directions`, as [source, target]."""
+        return {"directions": [list(direction) for direction in self.directions]}
+
     def request(self, example: Pair) -> dict[str, Any]:
-        source, target = self.languages(example)
-        return {"input": example.source} | ({"source": source, "target": target} if source else {})
+        text, (source, target) = example.source, self.languages(example)
+        if (source, target) not in self.directions:
+            # The sample's pairs for a model of other languages: what of them it can read, if any.
+            source, target = next((one for one in self.directions if one[0] in (source, target)), self.directions[0])
+            text = example.target if source == self.languages(example)[1] else text
+        return {"input": text} | ({"source": source, "target": target} if source else {})
 
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         """`text`, `source`, `target` (and `truncated`, where the translation was cut off) of a text; of a list of texts, `results` with

@@ -104,9 +104,9 @@ def test_a_sentence_is_the_same_alone_and_among_others(beams, seed):
         assert not {END, 1} & set(together[sentence][0].tokens)
 
 
-def test_full_stops_with_as_many_finished_as_there_are_beams():
+def test_the_usual_stop_is_sooner():
     steps = []
-    for stopping in ("full", "exact"):
+    for stopping in ("usual", "exact"):
         table = Table(1, 5, 3)
         beam_search(table, [40], [END], BeamSettings(3, 1.0, stopping=stopping))
         steps.append(len(table.rows[0]))
@@ -152,17 +152,18 @@ def padded_sources():
 
 @pytest.mark.parametrize("beams", [2, 5])
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
-def test_finds_what_transformers_finds(pair, beams, penalty):
+@pytest.mark.parametrize("stopping", ["exact", "usual"])
+def test_finds_what_transformers_finds(pair, beams, penalty, stopping):
     theirs, ours = pair
     sources, mask = padded_sources()
     most = 24
     expected = theirs.generate(
         input_ids=sources, attention_mask=mask.long(), num_beams=beams, length_penalty=penalty, max_new_tokens=most,
-        early_stopping="never", do_sample=False, return_dict_in_generate=True, output_scores=True,
+        early_stopping="never" if stopping == "exact" else False, do_sample=False, return_dict_in_generate=True, output_scores=True,
     )  # fmt: skip
     with torch.inference_mode():
         step = TransformerStep(ours, torch.full((6, 1), 2), most, source_tokens=sources, source_mask=mask)
-        found = beam_search(step, [most] * 6, [2], BeamSettings(beams, penalty))
+        found = beam_search(step, [most] * 6, [2], BeamSettings(beams, penalty, stopping=stopping))
     compared = 0
     for row, (hypotheses, tokens) in enumerate(zip(found, expected.sequences.tolist(), strict=True)):
         written = tokens[1:]
