@@ -1,7 +1,8 @@
 """Predicted beside measured peak memory of training runs: twenty configurations, each estimated and then trained in a process of its own.
 
 The run is the real loop, `lodestar.train.loop.train`, with evaluations and checkpoints, for three steps on random tokens; the measured
-figure is the process's largest resident set, and the predicted one is what `lodestar train` prints before it begins.
+figure is the process's largest resident set, and the predicted one is what `lodestar train` prints before it begins. Adapters begin from a
+folder with random weights, as fine-tuning does, and are merged and saved in the end.
 
     python -m bench.preflight [--only NUMBER ...]
 """
@@ -23,12 +24,16 @@ from torch import nn
 
 from bench.rounds import machine
 from lodestar import tasks
+from lodestar.build.base import begin_from, find_base, merge_adapter
+from lodestar.build.bundle import Bundle, save_bundle
+from lodestar.cli._preflight import Training, check_training, element_bytes
+from lodestar.contracts.adapter import AdapterSettings
 from lodestar.contracts.meter import peak_memory_bytes
 from lodestar.contracts.settings import TrainSettings
-from lodestar.contracts.task import Batch
+from lodestar.contracts.task import Batch, Task
 from lodestar.model.config import ModelConfig
+from lodestar.prepare.tokenizer import train_tokenizer
 from lodestar.train.loop import train
-from lodestar.train.preflight import estimate
 
 STEPS, SEED = 3, 0
 TARGET = 0.10
@@ -44,6 +49,9 @@ class Run:
     """Micro-batches in a step."""
     task: str = "text-generation"
     train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    adapter: AdapterSettings | None = None
+    stored: torch.dtype = torch.float32
+    """Of the weights that an adapter begins from."""
 
     def settings(self) -> TrainSettings:
         micro = self.rows * self.config.context
@@ -54,6 +62,8 @@ class Run:
         config = self.config
         text = f"{config.depth}×{config.width}, {config.feed_forward}, V {config.vocabulary_size:,}, T {config.context}, {self.rows} rows"
         extra = [f"{self.parts} parts"] * (self.parts > 1) + [str(value) for value in self.train.values()]
+        if self.adapter is not None:
+            extra.append(f"{self.adapter.kind} over {str(self.stored).removeprefix('torch.')}, {self.adapter.base}")
         kv = [f"{config.kv_heads} of {config.heads} KV heads"] * (config.kv_heads != config.heads)
         return ", ".join([text, *extra, *kv, *([self.task] if self.task != "text-generation" else [])])
 
@@ -88,6 +98,11 @@ RUNS = (
     Run(shape(4, 192, 8192, 128, 3, architecture="encoder"), 16, task=CLASSES),
     Run(shape(6, 256, 16384, 64, architecture="encoder", dropout=0.1), 8, parts=2, task=CLASSES, train=ADAMW),
     Run(shape(1, 512, 8192, 256, 8), 4),
+    Run(shape(8, 512, 8192, 128, 8), 4, train=ADAMW, adapter=AdapterSettings()),
+    Run(shape(12, 512, 16384, 128, 8), 8, train=ADAMW, adapter=AdapterSettings(rank=8), stored=torch.bfloat16),
+    Run(shape(8, 512, 8192, 128, 8), 4, train=ADAMW, adapter=AdapterSettings(kind="dora")),
+    Run(shape(12, 512, 8192, 128, 8), 4, train=ADAMW, adapter=AdapterSettings(base="nf4"), stored=torch.bfloat16),
+    Run(shape(8, 768, 8192, 256, 12), 2, parts=2, train=ADAMW, adapter=AdapterSettings(base="int8")),
 )
 
 
@@ -111,23 +126,39 @@ class Random:
         assert not state
 
 
-def measure(run: Run, answer: Connection) -> None:
+def measure(run: Run, folder: Path, answer: Connection) -> None:
     """Estimate and train one configuration; answers with the predicted and the measured bytes, and the tensors' share of the former."""
     torch.set_num_threads(1)
-    state = {"labels": ["no", "yes"]} if run.task == CLASSES else {}
-    task = tasks.load({"task": run.task, "options": {}, "state": state})
+    task = task_of(run)
     loader, settings = Random(run), run.settings()
     two = {name: value[:2] for name, value in loader.next_batch().items()}
-
-    def build(depth: int) -> nn.Module:
-        return task.build(dataclasses.replace(run.config, depth=depth))
-
-    needs = estimate(task, build, run.config.depth, run.rows, two, settings, None)(run.config.depth, run.rows)
+    base = None if run.adapter is None else find_base(str(folder / "base"), folder)
+    stored = 4 if base is None else element_bytes(base.folder / "model.safetensors")
+    needs, _ = check_training(Training(task, run.config, settings, run.adapter, stored=stored), two)
     validation = [loader.next_batch() for _ in range(2)]
-    with tempfile.TemporaryDirectory() as folder:
-        model = task.build(run.config)
-        train(task, model, loader, lambda: validation, settings, Path(folder) / "run", save=lambda _, place: place.mkdir())
+    model = task.build(run.config) if base is None else begin_from(base, task, run.config, run.adapter)
+
+    def save(trained: nn.Module, place: Path) -> None:
+        if base is not None:
+            merge_adapter(trained, place.with_name("adapter"))
+            save_bundle(place, Bundle(trained, run.config, base.tokenizer, task.describe()))
+        else:
+            place.mkdir()
+
+    train(task, model, loader, lambda: validation, settings, folder / "run", save=save)
     answer.send((needs.memory_bytes, peak_memory_bytes(), needs.new_bytes))
+
+
+def task_of(run: Run) -> Task:
+    state = {"labels": ["no", "yes"]} if run.task == CLASSES else {}
+    return tasks.load({"task": run.task, "options": {}, "state": state})
+
+
+def write_base(run: Run, folder: Path) -> None:
+    """A model to begin from, its weights random."""
+    torch.set_num_threads(1)
+    model, tokenizer = task_of(run).build(run.config).to(run.stored), train_tokenizer(["a text"], 300)
+    save_bundle(folder / "base", Bundle(model, run.config, tokenizer, task_of(run).describe()))
 
 
 def main() -> None:
@@ -140,14 +171,20 @@ def main() -> None:
     for number in chosen:
         # Forked, so that the imports are done once; none of torch's threads runs yet.
         processes = multiprocessing.get_context("fork")
-        receiving, sending = processes.Pipe(duplex=False)
-        process = processes.Process(target=measure, args=(RUNS[number - 1], sending))
-        process.start()
-        sending.close()
-        predicted, measured, new = receiving.recv()
-        process.join()
+        run = RUNS[number - 1]
+        with tempfile.TemporaryDirectory() as folder:
+            if run.adapter is not None:
+                writing = processes.Process(target=write_base, args=(run, Path(folder)))
+                writing.start()
+                writing.join()
+            receiving, sending = processes.Pipe(duplex=False)
+            process = processes.Process(target=measure, args=(run, Path(folder), sending))
+            process.start()
+            sending.close()
+            predicted, measured, new = receiving.recv()
+            process.join()
         ratios.append(predicted / measured)
-        row = f"| {number} | {RUNS[number - 1]} | {predicted / 1e6:.0f} | {new / 1e6:.0f} | {measured / 1e6:.0f} | {ratios[-1]:.3f} |"
+        row = f"| {number} | {run} | {predicted / 1e6:.0f} | {new / 1e6:.0f} | {measured / 1e6:.0f} | {ratios[-1]:.3f} |"
         print(row, flush=True)
     within = sum(abs(ratio - 1) <= TARGET for ratio in ratios)
     print(

@@ -116,8 +116,9 @@ def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSett
             f"the base is a {type(source).__name__}, which the task cannot begin from", where=base.folder, fix="name another base"
         )
     config = dataclasses.replace(config, tied_embeddings=source.config.tied_embeddings)
-    # Copies: the file is memory-mapped, and training writes.
-    state = {name: value.clone() for name, value in source.state_dict().items()}
+    coded = adapter is not None and adapter.base != "as-is"
+    # Copies: the file is memory-mapped, and training writes. What becomes codes is not copied first.
+    state = {name: value if coded else value.clone() for name, value in source.state_dict().items()}
     with without_storage():
         model = task.build(config)
     if isinstance(model, Transformer):
@@ -134,6 +135,8 @@ def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSett
     if adapter is not None:
         if adapter.base != "as-is":
             quantize(model, code=adapter.base)
+            for parameter in model.parameters():
+                parameter.data = parameter.data.clone()
         add_adapter(model, adapter)
         train_only(model, "default")
     return model

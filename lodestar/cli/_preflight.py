@@ -59,6 +59,17 @@ class Training:
             train_only(model, "default")
         return model.to(best_device())
 
+    def with_ends(self, needs: Needs) -> Needs:
+        """The needs with what an adapter's run takes when it begins and when it ends: the base's weights in full."""
+        if self.adapter is None:
+            return needs
+        plain, states = self.config.parameter_count() * self.stored, needs.states
+        return dataclasses.replace(
+            needs,
+            loading_bytes=plain + states.weights_bytes,
+            merging_bytes=plain + states.gradients_bytes + states.optimizer_bytes,
+        )
+
 
 def with_depth(config: ModelConfig, depth: int) -> ModelConfig:
     """The config with fewer layers, and as great a share of them in the decoder."""
@@ -87,7 +98,7 @@ def check_training(training: Training, batch: Batch) -> tuple[Needs, list[Words]
         needs = estimate(training.task, training.build, depth, rows, batch, training.settings, free)
     except TooLittleMemoryError as error:
         raise refused(error.needed, free or 0, "take a smaller model.size, or a shorter model.context", least=True) from None
-    found = needs(depth, rows)
+    found = training.with_ends(needs(depth, rows))
     if free is not None and found.new_bytes > free:
         raise refused(found.new_bytes, free, _nearest(needs, training, free))
     return found, describe(training, found, free)

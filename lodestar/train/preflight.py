@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..build.arithmetic import widens
 from ..contracts.clock import seconds
 from ..contracts.machine import available_bytes, resident_bytes
 from ..contracts.settings import TrainSettings
 from ..contracts.task import Batch, Objective, device_of
+from ..model.quantized import QuantizedLinear
 from .live_bytes import LiveBytes
 from .memory import give_back
 from .optimizers import group_parameters
@@ -33,6 +35,8 @@ from .trainer import Trainer
 # measured: bench/preflight 2026-11, on a CPU; on a GPU the first is assumed to hold, and the second is not counted.
 HOLES = 0.25
 """Bytes that the allocator holds beside each byte of what comes and goes in a step."""
+HOLES_OF_COPIES = 0.6
+"""The same where each product makes a copy of its weight, in plain or wider numbers: what comes and goes then differs more in size."""
 FIRST_USE = 25_000_000
 """What the libraries take when evaluations, checkpoints and the picture of the loss first use them."""
 TIMED = 3
@@ -79,16 +83,20 @@ class Needs:
     """What the process, or on a GPU whatever runs there, holds before: Python, the libraries, the data."""
     step_seconds: float
     """One optimiser step, about."""
+    merging_bytes: int = 0
+    """What the end takes, where an adapter is merged: the plain weights, and what else lasts until then."""
+    loading_bytes: int = 0
+    """What the beginning takes, where weights are copied or coded from a file; the system can take back the file's share."""
 
     @property
     def new_bytes(self) -> int:
         """What has to be free."""
-        return self.states.memory_bytes + self.activations_bytes + self.overhead_bytes
+        return max(self.states.memory_bytes + self.activations_bytes + self.overhead_bytes, self.merging_bytes)
 
     @property
     def memory_bytes(self) -> int:
         """The peak of the process."""
-        return self.held_bytes + self.new_bytes
+        return self.held_bytes + max(self.new_bytes, self.loading_bytes)
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def estimate(
-    task: Objective, build: Build, depth: int, rows: int, batch: Batch, settings: TrainSettings, free: int | None
+    task: Objective, build: Build, depth: int, rows: int, batch: Batch | Sequence[Batch], settings: TrainSettings, free: int | None
 ) -> Callable[[int, int], Needs]:
     """Take the looks; what a run of any depth and of any number of rows in a micro-batch needs.
 
@@ -148,7 +156,8 @@ def estimate(
         build: makes the module with one layer or two.
         depth: the run's layers; one layer is looked at alone where there is no more.
         rows: the run's rows in a micro-batch.
-        batch: up to two rows as the loader gives them, the longest that there are, on the CPU.
+        batch: up to two rows as the loader gives them, the longest that there are, on the CPU; or a batch of one row and one of two, where
+            two rows are not one below the other.
         settings: with `batch_tokens`, `micro_batch_tokens` and `learning_rate` filled in.
         free: bytes that a look may take; no look is taken that needs more.
 
@@ -159,19 +168,25 @@ def estimate(
     several = (settings.micro_batch_tokens or 0) < (settings.batch_tokens or 0)
     looks: dict[tuple[int, int], Look] = {}
     states: dict[int, States] = {}
-    most_rows = min(2, rows, *(len(value) for value in batch.values()))
+    known = [len(batch)] if isinstance(batch, Sequence) else [len(value) for value in batch.values()]
+    most_rows = min(2, rows, *known)
     try:
         for layers in range(1, min(2, depth) + 1):
             model = build(layers)
             device = device_of(model)
             states[layers] = states_of(model, settings)
+            copied = any(isinstance(module, QuantizedLinear) for module in model.modules())
+            copied = copied or any(widens(parameter.dtype, device) for parameter in model.parameters())
             for height in range(1, most_rows + 1):
                 # Twice the rows, or the layers, take at most twice the memory.
                 before = [look for (other, low), look in looks.items() if (other, low) in ((layers, height - 1), (layers - 1, height))]
                 expected = max([2 * look.peak_bytes for look in before], default=states[layers].memory_bytes)
                 if free is not None and expected > free:
                     raise TooLittleMemoryError(expected)
-                looks[layers, height] = take_look(task, model, {name: value[:height] for name, value in batch.items()}, settings, several)
+                rows_of_it = batch[height - 1] if isinstance(batch, Sequence) else {name: value[:height] for name, value in batch.items()}
+                if not looks:
+                    take_look(task, model, rows_of_it, settings, several)  # the first use of a function does more than it does later
+                looks[layers, height] = take_look(task, model, rows_of_it, settings, several)
             del model
             gc.collect()
     finally:
@@ -179,6 +194,7 @@ def estimate(
     give_back()
     held = 0 if device.type == "cuda" else resident_bytes()
     passes = _aligned(looks)
+    holes = HOLES_OF_COPIES if copied else HOLES
 
     def needs(layers: int, height: int) -> Needs:
         def at(value: Callable[[Look], float]) -> float:
@@ -197,7 +213,7 @@ def estimate(
         step = parts * each + max(at(lambda look: look.update_seconds), *(look.update_seconds for look in looks.values()))
         activations = max(0, round(peak) - lasting.memory_bytes)
         # Gradients come and go where a step has one micro-batch; where it has several, each is added to those that stay.
-        overhead = HOLES * (activations + lasting.gradients_bytes * (parts == 1)) + lasting.gradients_bytes * (parts > 1)
+        overhead = holes * (activations + lasting.gradients_bytes * (parts == 1)) + lasting.gradients_bytes * (parts > 1)
         return Needs(lasting, activations, round(overhead) + (FIRST_USE if device.type == "cpu" else 0), held, step)
 
     return needs

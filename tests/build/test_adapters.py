@@ -25,6 +25,7 @@ from lodestar.contracts.adapter import TARGETS, AdapterSettings
 from lodestar.contracts.errors import UserError
 from lodestar.model.config import ModelConfig
 from lodestar.model.transformer import Transformer
+from lodestar.train.live_bytes import LiveBytes
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of the peers
 
@@ -188,6 +189,17 @@ def test_merged_is_the_same_and_unmerged_to_the_bit(kind):
     merge(model, keep=False)
     with pytest.raises(UserError, match="no merged adapter"):
         unmerge(model)
+
+
+def test_merging_for_good_never_holds_both_models():
+    model = tiny(width=64, depth=4)
+    add_adapter(model, AdapterSettings(rank=2))
+    largest, before = max(parameter.nbytes for parameter in model.parameters()), sum(parameter.nbytes for parameter in model.parameters())
+    with LiveBytes() as live:
+        for parameter in model.parameters():
+            live.add(parameter)
+        merge(model, keep=False)
+    assert max(live.history) < before + 4 * largest  # one layer, with what is added to it
 
 
 def test_rows_of_a_batch_with_different_adapters():

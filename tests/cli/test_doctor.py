@@ -12,6 +12,7 @@ import yaml
 
 from lodestar.cli._preflight import Training, check_states, check_training, serving_bytes, size, span, with_depth
 from lodestar.cli.main import main
+from lodestar.contracts.adapter import AdapterSettings
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.settings import TrainSettings
 from lodestar.model.cache import KVCache
@@ -40,6 +41,20 @@ def test_a_run_that_fits_is_described() -> None:
     # An hour costs 3600, so a second costs 1.
     cost = next(line.en for line in lines if line.en.startswith("cost"))
     assert f"about {10 * needs.step_seconds:,.2f} EUR, of a budget of 100" in cost
+
+
+def test_an_adapters_run_begins_and_ends_with_the_whole_base() -> None:
+    """The codes of four bits are little, but the file that they are made from, and the merged weights, are not."""
+    settings = SETTINGS.model_copy(update={"optimizer": "adamw"})
+    adapter = AdapterSettings(rank=2, base="nf4")
+    needs, _ = check_training(Training(TextGeneration(), CONFIG, settings, adapter, stored=2, free=10**12), batch())
+    plain, states = 2 * CONFIG.parameter_count(), needs.states
+    assert states.weights_bytes < plain
+    assert needs.loading_bytes == plain + states.weights_bytes
+    assert needs.merging_bytes == plain + states.gradients_bytes + states.optimizer_bytes
+    assert needs.memory_bytes >= needs.held_bytes + needs.loading_bytes
+    whole, _ = check_training(Training(TextGeneration(), CONFIG, settings, free=10**12), batch())
+    assert whole.merging_bytes == whole.loading_bytes == 0
 
 
 def test_a_smaller_micro_batch_is_named_and_fits() -> None:

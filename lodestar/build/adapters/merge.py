@@ -29,8 +29,9 @@ def merge(model: nn.Module, name: str | None = None, *, keep: bool = True, dtype
     name = at_work(model, name)
     fallback = next(model.parameters()).dtype
     layers = adapted_layers(model)
-    for place, layer in layers.items():
-        replace_module(model, place, _merged(layer, name, dtype, fallback))
+    for place in list(layers):
+        # Where it is not kept, each layer is freed before the next one is made: both models never take memory at once.
+        replace_module(model, place, _merged(layers[place] if keep else layers.pop(place), name, dtype, fallback))
     if keep:
         adapters.merged = layers
     else:
