@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import io
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
@@ -15,8 +10,9 @@ from pydantic import Field, model_validator
 from ..build.fill import FILL_TOKENS
 from ..contracts.config import Config
 from ..contracts.language import Words
-from ..contracts.randomness import derive_seed, generator
+from ..contracts.randomness import derive_seed
 from ..contracts.task import Batch, Example, Problem, Task
+from ..evaluate.code import completions_parse, first_block, held_out_line, lines_of
 from ..evaluate.metrics import BITS_PER_BYTE, LINE_FILLED, PASS_AT_1, PASS_AT_10, PERPLEXITY, SYNTAX_VALID
 from ..evaluate.rewards import CodeReward, check_tests
 
@@ -179,7 +175,10 @@ class CodeGeneration(Task):
             return complete_all(model, tokenizer, prompts, COMPLETION_TOKENS)
 
         columns = document_columns(model, tokenizer, [example.text for example in examples])
-        columns |= {"syntax_valid": _syntax_valid(examples, write), "line_filled": self._lines_filled(model, tokenizer, examples)}
+        columns |= {
+            "syntax_valid": completions_parse([example.text for example in examples], write),
+            "line_filled": self._lines_filled(model, tokenizer, examples),
+        }
         return columns | self._solved(model, tokenizer, examples)
 
     def _lines_filled(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Module]) -> np.ndarray:
@@ -190,7 +189,7 @@ class CodeGeneration(Task):
         from ..build.fill import FillMarks
 
         found, marks = np.full(len(examples), -1), FillMarks.of(tokenizer)
-        gaps = [(number, gap) for number, example in enumerate(examples) if (gap := _line(example.text)) is not None]
+        gaps = [(number, gap) for number, example in enumerate(examples) if (gap := held_out_line(example.text)) is not None]
         if marks is None or not self.chosen.gaps or not gaps:
             return found
         # What stands near the line: as much on both sides as the context has room for beside the line.
@@ -219,7 +218,7 @@ class CodeGeneration(Task):
             told = complete_rows(
                 model, tokenizer, rows, SOLUTION_TOKENS, [tokenizer.end_of_text], temperature=self.chosen.temperature, seed=seed
             )
-            programs = [example.prompt + _first_block(text) for text in told]
+            programs = [example.prompt + first_block(text) for text in told]
             drawn[number], passed[number] = samples, sum(CodeReward().judge(programs, [example.tests] * samples))
         return {"passed": passed, "drawn": drawn}
 
@@ -237,17 +236,18 @@ class CodeGeneration(Task):
             return [counted.most_likely(prompt.encode(), 3 * COMPLETION_TOKENS).decode(errors="replace") for prompt in prompts]
 
         columns = counted.document_columns([module.text for module in examples])
-        lines = [_line(module.text) for module in examples]
+        lines = [held_out_line(module.text) for module in examples]
         written = iter(write([gap[0] for gap in lines if gap is not None]))
         filled = np.array([-1 if gap is None else int(next(written).split("\n")[0] == gap[1]) for gap in lines])
         asked = np.array([self.chosen.samples * bool(module.tests) for module in examples])
         return counted.name, columns | {
-            "syntax_valid": _syntax_valid(examples, write), "line_filled": filled, "passed": 0 * asked, "drawn": asked,
+            "syntax_valid": completions_parse([example.text for example in examples], write), "line_filled": filled,
+            "passed": 0 * asked, "drawn": asked,
         }  # fmt: skip
 
     def request(self, example: Module) -> dict[str, Any]:
         """The module's first lines, to be continued: few enough bytes that any context has room for them, however they become tokens."""
-        lines = _lines(example.text)
+        lines = lines_of(example.text)
         half = "".join(lines[: (len(lines) + 1) // 2]).encode()[:160].decode(errors="ignore")
         whole_lines = half.rpartition("\n")
         return {"prompt": whole_lines[0] + whole_lines[1] or half, "max_tokens": 32}
@@ -265,94 +265,10 @@ class CodeGeneration(Task):
         return read_written(model, tokenizer, [tokenizer.opening, *tokenizer.encode(prompt)], output, [tokenizer.end_of_text])
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """A module cut off at the start of a line within a function."""
-
-    prompt: str
-    """The module up to the cut."""
-    begun: str
-    """The function up to the cut, as it stands in the module."""
-    indent: int
-    """The columns before its `def`."""
-
-
-def _syntax_valid(examples: Sequence[Module], write: Callable[[Sequence[str]], Sequence[str]]) -> np.ndarray:
-    """Whether the completed function parses, 1 or 0; -1 for a module without a function of two statements."""
-    import numpy as np
-
-    cuts = [_cut(example.text) for example in examples]
-    completions = iter(write([cut.prompt for cut in cuts if cut is not None]))
-    return np.array([-1 if cut is None else int(_parses(cut, next(completions))) for cut in cuts])
-
-
-def _cut(text: str) -> _Cut | None:
-    """Cut at the start of a random line after a function's first statement; the draw follows from the text alone."""
-    tree = _parse(text)
-    functions = [] if tree is None else [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    lines = _lines(text)
-    places = []
-    for function in functions:
-        first_end, end = function.body[0].end_lineno or 0, function.end_lineno or 0
-        # Line numbers count from one: index `first_end` is the line after the first statement.
-        places += [(function.lineno - 1, line) for line in range(first_end, end) if lines[line].strip()]
-    if not places:
-        return None
-    start, line = places[int(generator(0, "cut", text).integers(len(places)))]
-    indent = len(lines[start]) - len(lines[start].lstrip())
-    return _Cut("".join(lines[:line]), "".join(lines[start:line]), indent)
-
-
-def _parses(cut: _Cut, completion: str) -> bool:
-    """Whether the function with its completed block is Python.
-
-    The block ends before the first line that is indented no deeper than the `def`; where the completion was cut off before such a line,
-    with its last whole line. An empty block is no completion.
-    """
-    lines = _lines(completion)
-    inside = takewhile(lambda line: not line.strip() or len(line) - len(line.lstrip()) > cut.indent, lines)
-    block = "".join(line for line in inside if line.endswith("\n"))
-    header = "if True:\n" if cut.indent else ""
-    return bool(block.strip()) and _parse(header + cut.begun + block) is not None
-
-
-def _line(text: str) -> tuple[str, str, str] | None:
-    """A line of a file with its indentation taken off, and what stands before and after it; the draw follows from the text alone."""
-    lines = _lines(text)
-    places = [number for number, line in enumerate(lines) if len(line.strip()) > 3]
-    if len(places) < 3:
-        return None
-    chosen = places[int(generator(0, "line", text).integers(len(places)))]
-    line = lines[chosen].rstrip("\n")
-    bare = line.lstrip()
-    return "".join(lines[:chosen]) + line[: len(line) - len(bare)], bare, "\n" + "".join(lines[chosen + 1 :])
-
-
-def _first_block(text: str) -> str:
-    """A completion up to the first line that begins something else: one without indentation. A model knows no other end of a function."""
-    lines = _lines(text)
-    inside = takewhile(lambda numbered: not numbered[0] or not numbered[1].strip() or numbered[1][:1] in " \t", enumerate(lines))
-    return "".join(line for _, line in inside)
-
-
-def _lines(text: str) -> list[str]:
-    """Lines as Python counts them, which a form feed does not end, each with its end."""
-    return list(io.StringIO(text, newline=None))
-
-
-def _parse(source: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in a string is no error
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what CPython's parser says to source that it cannot take
-        return None
-
-
 def _sample(text: str) -> Module:
     """A module of the sample; a function that has tests begins with its first line and its docstring."""
     tests = TESTS.get(text[len("def ") : text.index("(")], ()) if text.startswith("def ") else ()
-    prompt = "".join(_lines(text)[:2]) if tests else ""
+    prompt = "".join(lines_of(text)[:2]) if tests else ""
     return Module(text=text, prompt=prompt, tests=list(tests))
 
 
