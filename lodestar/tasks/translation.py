@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..contracts.config import Config
 from ..contracts.errors import UserError
@@ -101,6 +101,15 @@ class TranslateRequest(Config):
     """Of a document: term → its translation."""
     numbers: bool = False
     """Of a document: numbers must not change."""
+
+    @model_validator(mode="after")
+    def _is_text(self) -> TranslateRequest:
+        texts = [self.input] if isinstance(self.input, str) else self.input
+        try:
+            "".join([*texts, *self.glossary, *self.glossary.values()]).encode()
+        except UnicodeEncodeError:
+            raise ValueError("the request holds half of a surrogate pair, which is no character; remove it") from None
+        return self
 
 
 class Translation(Task):
