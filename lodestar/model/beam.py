@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from . import native
+
 
 class Step(Protocol):
     """What decodes a token for many rows at a time, and keeps what it needs of the tokens before."""
@@ -72,6 +74,11 @@ class Hypothesis(NamedTuple):
 
 def best_continuations(logits_RV: Tensor, count: int, banned_V: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The log-probabilities and ids (R, count) of each row's likeliest tokens, the likeliest first; banned ones only where none is left."""
+    if banned_V is None or banned_V.device.type == "cpu":
+        banned = torch.empty(0, dtype=torch.long) if banned_V is None else banned_V.nonzero().flatten()
+        found = native.best(logits_RV, count, banned)
+        if found is not None:
+            return found
     logits_RV = logits_RV.float()
     normalizers_R1 = logits_RV.logsumexp(-1, keepdim=True)
     if banned_V is not None:

@@ -208,3 +208,19 @@ def test_a_decoder_goes_on_from_prompts_of_unequal_lengths():
             assert math.isclose(total, one.log_probability, abs_tol=1e-3)
     with pytest.raises(ValueError, match="exceed the context"):
         TransformerStep(model, padded, 21)
+
+
+@settings(deadline=None, max_examples=40)
+@given(rows=st.integers(1, 5), width=st.integers(1, 300), count=st.integers(1, 9), bans=st.integers(0, 3), seed=st.integers(0, 99))
+@torch.inference_mode()
+def test_the_likeliest_by_compiled_code_are_those_by_torch(rows, width, count, bans, seed):
+    drawn = torch.Generator().manual_seed(seed)
+    logits_RV = torch.randn(rows, width, generator=drawn) * 10
+    banned_V = torch.zeros(width, dtype=torch.bool)
+    banned_V[torch.randint(width, (bans,), generator=drawn)] = True
+    before = logits_RV.clone()
+    ours = best_continuations(logits_RV, count, banned_V)
+    assert torch.equal(logits_RV, before)
+    right = best_continuations(logits_RV.double(), count, banned_V)
+    torch.testing.assert_close(ours[0], right[0], rtol=0, atol=1e-4)  # of logits up to 40
+    assert torch.equal(ours[1][ours[0].isfinite()], right[1][right[0].isfinite()])

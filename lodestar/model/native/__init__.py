@@ -153,6 +153,22 @@ def softmax_gradient(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     return losses_N
 
 
+def best(logits_RV: Tensor, count: int, banned: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The largest `count` log-probabilities of each row and their ids, (R, count), the largest first; none of the `banned` ids, which are
+    distinct. None where another way must be taken: there is no library, or the logits are not contiguous float32 on the CPU.
+    """
+    rows, width = logits_RV.shape
+    plain = logits_RV.dtype == torch.float32 and logits_RV.device.type == "cpu" and logits_RV.is_contiguous()
+    if library() is None or not plain or torch.is_grad_enabled() or count + len(banned) > width:
+        return None
+    values_RC, ids_RC = logits_RV.new_empty(rows, count), torch.empty(rows, count, dtype=torch.long)
+    _library().best(
+        logits_RV.data_ptr(), banned.data_ptr(), values_RC.data_ptr(), ids_RC.data_ptr(), rows, width, count, len(banned),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return values_RC, ids_RC
+
+
 def swiglu_forward(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) · up. Contiguous."""
     y = torch.empty_like(up)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .structures import AttentionShape, Matrix, Model, Step, TensorView
 
-SOURCES = ("matrix.c", "numbers.c", "codes.c", "panels.c", "decode.c", "decode_parts.c", "attention.c", "rows.c", "loss.c")
+SOURCES = ("matrix.c", "numbers.c", "codes.c", "panels.c", "decode.c", "decode_parts.c", "attention.c", "rows.c", "loss.c", "best.c")
 HEADERS = ("vectors.h", "matrix.h", "decode.h")
 # No -lgomp: the parallel loops run on torch's own threads, which are loaded already. A second set would fight them for the cores.
 FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fPIC", "-c")
@@ -60,6 +60,7 @@ def load(built: Path) -> ctypes.CDLL:
     loaded.relu2.argtypes = [*[pointer] * 3, number, flag, flag]
     loaded.gelu_tanh.argtypes = [*[pointer] * 3, number, flag, flag]
     loaded.softmax_gradient.argtypes = [*[pointer] * 3, number, number, flag]
+    loaded.best.argtypes = [*[pointer] * 4, *[number] * 4, flag]
     loaded.swiglu_forward.argtypes = [*[pointer] * 3, number, flag, flag]
     loaded.swiglu_backward.argtypes = [*[pointer] * 5, number, flag, flag]
     return loaded
