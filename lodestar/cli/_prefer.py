@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,13 @@ from ..contracts.record import RunRecord
 from ..contracts.settings import PreferenceSettings, TrainSettings
 from ..contracts.task import device_of
 from ._stages import loop_settings, open_stage, stage_folder
-from ._steps import Step, finished, finished_record, noted
+from ._steps import Step, TrainingPlan, finished, finished_record, noted
 
 if TYPE_CHECKING:
     from ..contracts.task import Batch, Task
     from ..contracts.tokenizer import Tokenizer
     from ..train.pairs import Pair, Records
+    from ..train.scoring import Scored
     from ..venture.venture import Venture
 
 LEARNING_RATE, LEARNING_RATE_OF_AN_ADAPTER = 5e-6, 5e-5
@@ -31,25 +34,26 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     merged by then; where the venture trains adapters, this stage trains another one.
     """
     from ..train.loop import train as run
-    from ..train.pairs import PreferenceLoader, in_order, with_reference
-    from ..train.preference import Preference, agreement
+    from ..train.pairs import PreferenceLoader, in_order, that_fit, with_reference
+    from ..train.preference import Preference, agreement, judged_agreement
 
     settings, folder = venture.file.preference, preferred_folder(venture, first.record)
     assert settings is not None, "the caller looks"
     if (before := finished_record(folder)) is not None:
         return Step(folder, before, skipped=True)
     stage = open_stage(venture, first)
-    task, model, pad, context = stage.task, stage.model, stage.pad, stage.context
-    pairs = {split: pairs_of(task, stage.bundle.tokenizer, prepared, split, context) for split in ("train", "validation")}
+    model, pad, context = stage.model, stage.pad, stage.context
+    opinions = {split: opinions_of(stage.task, stage.bundle.tokenizer, prepared, split, settings) for split in ("train", "validation")}
+    records, held_out_records = (records_of(opinions[split], settings, context, split) for split in ("train", "validation"))
 
     def batches(records: Records) -> list[Batch]:
         return in_order(with_reference(model, records, rows=settings.micro_batch, pad=pad), rows=settings.micro_batch, pad=pad)
 
-    records = records_of(pairs["train"], settings, context, "train")
     if settings.kind != "orpo":
         records = with_reference(model, records, rows=settings.micro_batch, pad=pad)
     loader = PreferenceLoader(records, rows=settings.micro_batch, pad=pad, seed=stage.seed)
-    held_out, judged_by = batches(records_of(pairs["validation"], settings, context, "validation")), batches(pairs["validation"])
+    pairs = that_fit(opinions["validation"].pairs, context, "validation") if opinions["validation"].pairs else []
+    held_out, judged_by = batches(held_out_records), batches(pairs)
     stage.add_adapter()
 
     def work() -> RunRecord:
@@ -57,10 +61,21 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
         inputs = {"data": finished(prepared, "prepare").id, "model": first.record.id}
         return run(Preference(settings), model, loader, lambda: held_out, loop, folder, save=stage.save, inputs=inputs)
 
+    def placed(batches: Sequence[Batch]) -> Iterator[Batch]:
+        return ({name: tensor.to(device_of(model)) for name, tensor in batch.items()} for batch in batches)
+
     record = noted(venture, "train", folder, work)
+    if held_out and not judged_by:
+        share, count = judged_agreement(model, placed(held_out)), len(held_out_records)
+        note(
+            say(
+                f"of {count:,} held-out judged replies, wanted ones have become likelier and others less likely in {share:.0%}.",
+                f"在 {count:,} 个留出的带评判回答中，模型更倾向想要的、更不倾向其余的，占 {share:.0%}。",
+            )
+        )
     if judged_by:
-        share = agreement(model, ({name: tensor.to(device_of(model)) for name, tensor in batch.items()} for batch in judged_by))
-        count = len(pairs["validation"])
+        share = agreement(model, placed(judged_by))
+        count = len(pairs)
         note(
             say(
                 f"of {count:,} held-out pairs, the model has come to find the better reply likelier in {share:.0%}.",
@@ -70,6 +85,14 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     return Step(folder, record, skipped=False)
 
 
+def check_opinions(venture: Venture, plan: TrainingPlan) -> None:
+    """Refuse data that this stage could learn nothing from, before the first one begins; where that was trained, it has been asked."""
+    settings = venture.file.preference
+    assert settings is not None, "the caller looks"
+    if finished_record(plan.folder) is None:
+        opinions_of(plan.task, plan.tokenizer, plan.prepared, "train", settings)
+
+
 def preferred_folder(venture: Venture, first: RunRecord) -> Path:
     """Where the model of this stage is, or will be."""
     settings = venture.file.preference
@@ -77,44 +100,67 @@ def preferred_folder(venture: Venture, first: RunRecord) -> Path:
     return stage_folder(venture, "preference", settings, first)
 
 
-def pairs_of(task: Task, tokenizer: Tokenizer, prepared: Path, split: str, context: int) -> list[Pair]:
-    """The preference pairs among a split's records, as far as they fit the context.
+@dataclass(frozen=True)
+class Opinions:
+    """What a split's records prefer."""
+
+    pairs: Sequence[Pair]
+    judged: Sequence[tuple[Scored, bool]]
+    """Single replies, and whether they are wanted."""
+
+
+def opinions_of(task: Task, tokenizer: Tokenizer, prepared: Path, split: str, settings: PreferenceSettings) -> Opinions:
+    """The preference pairs and the judged replies among a split's records; how many there are is told.
 
     Raises:
-        UserError: the training split has none.
+        UserError: the training split has none that the kind of the stage learns from.
     """
     from ..prepare.shards import open_split
-    from ..train.pairs import Pair, that_fit
+    from ..train.pairs import Pair
     from ..train.scoring import Scored
 
     if split != "train" and not (prepared / split).exists():
-        return []
-    found = [task.preference(example, tokenizer) for example in open_split(prepared, split).examples(task)]
-    pairs = [Pair(Scored(*pair[0]), Scored(*pair[1])) for pair in found if pair is not None]
-    if not pairs and split == "train":
-        raise UserError(
-            f"none of the {len(found):,} training records is a preference pair",
-            where="venture.yaml: preference", fix="add records with the fields prompt, chosen and rejected, or leave preference out",
-        )  # fmt: skip
+        return Opinions([], [])
+    records = open_split(prepared, split).examples(task)
+    found = [(task.preference(example, tokenizer), task.judged(example, tokenizer)) for example in records]
+    pairs = [Pair(Scored(*pair[0]), Scored(*pair[1])) for pair, _ in found if pair is not None]
+    judged = [(Scored(*one[0]), one[1]) for _, one in found if one is not None]
+    if split == "train" and not pairs and not (judged and settings.kind == "kto"):
+        raise _nothing_to_learn_from(len(records), len(judged), settings)
     note(
         say(
-            f"{len(pairs):,} of {len(found):,} records of the {split} data are preference pairs.",
-            f"{split} 数据的 {len(found):,} 条记录中有 {len(pairs):,} 条偏好对。",
+            f"{len(pairs):,} of {len(records):,} records of the {split} data are preference pairs"
+            + (f", and {len(judged):,} are judged replies." if judged else "."),
+            f"{split} 数据的 {len(records):,} 条记录中有 {len(pairs):,} 条偏好对"
+            + (f"，{len(judged):,} 条带评判的回答。" if judged else "。"),
         )
     )
-    fitting: list[Pair] = that_fit(pairs, context, split) if pairs else []
-    return fitting
+    return Opinions(pairs, judged)
 
 
-def records_of(pairs: Records, settings: PreferenceSettings, context: int, split: str) -> Records:
-    """What the loss takes: pairs, or for KTO each reply by itself."""
-    from ..train.pairs import Pair, judged, that_fit
+def _nothing_to_learn_from(records: int, judged: int, settings: PreferenceSettings) -> UserError:
+    where = "venture.yaml: preference"
+    if judged:
+        what = f"{judged:,} of {records:,} training records are judged replies, which kind {settings.kind} does not learn from"
+        return UserError(what, where=where, fix="set kind to kto, or add records with the fields prompt, chosen and rejected")
+    either, fields = "a preference pair", "prompt, chosen and rejected"
+    if settings.kind == "kto":
+        either, fields = f"{either} or a judged reply", f"{fields}, or a label of true or false"
+    fix = f"add records with the fields {fields}, or leave preference out"
+    return UserError(f"none of the {records:,} training records is {either}", where=where, fix=fix)
 
-    if settings.kind != "kto" or not pairs:
-        return pairs
-    found = [pair for pair in pairs if isinstance(pair, Pair)]
-    replies = judged([reply for pair in found for reply in ((pair.chosen, True), (pair.rejected, False))])
-    fitting: Records = that_fit(replies, context, split)  # a prompt with the reply to another one may be longer than both
+
+def records_of(opinions: Opinions, settings: PreferenceSettings, context: int, split: str) -> Records:
+    """What the loss takes, as far as it fits the context: pairs, or for KTO each reply by itself."""
+    from ..train.pairs import judged, that_fit
+
+    records: Records = opinions.pairs
+    if settings.kind == "kto":
+        apart = [reply for pair in opinions.pairs for reply in ((pair.chosen, True), (pair.rejected, False))]
+        replies = [*apart, *opinions.judged]
+        both = len({wanted for _, wanted in replies}) == len((True, False))
+        records = judged(replies) if both or split == "train" else []  # a prompt with another's reply may be longer than both
+    fitting: Records = that_fit(records, context, split) if records else []
     return fitting
 
 

@@ -72,9 +72,11 @@ def prepare(venture: Venture) -> Step:
 
 def train(venture: Venture) -> Step:
     """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for it, what is preferred and what is right."""
-    from ._prefer import prefer
+    from ._prefer import check_opinions, prefer
     from ._reinforce import check_problems, reinforce
 
+    if venture.file.preference is not None:
+        check_opinions(venture, _plan_training(venture))
     if venture.file.reward is not None:
         check_problems(venture, _plan_training(venture))
     step = _train(venture)

@@ -183,6 +183,10 @@ class Task(ABC):
         """The better and the worse of two replies to one prompt; None where the example is no such pair."""
         return None
 
+    def judged(self, example: Any, tokenizer: Tokenizer) -> tuple[Reply, bool] | None:
+        """A reply and whether it is wanted; None where the example does not say."""
+        return None
+
     def problem(self, example: Any, tokenizer: Tokenizer) -> Problem | None:
         """The prompt of an example, and what replies to it are held against; None where the example cannot be checked."""
         return None

@@ -6,12 +6,13 @@
 | ShareGPT | `conversations` of `from`, `value`; `system`, `tools` |
 | Alpaca | `instruction`, `input`, `output`; `system`, `history` |
 | prompt and completion | `prompt`, `completion` (or `response`) |
+| judged replies (KTO) | any of these, and `label` (or `kto_tag`): true where the last reply is wanted, false where it is not |
 | preference pairs | `prompt`, `chosen`, `rejected`, each a text or messages; the prompt may stand in both instead |
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..contracts.errors import UserError
@@ -23,7 +24,8 @@ KNOWN = (
 
 
 def recognise(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A record → `messages`, and where it has them `tools` and, of a preference pair, `rejected`: the messages in place of the last ones.
+    """A record → `messages`, and where it has them `tools`; of a preference pair `rejected`: the messages in place of the last ones; of a
+    judged reply `desirable`: whether it is wanted.
 
     Raises:
         UserError: no form is recognised, or a message is not in its form; the sentence names the message.
@@ -47,7 +49,17 @@ def recognise(fields: Mapping[str, Any]) -> dict[str, Any]:
     if not any(message["role"] == "assistant" for message in found["messages"]):
         raise UserError("the conversation has no message of the assistant, so there is nothing to learn from", fix="add its answer")
     tools = read_tools(given.get("tools"))
-    return found | ({"tools": tools} if tools else {})
+    return found | ({"tools": tools} if tools else {}) | _judgement(given, found["messages"])
+
+
+def _judgement(fields: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """A `label` that is not true or false is something else: a topic, say."""
+    label = next((fields[name] for name in ("label", "kto_tag") if isinstance(fields.get(name), bool)), None)
+    if label is None:
+        return {}
+    if messages[-1]["role"] != "assistant":
+        raise UserError("the label judges the last message, and that is not the assistant's", fix="end with its reply, or remove the label")
+    return {"desirable": label}
 
 
 def _pair(fields: Mapping[str, Any]) -> dict[str, Any]:

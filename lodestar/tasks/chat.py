@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ class Conversation(Example):
     """The functions that may be called, as OpenAI's API takes them."""
     rejected: list[dict[str, Any]] = []
     """Of a preference pair: the worse messages in place of the last ones."""
+    desirable: bool | None = None
+    """Whether the last message is wanted, where it is known; one that is not is learnt from by kind kto alone."""
     answer: str = ""
     """The number that the last message must end with, where it can be checked so."""
     tests: list[str] = []
@@ -77,8 +80,9 @@ class Conversation(Example):
 
     @property
     def answers(self) -> list[str]:
-        """What the assistant says."""
-        return [str(message["content"]) for message in self.messages if message["role"] == "assistant"]
+        """What the assistant says, as far as it is wanted."""
+        messages = self.messages[:-1] if self.desirable is False else self.messages
+        return [str(message["content"]) for message in messages if message["role"] == "assistant"]
 
 
 class Chat(Task):
@@ -154,17 +158,25 @@ class Chat(Task):
         if not example.rejected:
             return None
         shared = len(example.messages) - len(example.rejected)
-        prompt = example.messages[:shared]
-        # What the assistant said before is the same in both, and no part of the replies.
+        prompt, replies = example.messages[:shared], (example.messages[shared:], example.rejected)
+        chosen, rejected = (self._reply(prompt, reply, example.tools, tokenizer) for reply in replies)
+        return chosen, rejected
+
+    def judged(self, example: Conversation, tokenizer: Tokenizer) -> tuple[Reply, bool] | None:
+        if example.desirable is None:
+            return None
+        *prompt, last = example.messages
+        return self._reply(prompt, [last], example.tools, tokenizer), example.desirable
+
+    def _reply(
+        self, prompt: Sequence[dict[str, Any]], messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]], tokenizer: Tokenizer
+    ) -> Reply:
+        """What is said after a prompt: what the assistant said before is no part of it."""
         spoken = any(message["role"] == "assistant" for message in prompt)
-        before = sum(self.form.encode(tokenizer, prompt, example.tools).assistant) if spoken else 0
-
-        def reply(messages: Sequence[Mapping[str, Any]]) -> Reply:
-            rendered = self.form.encode(tokenizer, [*prompt, *messages], example.tools)
-            counts = accumulate(rendered.assistant)
-            return rendered.ids, [own and count > before for own, count in zip(rendered.assistant, counts, strict=True)]
-
-        return reply(example.messages[shared:]), reply(example.rejected)
+        before = sum(self.form.encode(tokenizer, prompt, tools).assistant) if spoken else 0
+        rendered = self.form.encode(tokenizer, [*prompt, *messages], tools)
+        counts = accumulate(rendered.assistant)
+        return rendered.ids, [own and count > before for own, count in zip(rendered.assistant, counts, strict=True)]
 
     def problem(self, example: Conversation, tokenizer: Tokenizer) -> Problem | None:
         *before, last = example.messages
@@ -261,7 +273,12 @@ class Chat(Task):
         return read_written(model, tokenizer, asked.ids, output, asked.stop_ids)
 
     def _rendered(self, example: Conversation, tokenizer: Tokenizer) -> Rendered:
-        return self.form.encode(tokenizer, example.messages, example.tools)
+        rendered = self.form.encode(tokenizer, example.messages, example.tools)
+        if example.desirable is not False:
+            return rendered
+        # Nobody wants it said, so nobody is to learn to say it.
+        _, last = self._reply(example.messages[:-1], example.messages[-1:], example.tools, tokenizer)
+        return replace(rendered, assistant=[own and not mark for own, mark in zip(rendered.assistant, last, strict=True)])
 
 
 def _answered(examples: Sequence[Conversation]) -> np.ndarray:

@@ -176,6 +176,22 @@ def reference_log_probabilities(model: nn.Module, batch: Mapping[str, Tensor], r
         model.train(training)
 
 
+def judged_agreement(model: nn.Module, batches: Iterable[Batch], reference: Reference | None = None) -> float:
+    """The share of judged replies that the model has come to find likelier than the reference does, where they are wanted, or less likely.
+
+    Args:
+        batches: of judged replies (`train.pairs.Judged`), held out, at least one.
+    """
+    objective, training = Preference(PreferenceSettings(), reference), model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            right = [(objective.ratios(model, batch).chunk(2)[0] > 0) == batch[DESIRABLE] for batch in batches]
+    finally:
+        model.train(training)
+    return float(torch.cat(right).double().mean())
+
+
 def agreement(model: nn.Module, batches: Iterable[Batch], reference: Reference | None = None) -> float:
     """The share of pairs whose preferred reply the model has come to find likelier, in proportion, than the reference does.
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lodestar.cli._prefer import records_of
+from lodestar.cli._prefer import Opinions, records_of
+from lodestar.cli.main import main
 from lodestar.contracts.settings import PreferenceSettings
 from lodestar.train.pairs import Judged, Pair
 from lodestar.train.scoring import Scored
@@ -78,16 +79,35 @@ def test_records_without_pairs_are_refused(tmp_path: Path) -> None:
     done = lodestar("run", "--venture", make_venture(tmp_path / "talk", pairs=0, train={"tokens": 512}))
     assert done.returncode == 2
     assert "training records is a preference pair; add records with the fields prompt, chosen and rejected" in done.stderr
+    assert not list((tmp_path / "talk" / "runs").glob("train-*"))  # it is known before the first stage
 
 
 def test_kto_takes_each_reply_of_a_pair_by_itself() -> None:
     pairs = [Pair(Scored.reply([1] * size, [2]), Scored.reply([1] * size, [3] * size)) for size in (2, 5)]
-    records = records_of(pairs, PreferenceSettings(kind="kto"), 10, "train")
+    opinions = Opinions(pairs, [(Scored.reply([7], [8]), False)])
+    records = records_of(opinions, PreferenceSettings(kind="kto"), 10, "train")
     assert [(list(record.reply.tokens), record.desirable) for record in records if isinstance(record, Judged)] == [
-        ([1, 1, 2], True), ([1, 1, 3, 3], False), ([1] * 5 + [2], True), ([1] * 5 + [3] * 5, False)
+        ([1, 1, 2], True), ([1, 1, 3, 3], False), ([1] * 5 + [2], True), ([1] * 5 + [3] * 5, False), ([7, 8], False)
     ]  # fmt: skip
-    assert len(records_of(pairs, PreferenceSettings(kind="kto"), 6, "train")) == 2  # the others are longer, by themselves or mismatched
-    assert records_of(pairs, PreferenceSettings(), 6, "train") is pairs
+    # The others are longer, by themselves or mismatched.
+    assert len(records_of(opinions, PreferenceSettings(kind="kto"), 6, "train")) == 3
+    assert records_of(opinions, PreferenceSettings(), 10, "train") == pairs
+    assert records_of(Opinions([], opinions.judged), PreferenceSettings(kind="kto"), 10, "validation") == []
+
+
+@pytest.mark.slow
+def test_replies_that_are_labelled_are_learnt_from_by_kto_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    venture = make_venture(tmp_path / "talk", preference={"kind": "kto", "learning_rate": 0.001, "batch": 8, "micro_batch": 4})
+    records = [{"prompt": f"Is {n} a number?", "completion": f"Yes, {n}." if n % 2 else "No.", "label": bool(n % 2)} for n in range(60)]
+    (venture / "talk.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    assert main(["run", "--venture", str(venture)]) == 0
+    told = capsys.readouterr().err
+    assert "0 of 37 records of the train data are preference pairs, and 37 are judged replies." in told
+    assert "of 15 held-out judged replies, wanted ones have become likelier and others less likely in" in told
+    other = venture / "venture.yaml"
+    other.write_text(other.read_text().replace("kind: kto", "kind: dpo"))
+    assert main(["run", "--venture", str(venture)]) == 2
+    assert "37 of 37 training records are judged replies, which kind dpo does not learn from; set kind to kto" in capsys.readouterr().err
 
 
 def test_settings_that_mean_nothing_are_refused(tmp_path: Path) -> None:

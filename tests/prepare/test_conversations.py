@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,31 @@ def test_a_preference_pair_keeps_both_answers(record: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "record",
+    [
+        {"messages": [USER, ANSWER], "label": False},
+        {"prompt": USER["content"], "completion": ANSWER["content"], "label": False},
+        {"instruction": USER["content"], "output": ANSWER["content"], "kto_tag": False},
+        {"conversations": [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value": ANSWER["content"]}], "label": False},
+    ],
+)
+def test_a_judged_reply_keeps_its_judgement(record: dict[str, Any]) -> None:
+    assert recognise(record) == {"messages": [USER, ANSWER], "desirable": False}
+    assert recognise({**record, "label": "weather", "kto_tag": None}) == {"messages": [USER, ANSWER]}
+
+
+def test_the_labelled_records_of_llama_factory(shared_data: Path) -> None:
+    with gzip.open(shared_data / "chat" / "instruction-demos" / "kto_en_demo.json.gz") as file:
+        records = json.load(file)
+    found = [recognise(record) for record in records]
+    assert [one["desirable"] for one in found] == [record["label"] for record in records]
+    assert len({one["desirable"] for one in found}) == 2
+
+
+@pytest.mark.parametrize(
     ("record", "sentence"),
     [
+        ({"messages": [ANSWER, USER], "label": True}, "the label judges the last message, and that is not the assistant's"),
         ({"question": "?", "answer": "!"}, "no conversation is recognised in the fields question, answer; give messages (role, content)"),
         ({}, "in the fields (none)"),
         ({"messages": [USER]}, "no message of the assistant"),

@@ -46,6 +46,33 @@ def test_the_answers_and_their_ends_are_learnt_and_nothing_else(tokenizer: Token
     assert len(targets) == len(encoded["tokens"])  # type: ignore[arg-type]
 
 
+def test_a_reply_that_nobody_wants_is_not_learnt(model: Transformer, tokenizer: Tokenizer) -> None:
+    first, second = "At six.", "Perhaps."
+    said = zip(["user", "assistant"] * 2, ["When?", first, "Sure?", second], strict=True)
+    messages = [{"role": role, "content": text} for role, text in said]
+    task, unwanted = Chat(), Conversation(messages=messages, desirable=False)
+
+    def learnt(example: Conversation) -> str:
+        return tokenizer.decode([target for target in task.encode(example, tokenizer)["targets"] if target != IGNORE])  # type: ignore[union-attr]
+
+    assert learnt(Conversation(messages=messages, desirable=True)) == first + second
+    assert learnt(unwanted) == first
+    assert unwanted.answers == [first]
+    judged = task.judged(unwanted, tokenizer)
+    assert judged is not None
+    (ids, own), wanted = judged
+    assert not wanted
+    assert tokenizer.decode([token for token, mark in zip(ids, own, strict=True) if mark]) == second
+    alone = Conversation(messages=messages[:2], desirable=False)
+    row = task.encode(alone, tokenizer)
+    loss, terms = task.loss(model.train(), {name: torch.tensor([row[name]]) for name in ("tokens", "targets")})
+    loss.backward()
+    assert (loss.item(), int(terms)) == (0.0, 0)
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in model.parameters() if parameter.grad is not None)
+    measured = task.measure(model.eval(), tokenizer, [alone])
+    assert (measured["nats"][0], measured["bytes"][0], measured["tokens"][0]) == (0, 0, 0)
+
+
 def test_what_is_measured_is_the_answers_given_all_before_them(model: Transformer, tokenizer: Tokenizer) -> None:
     columns = Chat().measure(model, tokenizer, [TALK])
     encoded = Chat().encode(TALK, tokenizer)
