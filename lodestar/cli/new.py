@@ -17,7 +17,10 @@ from ._command import lodestar_command, show
 @click.argument("name", metavar=say("NAME", "名称"))
 @click.option(
     "--template", required=True, metavar=say("TASK", "任务"),
-    help=say("The task to start from; `lodestar tasks` lists them.", "以哪个任务为模板；`lodestar tasks` 列出全部任务。"),
+    help=say(
+        "The task to start from, or a use of it as TASK:USE; `lodestar tasks` lists them.",
+        "以哪个任务为模板，或写“任务:用途”；`lodestar tasks` 列出全部。",
+    ),
 )  # fmt: skip
 @click.option(
     "--path", type=click.Path(path_type=Path), metavar=say("DIR", "目录"),
@@ -25,11 +28,17 @@ from ._command import lodestar_command, show
 )  # fmt: skip
 def command(name: str, template: str, path: Path | None) -> None:
     from .. import tasks
+    from ..contracts.errors import unknown
+    from ..contracts.task import Variant
     from ..venture.scaffold import create, folder_name
 
-    task = tasks.find(template)
+    chosen, _, use = template.partition(":")
+    task = tasks.find(chosen)
+    if use and use not in task.variants:
+        raise unknown("template", template, [chosen, *(f"{chosen}:{known}" for known in task.variants)])
+    made = task.variants[use] if use else Variant(task.template)
     folder = path or Path(folder_name(name))
-    file = create(folder, name, task.template)
+    file = create(folder, name, made.template, {name: path.read_text("utf-8") for name, path in made.files.items()})
     show(
         {"folder": str(folder), "file": str(file), "task": template},
         say(

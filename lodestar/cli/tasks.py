@@ -19,6 +19,7 @@ def command() -> None:
             "name": task.name,
             "words": task.words._asdict(),
             "endpoint": task.endpoint,
+            "templates": [task.name, *(f"{task.name}:{use}" for use in task.variants)],
             "metrics": [
                 {"name": metric.name, "unit": metric.unit, "better": metric.better, "words": metric.words._asdict()}
                 for metric in task.metrics
@@ -29,6 +30,9 @@ def command() -> None:
     lines = []
     for task in found:
         lines += [task.name, f"    {task.words}"]
+        if task.variants:
+            uses = ", ".join(f"{task.name}:{use}" for use in task.variants)
+            lines.append(say(f"    templates: {task.name}, {uses}", f"    模板：{task.name}、{uses}"))
         lines += [f"    - {metric.name}{f' [{metric.unit}]' if metric.unit else ''}: {metric.words}" for metric in task.metrics]
     lines += ["", say("Start one with: lodestar new NAME --template TASK", "新建项目：lodestar new 名称 --template 任务")]
     show(value, "\n".join(lines))

@@ -165,7 +165,8 @@ def _variant(statement: Words, audience: Words, sample: str, *, north_star: str 
     template = _TEMPLATE | {"statement": statement, "audience": audience, "north_star": north_star, **fields}
     template["data"] = {**_TEMPLATE["data"], "sources": [name]}
     first, *others = _TEMPLATE["targets"]
-    template["targets"] = [{**first, "metric": north_star, "at_least": 0.2}, *others]
+    why = Words("a beginning, with this little data; raise it with your own", "数据这么少，只是起点；换成您自己的数据后请调高")
+    template["targets"] = [{**first, "metric": north_star, "at_least": 0.2, "why": why}, *others]
     return Variant(template, {name: SAMPLES / f"classification-{sample}.csv"})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..contracts.clock import timestamp
 from ..contracts.config import Config
 from ..contracts.errors import UserError
+from ..contracts.findings import MISTAKES_FILE
 from ..contracts.language import Words
 from ..contracts.record import RECORD_FILE, Scorecard
 from ..contracts.score import Score, Target
@@ -175,7 +176,7 @@ def _collect(staging: Path, runs: dict[str, FinishedRun], held: Sequence[Gate], 
     """The content of a release, which its hash is taken of: the model, the evidence, and what was decided on it."""
     model, evaluation, data = runs["train"].folder / BUNDLE_FOLDER, runs["evaluate"].folder, runs["prepare"].folder
     sources = {file.relative_to(model).as_posix(): file for file in list_files(model)}
-    sources |= {file.name: file for file in list_files(evaluation) if file.name != RECORD_FILE}
+    sources |= {file.name: file for file in list_files(evaluation) if file.name not in (RECORD_FILE, MISTAKES_FILE)}
     sources |= {f"data-{name}": data / name for name in ("card.json", "card.md")}
     if (loss := runs["train"].folder / "loss.png").exists():
         sources[loss.name] = loss

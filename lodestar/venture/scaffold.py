@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -56,13 +57,14 @@ _STARTERS: Mapping[str, tuple[Words, ...]] = {
 }
 
 
-def create(folder: Path, name: str, template: Mapping[str, Any]) -> Path:
-    """Write venture.yaml and its schema into a new or empty folder.
+def create(folder: Path, name: str, template: Mapping[str, Any], files: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """Write venture.yaml, its schema and the files of the template into a new or empty folder.
 
     Args:
         folder: where; made where missing.
         name: the product's.
         template: the task's template: venture.yaml less the name, its words in both languages.
+        files: what else the template brings: name → content.
 
     Returns:
         The path of venture.yaml.
@@ -78,6 +80,8 @@ def create(folder: Path, name: str, template: Mapping[str, Any]) -> Path:
     text = venture_yaml(_plain({**starters, **template, "name": name}))
     write_json(folder / SCHEMA_FILE, schema())
     write_atomic(folder / ".gitignore", "/runs/\n/releases/\n/.lodestar/\n")
+    for file, content in files.items():
+        write_atomic(folder / file, content)
     write_atomic(folder / VENTURE_FILE, text)
     return folder / VENTURE_FILE
 

@@ -15,6 +15,7 @@ from ..contracts.errors import UserError
 from ..contracts.language import Words, say
 from ..contracts.record import Scorecard
 from ..contracts.score import Metric, Score
+from .found import Found, read_findings, shown
 from .page import SKY, bullets, document, section, table, tiles
 from .plot import interval_plot, legend
 from .product import Gate, Release, evaluated_runs, gates, read_scorecard, releases
@@ -53,6 +54,8 @@ class _Facts:
     usage: Usage | None
     """Of the newest release; None where nothing was served."""
     pictures: list[Path]
+    found: Found
+    """What the evaluation found beyond its scores."""
     next: Next
 
     @property
@@ -82,11 +85,14 @@ def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> _Facts:
     history = releases(venture)
     newest = history[-1] if history else None
     if newest:
-        scorecard = newest.scorecard
-        pictures = [venture.releases / newest.name / name for name in PICTURES]
+        scorecard, evidence = newest.scorecard, venture.releases / newest.name
+        pictures = [evidence / name for name in PICTURES]
+        # The mistakes stay with the evaluation, which may have been removed since.
+        judged = next((run.folder for run in venture.finished("evaluate") if run.record.id == newest.runs.get("evaluate")), evidence)
     elif venture.evaluation():
         runs = evaluated_runs(venture)
-        scorecard = read_scorecard(runs["evaluate"].folder)
+        evidence = judged = runs["evaluate"].folder
+        scorecard = read_scorecard(evidence)
         pictures = [runs[step].folder / name for step, name in zip(("evaluate", "train"), PICTURES, strict=True)]
     else:
         raise UserError("nothing to report on yet", where=venture.path, fix="run `lodestar run`")
@@ -100,7 +106,7 @@ def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> _Facts:
         )
     return _Facts(
         venture, metrics, newest, scorecard, gates(venture.file.targets, scorecard), history, usage if served else None,
-        [path for path in pictures if path.exists()], step,
+        [path for path in pictures if path.exists()], read_findings(evidence, judged), step,
     )  # fmt: skip
 
 
@@ -116,7 +122,8 @@ def _value(facts: _Facts) -> dict[str, Any]:
         "override": release.override.model_dump() if release and release.override else None,
         "gates": [gate.model_dump(mode="json") | {"reason": gate.reason().en} for gate in facts.held],
         "usage": usage and {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in usage.items()},
-        "pictures": [str(path) for path in facts.pictures],
+        "pictures": [str(path) for path in [*facts.pictures, *facts.found.pictures.values()]],
+        "mistakes": [each.model_dump(mode="json") for each in facts.found.mistakes],
         "next": {"command": facts.next.command, "why": facts.next.why._asdict()},
     }
 
@@ -179,6 +186,7 @@ def _html(facts: _Facts) -> str:
         section(say("Served", "服务情况"), _usage(facts)),
         section(say("Releases so far", "历次发布"), _history(facts)),
         section(say("Next", "下一步"), f'<p class="next"><code>{escape(facts.next.command)}</code> {escape(str(facts.next.why))}</p>'),
+        *shown(facts.found),
         section(say("Red lines", "红线"), bullets(file.red_lines, "lines")),
         section(say("Pictures", "图"), "".join(_picture(path) for path in facts.pictures)),
     ]

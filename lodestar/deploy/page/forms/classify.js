@@ -1,10 +1,16 @@
-// A text, and the share of each label.
+// A text, and the share of each label; of several labels, those that reach their thresholds, which are marked.
 
-import { ask, byId, make, percent, show } from "/kit.js";
+import { ask, byId, make, percent, say, show } from "/kit.js";
 
 export const words = {
-  en: { label: "Your text", placeholder: "Paste or write a text…", run: "Classify" },
-  zh: { label: "你的文本", placeholder: "粘贴或输入一段文本……", run: "分类" },
+  en: {
+    label: "Your text", placeholder: "Paste or write a text…", run: "Classify",
+    unsure: "No label", why: "The model is less sure than it has to be.", none: "No label applies", reaches: (share) => `given from ${share}`,
+  },
+  zh: {
+    label: "你的文本", placeholder: "粘贴或输入一段文本……", run: "分类",
+    unsure: "不打标签", why: "模型的把握低于要求。", none: "没有适用的标签", reaches: (share) => `${share} 起给出`,
+  },
 };
 
 export const exampleText = (example) => example.input;
@@ -14,12 +20,26 @@ export async function run(signal) {
   const answer = await ask(request(), signal);
   const shares = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]);
   const text = shares.map(([label, share]) => `${label}\t${share}`).join("\n");
-  show(text, make("p", { class: "verdict" }, answer.label), make("ul", { class: "bars" }, ...shares.map(([label, share]) => bar(label, share))));
+  const thresholds = answer.thresholds ?? {};
+  const given = new Set(answer.labels ?? (answer.label === null ? [] : [answer.label]));
+  const bars = shares.map(([label, share]) => bar(label, share, given.has(label), thresholds[label]));
+  show(text, ...verdict(answer), make("ul", { class: "bars labels" }, ...bars));
 }
 
-function bar(label, share) {
-  const fill = make("span", { class: "fill" });
+function verdict(answer) {
+  if (answer.labels) return [make("p", { class: "verdict" }, answer.labels.join(" · ") || say("none"))];
+  if (answer.label === null) return [make("p", { class: "verdict" }, say("unsure")), make("p", { class: "note" }, say("why"))];
+  return [make("p", { class: "verdict" }, answer.label)];
+}
+
+function bar(label, share, given, threshold) {
+  const fill = make("span", { class: given ? "fill given" : "fill" });
   fill.style.width = `${100 * share}%`;
-  return make("li", {},
-    make("span", { class: "label" }, label), make("span", { class: "track", "aria-hidden": "true" }, fill), make("span", { class: "share" }, percent(share)));
+  const track = make("span", { class: "track", "aria-hidden": "true" }, fill);
+  if (threshold <= 1) {
+    const mark = make("span", { class: "threshold", title: say("reaches")(percent(threshold)) });
+    mark.style.left = `${100 * threshold}%`;
+    track.append(mark);
+  }
+  return make("li", {}, make("span", { class: "label" }, label), track, make("span", { class: "share" }, percent(share)));
 }
