@@ -259,10 +259,8 @@ def retrieval(pool: Pool, seeds: int, minutes: float) -> None:
 
 def documents(pool: Pool, most: int) -> None:
     """Index the paragraphs as files, but for half of those that are asked about; what is answered, cited and refused."""
-    print("\nDocuments, without an encoder and a reader; of each split, the paragraphs of half of the questions are not in the index\n")
-    print(
-        f"| questions | in the index | answered | passage right | sentence right | not in the index | refused | best coverage (here {SURE:g}) |"
-    )
+    print(f"\nDocuments, without an encoder and a reader; half of the paragraphs asked about are not in the index; sure from {SURE:g}\n")
+    print("| questions | in the index | answered | passage right | sentence right | not in the index | refused | best coverage |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         for split in ("validation", "test"):
@@ -299,7 +297,7 @@ def asked_of(pool: Pool, split: str, asked: Sequence[Asked], folder: Path) -> st
 
 
 def _holds(pool: Pool, one: Asked, answer: Mapping[str, Any], sentence: int) -> bool:
-    """Whether what is cited, the passage or the sentence alone, holds an answer that a person gave, and the cited lines hold what is cited."""
+    """Whether what is cited, the passage or the sentence alone, holds a person's answer, and the cited lines hold what is cited."""
     if answer["answer"] is None:
         return False
     top = answer["citations"][0]
