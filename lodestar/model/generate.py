@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .cache import KVCache
+from .config import ModelConfig
 from .fast import Sources, TokenDecoder, left_padding, takes
 from .transformer import Transformer
 
@@ -99,9 +100,14 @@ def stream(
     if padding is not None and takes(model, batch):
         sources = None if memory is None else Sources.of(model, memory, source_mask)
         fast = TokenDecoder(model, cache, sources) if (memory is None) == (sources is None) else None
+    turning, read = _turning_point(model.config), tokens
     stops = torch.tensor(sorted(stop_ids), device=device)
     stopped = torch.zeros(batch, dtype=torch.bool, device=device)
     for _ in range(max_new_tokens):
+        if turning is not None and 0 < cache.length <= turning < cache.length + tokens.shape[1]:
+            # From here on every angle is another, those of the keys held so far, too: all is read again, once.
+            cache.length, tokens = 0, read
+            positions = None if attention_mask is None else (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
         if fast is not None and padding is not None and tokens.shape[1] == 1:
             logits = fast.step(tokens, positions, padding)
         else:
@@ -117,9 +123,19 @@ def stream(
         if len(stops) and bool(stopped.all()):
             return
         tokens = drawn[:, None]
+        read = read if turning is None else torch.cat((read, tokens), dim=1)
         if attention_mask is not None and positions is not None:
             attention_mask = torch.cat((attention_mask, torch.ones_like(attention_mask[:, :1])), dim=1)
             positions = positions[:, -1:] + 1
+
+
+def _turning_point(config: ModelConfig) -> int | None:
+    """The number of tokens past which LongRoPE turns all keys by other angles (Ding et al. 2024); None where angles stay.
+
+    The dynamic scaling changes with every token, and keys keep the angles that they were made with, as in transformers.
+    """
+    scaling = config.rotary_scaling
+    return scaling.original_context if config.position == "rotary" and scaling is not None and scaling.kind == "longrope" else None
 
 
 def generate(

@@ -44,6 +44,8 @@ def make_step(
 class TransformerStep:
     """See `beam.Step`. The model is an encoder-decoder or a decoder, in eval mode.
 
+    Past the original context of LongRoPE, keys keep the angles that they were made with; `generate.stream` reads all again there.
+
     Args:
         prompt_BP: what each sentence's output begins with, P ≥ 1; shorter rows are padded on the left.
         most: steps at most.

@@ -100,6 +100,10 @@ CASES = {
     "phi3-longrope-short": Case(
         "Phi3", {"original_max_position_embeddings": 40, **rope("longrope", short_factor=FACTORS, long_factor=[2.0, 4.0, 6.0])}
     ),
+    "phi3-longrope-crossing": Case(
+        "Phi3",
+        {"original_max_position_embeddings": PROMPT + 3, **rope("longrope", short_factor=FACTORS, long_factor=[2.0, 4.0, 6.0])},
+    ),
     "olmo2": Case("Olmo2"),
     "olmo2-biased": Case("Olmo2", {"attention_bias": True, "num_key_value_heads": 6, "tie_word_embeddings": True}),
     "mixtral": Case("Mixtral", EXPERTS),

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lodestar.model.config import ModelConfig
+from lodestar.model.config import ModelConfig, RotaryScaling
 from lodestar.model.generate import generate, sample, stream
 from lodestar.model.transformer import Transformer
 
@@ -28,6 +28,21 @@ def greedy_without_cache(model: Transformer, tokens: torch.Tensor, steps: int) -
 def test_cached_greedy_decoding_equals_uncached(model: Transformer) -> None:
     prompt = torch.randint(0, 31, (3, 4))
     assert torch.equal(generate(model, prompt, 20), greedy_without_cache(model, prompt, 20))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_decoding_past_the_original_context_of_longrope_equals_uncached(rows: int) -> None:
+    """All keys turn by other angles there; with padding, where the longest row crosses."""
+    torch.manual_seed(0)
+    scaling = RotaryScaling("longrope", original_context=9, short_factors=(1.0, 1.0, 1.0), long_factors=(2.0, 9.0, 30.0))
+    config = ModelConfig(31, width=24, depth=2, heads=4, context=24, initial_std=0.4, rotary_scaling=scaling)
+    model, prompt = Transformer(config).eval(), torch.randint(0, 31, (rows, 6))
+    expected = greedy_without_cache(model, prompt, 16)
+    assert torch.equal(generate(model, prompt, 16), expected)
+    mask = torch.tensor([[False] * 2 + [True] * 6] * rows)
+    mask[0] = True
+    padded = torch.cat((torch.randint(0, 31, (rows, 2)), prompt), 1)
+    assert torch.equal(generate(model, padded, 16, attention_mask=mask)[:1], greedy_without_cache(model, padded[:1], 16))
 
 
 def test_encoder_decoder_decoding_equals_uncached() -> None:
