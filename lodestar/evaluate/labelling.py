@@ -62,6 +62,14 @@ class Labelling(Protocol):
         """What is answered to each text."""
         ...
 
+    def probabilities(self, logits: np.ndarray, calibration: Calibration) -> np.ndarray:
+        """The calibrated probability of each label (n, C)."""
+        ...
+
+    def doubt(self, probabilities: np.ndarray, labels: Sequence[str]) -> tuple[str, float, Words]:
+        """Of one text's probabilities (C,): the likeliest answer, the probability of what it hangs on, and that in words."""
+        ...
+
 
 class OneLabel:
     """Exactly one of the labels, or none where the model is less sure than it has to be. `truth` is (n,) of indices."""
@@ -116,12 +124,24 @@ class OneLabel:
     def answers(self, logits: np.ndarray, labels: Sequence[str], calibration: Calibration) -> list[dict[str, Any]]:
         least = calibration.least_confidence
         found = []
-        for row in np.exp(log_softmax(logits / calibration.temperature)):
+        for row in self.probabilities(logits, calibration):
             best = int(row.argmax())
             answered = least is None or row[best] >= least
             answer: dict[str, Any] = {"label": labels[best] if answered else None, "probabilities": _named(labels, row)}
             found.append(answer if least is None else answer | {"abstained": not answered})
         return found
+
+    def probabilities(self, logits: np.ndarray, calibration: Calibration) -> np.ndarray:
+        return np.exp(log_softmax(logits / calibration.temperature))
+
+    def doubt(self, probabilities: np.ndarray, labels: Sequence[str]) -> tuple[str, float, Words]:
+        first, second = (int(place) for place in np.argsort(-probabilities, kind="stable")[:2])
+        shares = f"{labels[first]} {probabilities[first]:.2f}", f"{labels[second]} {probabilities[second]:.2f}"
+        return (
+            labels[first],
+            float(probabilities[first]),
+            Words(f"between {shares[0]} and {shares[1]}", f"介于 {shares[0]} 与 {shares[1]} 之间"),
+        )
 
 
 class SeveralLabels:
@@ -162,7 +182,6 @@ class SeveralLabels:
         }
 
     def answers(self, logits: np.ndarray, labels: Sequence[str], calibration: Calibration) -> list[dict[str, Any]]:
-        probabilities = sigmoid(logits / calibration.temperature)
         thresholds = _thresholds(calibration, len(labels))
         return [
             {
@@ -170,8 +189,17 @@ class SeveralLabels:
                 "probabilities": _named(labels, row),
                 "thresholds": _named(labels, thresholds),
             }
-            for row in probabilities
+            for row in self.probabilities(logits, calibration)
         ]
+
+    def probabilities(self, logits: np.ndarray, calibration: Calibration) -> np.ndarray:
+        return sigmoid(logits / calibration.temperature)
+
+    def doubt(self, probabilities: np.ndarray, labels: Sequence[str]) -> tuple[str, float, Words]:
+        place = int(np.abs(probabilities - 0.5).argmin())
+        share = f"{labels[place]} {probabilities[place]:.2f}"
+        given = ";".join(label for label, probability in zip(labels, probabilities, strict=True) if probability >= 0.5)
+        return given, float(probabilities[place]), Words(f"unsure of {share}", f"不确定 {share}")
 
 
 def _thresholds(calibration: Calibration, labels: int) -> np.ndarray:

@@ -349,6 +349,21 @@ class Classification(Task):
         usage = {"prompt_tokens": sum(map(len, rows))}
         return {**results[0], "usage": usage} if isinstance(asked, str) else {"results": results, "usage": usage}
 
+    def next_labels(self, model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], count: int, seed: int = 0) -> list[dict[str, Any]]:
+        """Which of the texts to label next, the most telling first: `text`, the model's `suggestion`, its `confidence` and the `reason`."""
+        from ..build.classify import read_rows
+        from ..evaluate.next_labels import next_labels
+
+        logits, vectors = read_rows(model, [_tokens(text, tokenizer) for text in texts], tokenizer.pad)
+        probabilities = self._labelling.probabilities(logits, self.calibration)
+        rows = []
+        for pick in next_labels(probabilities, vectors, count, several=self.multi_label, seed=seed):
+            suggestion, confidence, doubt = self._labelling.doubt(probabilities[pick.index], self.labels)
+            new = Words(f"; {pick.newness:.0%} new beside those above", f"；与上面各条相比有 {pick.newness:.0%} 是新的")
+            reason = Words(doubt.en + new.en, doubt.zh + new.zh)
+            rows.append({"text": texts[pick.index], "suggestion": suggestion, "confidence": confidence, "reason": reason})
+        return rows
+
     def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
         from ..build.reading import read_label
 
