@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 import yaml
 
 from lodestar.cli._preflight import Training, check_states, check_training, serving_bytes, size, span, with_depth
@@ -126,3 +130,61 @@ def test_no_such_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFix
 def test_sizes_and_spans_for_a_person() -> None:
     assert [size(count) for count in (12, 1500, 2_340_000, 25e9)] == ["12 B", "1.5 kB", "2.3 MB", "25 GB"]
     assert [span(seconds)[0] for seconds in (0.1, 90, 600, 10_000)] == ["1 seconds", "90 seconds", "10.0 minutes", "2.8 hours"]
+
+
+# On what transformers saved
+
+
+def answer(language: str, *arguments: str | Path) -> str:
+    """What the command prints, as a person meets it: a process of its own."""
+    command = [sys.executable, "-m", "lodestar.cli.main", "doctor", *map(str, arguments)]
+    environment = {**os.environ, "LODESTAR_LANGUAGE": language}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_an_open_model_takes_is_said_in_both_languages(llama: Path) -> None:
+    weights = (llama / "model.safetensors").stat().st_size
+    # Keys and values of 2 layers, 2 heads of 8 numbers, 256 tokens, 4 bytes each, for 3 requests.
+    cache = 2 * 2 * 2 * 8 * 256 * 4 * 3
+    value = json.loads(answer("en", llama, "--turns", "3", "--json"))
+    assert value["serving"] == {"weights_bytes": weights, "cache_bytes": cache, "turns": 3, "context": 256}
+    assert value["machine"]["cores"] >= 1
+    told = answer("en", llama, "--turns", "3").splitlines()
+    assert told[0].startswith("This machine: ")
+    assert told[1] == (
+        f"Serving takes {size(weights + cache)} beside the program itself: weights {size(weights)}, and {size(cache)} for 3 requests "
+        "at the whole context of 256 tokens."
+    )
+    told = answer("zh", llama, "--turns", "3").splitlines()
+    assert told[0].startswith("本机：")
+    assert told[1] == (
+        f"提供服务除程序本身外需要 {size(weights + cache)}：权重 {size(weights)}，3 个请求各占满 256 个词元的上下文时缓存 {size(cache)}。"
+    )
+
+
+def test_the_parts_of_a_sharded_model_are_added_and_an_encoder_has_no_cache(llama: Path, tmp_path: Path) -> None:
+    whole = transformers.AutoModelForCausalLM.from_pretrained(llama)
+    whole.save_pretrained(tmp_path / "parts", max_shard_size="50KB")
+    files = list((tmp_path / "parts").glob("*.safetensors"))
+    assert len(files) > 1
+    assert json.loads(answer("en", tmp_path / "parts", "--json"))["serving"]["weights_bytes"] == sum(file.stat().st_size for file in files)
+    config = transformers.BertConfig(vocab_size=320, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "bert")
+    assert json.loads(answer("en", tmp_path / "bert", "--json"))["serving"]["cache_bytes"] == 0
+
+
+@pytest.mark.slow
+def test_what_fine_tuning_an_open_model_takes(llama: Path, tmp_path: Path) -> None:
+    venture = {
+        "name": "mate", "statement": "Answers.", "audience": "testers", "north_star": "bits_per_byte", "task": "chat",
+        "data": {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2}, "model": {"base": str(llama), "context": 128},
+        "train": {"tokens": 4096}, "adapter": {"rank": 2, "base": "nf4"}, "targets": [{"metric": "bits_per_byte", "at_most": 20}],
+    }  # fmt: skip
+    (tmp_path / "venture.yaml").write_text(yaml.safe_dump(venture), "utf-8")
+    assert main(["prepare", "--venture", str(tmp_path)]) == 0
+    value = json.loads(answer("en", "--venture", tmp_path, "--json"))["training"]
+    assert 0 < value["states"]["trainable"] < value["states"]["parameters"]
+    assert value["merging_bytes"] > (llama / "model.safetensors").stat().st_size * 0.9
+    assert "训练放得下。" in answer("zh", "--venture", tmp_path)
