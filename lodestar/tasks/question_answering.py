@@ -201,8 +201,12 @@ class QuestionAnswering(Task):
         return losses_B.sum(), ones_like(batch["start"]).sum()
 
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[QuestionOnText]) -> dict[str, np.ndarray]:
+        return answer_columns(self.predictions(model, tokenizer, examples), examples)
+
+    def predictions(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[QuestionOnText]) -> list[str]:
+        """The answers that the model gives; empty where it gives none."""
         spans = self._spans(model, tokenizer, examples)
-        return _columns([self._text(span, example.context) for span, example in zip(spans, examples, strict=True)], examples)
+        return [self._text(span, example.context) for span, example in zip(spans, examples, strict=True)]
 
     def _spans(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[QuestionOnText]) -> list[Span | None]:
         """The best answers; None to a question that is too long to be asked, as which it was not learnt, either."""
@@ -234,8 +238,8 @@ class QuestionAnswering(Task):
         pairs = [(span, one) for span, one in zip(self._spans(model, tokenizer, known), known, strict=True) if span is not None]
         if pairs:
             margins = np.array([span.null_score - span.score for span, _ in pairs])
-            answered = _columns([example.context[span.start : span.end] for span, example in pairs], [one for _, one in pairs])["f1"]
-            refused = _columns([""] * len(pairs), [one for _, one in pairs])["f1"]
+            answered = answer_columns([example.context[span.start : span.end] for span, example in pairs], [one for _, one in pairs])["f1"]
+            refused = answer_columns([""] * len(pairs), [one for _, one in pairs])["f1"]
             self.state["threshold"] = best_threshold(margins, answered, refused)
 
     def baseline(self, train: Sequence[QuestionOnText], examples: Sequence[QuestionOnText]) -> tuple[str, dict[str, np.ndarray]]:
@@ -244,10 +248,10 @@ class QuestionAnswering(Task):
 
         known = [example for example in train if example.answers]
         if 2 * len(known) < len(train):
-            return "no answer to any question", _columns([""] * len(examples), examples)
+            return "no answer to any question", answer_columns([""] * len(examples), examples)
         lengths = usual_lengths((example.answers[0].text, example.context) for example in known)
         found = [nearest_words(example.question, example.context, lengths) for example in examples]
-        return "the words nearest to the question's", _columns(found, examples)
+        return "the words nearest to the question's", answer_columns(found, examples)
 
     def request(self, example: QuestionOnText) -> dict[str, Any]:
         return {"question": example.question, "context": example.context}
@@ -298,7 +302,8 @@ class QuestionAnswering(Task):
         return {"answer": given or None, "start": start, "end": end, "score": score, "windows": span.windows}
 
 
-def _columns(found: Sequence[str], examples: Sequence[QuestionOnText]) -> dict[str, np.ndarray]:
+def answer_columns(found: Sequence[str], examples: Sequence[QuestionOnText]) -> dict[str, np.ndarray]:
+    """What the metrics compute from, of answers that were found by whatever method; empty where none was given."""
     import numpy as np
 
     answers = [[answer.text for answer in example.answers] for example in examples]
