@@ -147,12 +147,12 @@ void add_sums(const Piece *piece, long row, int rows, const floats sums[LANES]) 
 void multiply(const Matrix *matrix, const Input *input, long from, long to, float *y, long step) {
   const int dense = matrix->kind == FLOAT32 || matrix->kind == BFLOAT16;
   const long block_bytes = dense ? DENSE_BLOCK * sizeof(float) : CODE_BLOCK * sizeof(int16_t) + VECTOR_BYTES;
-  for (long b = 0; b < input->batch; b++)
-    for (long row = from; row < to; row++) y[b * step + row] = matrix->bias == NULL ? 0 : number(matrix->bias, row, matrix->bias_bf16);
   if (takes_panels(matrix->kind, input->batch)) {
     multiply_panels(matrix, input, from, to, y, step);
     return;
   }
+  for (long b = 0; b < input->batch; b++)
+    for (long row = from; row < to; row++) y[b * step + row] = matrix->bias == NULL ? 0 : number(matrix->bias, row, matrix->bias_bf16);
   const long together = padded_rows(input->batch), parts = (together * input->blocks * block_bytes + CACHED - 1) / CACHED;
   for (Piece piece = {.from = from, .there = input->batch, .together = together, .y = y, .step = step}; piece.from < to; piece.from = piece.to) {
     piece.to = parts == 1 || to - piece.from < IN_TURN ? to : piece.from + IN_TURN;

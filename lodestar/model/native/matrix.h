@@ -31,7 +31,6 @@ typedef struct {
 /* Some rows of a matrix, some rows of input, some columns: the piece of a product that is computed in one go, and added to y. */
 typedef struct {
   long from, to;       /* rows of the matrix */
-  long first;          /* row of input, in a panel's product */
   int together;        /* rows of input from it on, those of zeros counted */
   int there;           /* and not counted */
   long begin, end;     /* blocks of columns */
@@ -72,7 +71,7 @@ Input prepare(const float *x, long step, long batch, long columns, int kind, voi
 /* y[b · step + o] = bias[o] + Σ weight[o, i] · x[b, i] for the matrix rows o from `from` up to `to`. */
 void multiply(const Matrix *matrix, const Input *input, long from, long to, float *y, long step);
 
-/* The same for more rows of input, added to y. */
+/* The same for more rows of input. */
 void multiply_panels(const Matrix *matrix, const Input *input, long from, long to, float *y, long step);
 
 /* One piece of it, for MOST_TOGETHER rows of input at most; of codes, for two. */

@@ -16,6 +16,7 @@
 #define UNITS (CHUNK_BYTES / 4)
 #define PIECE_UNITS (VECTOR_BYTES / 4)
 #define MOST_STEPS (4 * UNITS)
+#define HELD_ROWS 256    /* of input whose sums are held */
 
 typedef int16_t shorts __attribute__((vector_size(VECTOR_BYTES)));
 
@@ -123,10 +124,9 @@ static inline __attribute__((always_inline)) void ask_for(const Chunk *chunk, lo
     __builtin_prefetch(chunk->next + line % ROWS * chunk->row_bytes + line / ROWS * VECTOR_BYTES, 0, 2);
 }
 
-/* Add to y (TOGETHER, ROWS), whose rows are `step` numbers apart, what a chunk of codes makes of TOGETHER rows of input. The capitals are
-   literals where this is called.
+/* Add to y (TOGETHER, ROWS) what a chunk of codes makes of TOGETHER rows of input. The capitals are literals where this is called.
    x, x_scales: from the chunk's first block on. */
-static inline __attribute__((always_inline)) void tile_of_codes(const Chunk *chunk, const int16_t *x, const float *x_scales, float *y, long step,
+static inline __attribute__((always_inline)) void tile_of_codes(const Chunk *chunk, const int16_t *x, const float *x_scales, float *y,
                                                                 const int TOGETHER, const int KIND) {
   const int STEPS = steps_of(KIND), BLOCK_UNITS = KIND == INT4 ? 16 : 32;
   const long in_group = chunk->group < CODE_BLOCK ? BLOCK_UNITS * chunk->group / CODE_BLOCK : BLOCK_UNITS; /* units that share a scale here */
@@ -152,20 +152,20 @@ static inline __attribute__((always_inline)) void tile_of_codes(const Chunk *chu
       const floats *scales = chunk->scales + ((chunk->block + block) * CODE_BLOCK + first * CODE_BLOCK / BLOCK_UNITS) / chunk->group * HALVES;
       UNROLL for (int n = 0; n < TOGETHER; n++)
         UNROLL for (int half = 0; half < HALVES; half++) {
-          float *to = y + n * step + half * LANES;
+          float *to = y + n * ROWS + half * LANES;
           store(to, load(to) + __builtin_convertvector(sums[2 * n + half], floats) * (scales[half] * x_scales[n]));
         }
     }
 }
 
 /* The same of numbers. */
-static inline __attribute__((always_inline)) void tile_of_numbers(const Chunk *chunk, const float *x, float *y, long step, const int TOGETHER,
+static inline __attribute__((always_inline)) void tile_of_numbers(const Chunk *chunk, const float *x, float *y, const int TOGETHER,
                                                                   const int KIND) {
   const int STEPS = steps_of(KIND), BLOCK_UNITS = KIND == BFLOAT16 ? 16 : 32;
   const floats *panel = (const floats *)chunk->panel;
   floats sums[HALVES * MOST_TOGETHER];
   UNROLL for (int n = 0; n < TOGETHER; n++)
-    UNROLL for (int half = 0; half < HALVES; half++) sums[2 * n + half] = load(y + n * step + half * LANES);
+    UNROLL for (int half = 0; half < HALVES; half++) sums[2 * n + half] = load(y + n * ROWS + half * LANES);
   for (long block = 0; block < chunk->blocks; block++, x += TOGETHER * DENSE_BLOCK)
     for (long unit = 0; unit < BLOCK_UNITS; unit++, panel += STEPS * HALVES) {
       ask_for(chunk, block * BLOCK_UNITS + unit);
@@ -180,39 +180,27 @@ static inline __attribute__((always_inline)) void tile_of_numbers(const Chunk *c
       }
     }
   UNROLL for (int n = 0; n < TOGETHER; n++)
-    UNROLL for (int half = 0; half < HALVES; half++) store(y + n * step + half * LANES, sums[2 * n + half]);
+    UNROLL for (int half = 0; half < HALVES; half++) store(y + n * ROWS + half * LANES, sums[2 * n + half]);
 }
 
-static inline __attribute__((always_inline)) void tile(const Chunk *chunk, const Input *input, const Piece *piece, float *y, long step,
-                                                       const int TOGETHER, const int KIND) {
-  const long before = piece->first * input->blocks + chunk->block * TOGETHER;
-  if (KIND == FLOAT32 || KIND == BFLOAT16) tile_of_numbers(chunk, input->numbers + before * DENSE_BLOCK, y, step, TOGETHER, KIND);
-  else tile_of_codes(chunk, input->codes + before * CODE_BLOCK, input->scales + before, y, step, TOGETHER, KIND);
+/* Some rows of input, from `first` on, as many as a part has. */
+static inline __attribute__((always_inline)) void tile(const Chunk *chunk, const Input *input, long first, long together, float *y, const int KIND) {
+  const int dense = KIND == FLOAT32 || KIND == BFLOAT16;
+  const long before = first * input->blocks + chunk->block * together;
+  const float *numbers = dense ? input->numbers + before * DENSE_BLOCK : NULL, *scales = dense ? NULL : input->scales + before;
+  const int16_t *codes = dense ? NULL : input->codes + before * CODE_BLOCK;
+#define TILE(TOGETHER)                                              \
+  case TOGETHER:                                                    \
+    if (dense) tile_of_numbers(chunk, numbers, y, TOGETHER, KIND);  \
+    else tile_of_codes(chunk, codes, scales, y, TOGETHER, KIND);    \
+    break;
+  switch (together) { TILE(1) TILE(2) TILE(4) TILE(8) }
 }
 
-/* Some rows of input, as many as a part has. y (there, rows) of which some may be missing: those are computed elsewhere and left out. */
-static inline __attribute__((always_inline)) void any_tile(const Chunk *chunk, const Input *input, const Piece *piece, const int KIND) {
-  const long rows = piece->to - piece->from;
-  float *y = piece->y + piece->from, whole[MOST_TOGETHER * ROWS];
-  long step = piece->step;
-  const int some = rows < ROWS || piece->there < piece->together;
-  if (some) {
-    memset(whole, 0, sizeof whole);
-    for (int n = 0; n < piece->there; n++) memcpy(whole + n * ROWS, y + n * step, rows * sizeof *y);
-    y = whole, step = ROWS;
-  }
-  switch (piece->together) {
-    case 1: tile(chunk, input, piece, y, step, 1, KIND); break;
-    case 2: tile(chunk, input, piece, y, step, 2, KIND); break;
-    case 4: tile(chunk, input, piece, y, step, 4, KIND); break;
-    default: tile(chunk, input, piece, y, step, 8, KIND);
-  }
-  if (some)
-    for (int n = 0; n < piece->there; n++) memcpy(piece->y + piece->from + n * piece->step, whole + n * ROWS, rows * sizeof *y);
-}
-
-static inline __attribute__((always_inline)) void panels(const Matrix *matrix, const Input *input, long from, long to, float *y, long step,
-                                                         const int KIND) {
+/* Some rows of input, from `first` up to `last`, and all columns. The sums stay in one place until all columns have met: those of the answer are
+   far apart, and of many rows not in the second cache. */
+static inline __attribute__((always_inline)) void panels(const Matrix *matrix, const Input *input, long first, long last, long from, long to,
+                                                         float *y, long step, const int KIND) {
   const int dense = KIND == FLOAT32 || KIND == BFLOAT16;
   const long bits = KIND == FLOAT32 ? 32 : KIND == BFLOAT16 ? 16 : KIND == INT8 ? 8 : 4, row_bytes = matrix->columns * bits / 8;
   const long block_bytes = (dense ? DENSE_BLOCK : CODE_BLOCK) * bits / 8, chunk_blocks = CHUNK_BYTES / block_bytes;
@@ -221,32 +209,37 @@ static inline __attribute__((always_inline)) void panels(const Matrix *matrix, c
   ints panel[MOST_STEPS * HALVES];
   floats scales[(groups + 1) * HALVES];
   memset(scales, 0, sizeof scales); /* of columns that are not there, too */
-  for (Piece piece = {.from = from, .step = step}; piece.from < to; piece.from = piece.to) {
-    piece.to = piece.from + ROWS < to ? piece.from + ROWS : to;
-    if (!dense) turn_scales(matrix, piece.from, piece.to - piece.from, scales);
+  float sums[HELD_ROWS * ROWS];
+  for (long row = from; row < to; row += ROWS) {
+    const long rows = to - row < ROWS ? to - row : ROWS;
+    float biases[ROWS] = {0};
+    if (matrix->bias != NULL) widen(matrix->bias, row, rows, matrix->bias_bf16, biases);
+    for (long n = 0; n < last - first; n++) memcpy(sums + n * ROWS, biases, sizeof biases);
+    if (!dense) turn_scales(matrix, row, rows, scales);
+    const char *start = (const char *)matrix->numbers + row * row_bytes;
     for (long block = 0; block < input->blocks; block += chunk_blocks) {
       const long left = input->blocks - block, at = block / chunk_blocks * CHUNK_BYTES;
-      const char *start = (const char *)matrix->numbers + piece.from * row_bytes;
       Chunk chunk = {panel, scales, block, left < chunk_blocks ? left : chunk_blocks, group,
                      left > chunk_blocks ? start + at + CHUNK_BYTES : start + ROWS * row_bytes, row_bytes, 0};
       chunk.lines = ROWS * CHUNK_BYTES / VECTOR_BYTES * 4 / (chunk.blocks * block_bytes);
-      make_panel(start + at, row_bytes, piece.to - piece.from, row_bytes - at, chunk.blocks * block_bytes, panel, KIND);
-      for (piece.first = 0; piece.first < input->batch; piece.first += MOST_TOGETHER) {
-        piece.there = input->batch - piece.first < MOST_TOGETHER ? input->batch - piece.first : MOST_TOGETHER;
-        piece.together = padded_rows(piece.there);
-        piece.y = y + piece.first * step;
-        any_tile(&chunk, input, &piece, KIND);
+      make_panel(start + at, row_bytes, rows, row_bytes - at, chunk.blocks * block_bytes, panel, KIND);
+      for (long n = first; n < last; n += MOST_TOGETHER) {
+        tile(&chunk, input, n, input->batch - n < MOST_TOGETHER ? padded_rows(input->batch - n) : MOST_TOGETHER, sums + (n - first) * ROWS, KIND);
         chunk.lines = 0;
       }
     }
+    for (long n = first; n < last; n++) memcpy(y + n * step + row, sums + (n - first) * ROWS, rows * sizeof *y);
   }
 }
 
 void multiply_panels(const Matrix *matrix, const Input *input, long from, long to, float *y, long step) {
-  switch (matrix->kind) {
-    case FLOAT32: panels(matrix, input, from, to, y, step, FLOAT32); break;
-    case BFLOAT16: panels(matrix, input, from, to, y, step, BFLOAT16); break;
-    case INT8: panels(matrix, input, from, to, y, step, INT8); break;
-    default: panels(matrix, input, from, to, y, step, INT4);
+  for (long first = 0; first < input->batch; first += HELD_ROWS) {
+    const long last = input->batch - first < HELD_ROWS ? input->batch : first + HELD_ROWS;
+    switch (matrix->kind) {
+      case FLOAT32: panels(matrix, input, first, last, from, to, y, step, FLOAT32); break;
+      case BFLOAT16: panels(matrix, input, first, last, from, to, y, step, BFLOAT16); break;
+      case INT8: panels(matrix, input, first, last, from, to, y, step, INT8); break;
+      default: panels(matrix, input, first, last, from, to, y, step, INT4);
+    }
   }
 }
