@@ -178,14 +178,14 @@ class Summarization(Task):
         documents = [example.text for example in examples]
         limit = self.chosen.summary_tokens
         found = summarize(model, tokenizer, self.form, documents, max_tokens=limit, settings=self._beams(), label="summaries")
-        return _columns(examples, [one.text for one in found])
+        return summary_columns(examples, [one.text for one in found])
 
     def signatures(self) -> dict[str, str]:
         return {"rouge": SIGNATURE}
 
     def baseline(self, train: Sequence[SummarizedText], examples: Sequence[SummarizedText]) -> tuple[str, dict[str, np.ndarray]]:
         """Lead-3: of news it is hard to beat (Nallapati et al. 2017, https://arxiv.org/abs/1611.04230)."""
-        return "the first three sentences", _columns(examples, [first_sentences(example.text, LEAD) for example in examples])
+        return "the first three sentences", summary_columns(examples, [first_sentences(example.text, LEAD) for example in examples])
 
     def request(self, example: SummarizedText) -> dict[str, Any]:
         return {"input": example.text}
@@ -236,7 +236,8 @@ def first_sentences(text: str, count: int) -> str:
     return text[: spans[-1].end].strip() if spans else ""
 
 
-def _columns(examples: Sequence[SummarizedText], written: Sequence[str]) -> dict[str, np.ndarray]:
+def summary_columns(examples: Sequence[SummarizedText], written: Sequence[str]) -> dict[str, np.ndarray]:
+    """`evaluate.summaries.columns` of summaries, their sentences told apart by our rules."""
     from ..build.sentences import sentences
 
     def lines(text: str) -> str:
