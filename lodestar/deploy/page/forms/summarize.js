@@ -25,9 +25,9 @@ export function request() {
 }
 
 export function fields() {
-  const label = make("label", { for: "longest", "data-say": "longest" }, say("longest"));
   const most = make("input", { id: "longest", type: "number", min: "1", step: "1", "data-say-placeholder": "usual", placeholder: say("usual") });
-  return [label, most];
+  most.style.maxWidth = "14rem";
+  return [make("div", { class: "choice" }, make("label", { for: "longest", "data-say": "longest" }, say("longest")), most)];
 }
 
 export async function run(signal) {
