@@ -198,3 +198,11 @@ def reader() -> Service:
     tokenizer = train_tokenizer([text for example in sample for text in task.texts(example)], 400, single_characters=True)
     config = replace(_config(tokenizer, "encoder", context=128), token_types=3)
     return _service(task, tokenizer, config)
+
+
+@pytest.fixture(scope="session")
+def reporter() -> Service:
+    """Summarises documents, the long ones in windows."""
+    task = tasks.find("summarization")({"summary_tokens": 12, "beams": 2})
+    tokenizer = train_tokenizer([text for example in task.sample() for text in task.texts(example)], 400)
+    return _service(task, tokenizer, replace(_config(tokenizer, "encoder-decoder", context=64), initial_std=0.3))

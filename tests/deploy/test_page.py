@@ -219,6 +219,33 @@ def test_an_answer_is_marked_in_its_text(
         assert overflow(visit(url, size=PHONE, locale="zh-CN")) <= 0
 
 
+def test_a_document_of_any_length_is_summarised(
+    visit: Callable[..., Page], reporter: Service, start: Callable[..., AbstractContextManager[str]]
+) -> None:
+    short, long = "The lamp is lit. 灯亮了。", "The lamp is lit. " * 30
+    with start(reporter) as url:
+        page = visit(url)
+        for document, most in ((short, ""), (long, "5")):
+            request = {"input": document, **({"max_tokens": int(most)} if most else {})}
+            told = reporter.task.answer(reporter.model, reporter.tokenizer, request)
+            page.get_by_label("Your document").fill(document)
+            page.get_by_label("Tokens of the summary, at most").fill(most)
+            page.get_by_role("button", name="Summarise").click()
+            expect(page.locator(".passage")).to_have_text(told["summary"] or "The model wrote nothing.")
+            read = "read at once" if told["windows"] == 1 else f"read in {told['windows']} parts"
+            expect(page.locator(".note")).to_contain_text(read)
+            cut = page.locator(".note", has_text="cut at the length asked for")
+            expect(cut).to_have_count(int(told["finish_reason"] == "length"))
+        assert told["windows"] > 1
+        page.get_by_role("button", name="切换到中文").click()
+        expect(page.get_by_label("你的文档")).to_be_visible()
+        phone = visit(url, size=PHONE, locale="zh-CN")
+        phone.get_by_label("你的文档").fill("灯" * 400)
+        phone.get_by_role("button", name="生成摘要").click()
+        expect(phone.locator(".note")).to_contain_text("段读完")
+        assert overflow(phone) <= 0
+
+
 def test_an_example_is_tried_with_one_click(visit: Callable[..., Page], judge_url: str) -> None:
     page = visit(judge_url)
     page.get_by_role("group", name="Examples to try").get_by_role("button", name="床前").click()
