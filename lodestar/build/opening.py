@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from ..contracts.errors import UserError
 from ..contracts.task import Task
@@ -16,9 +16,7 @@ from ..model.transformer import Transformer
 from ..store.files import list_files, read_json
 from .bundle import CONFIG, TASK, Bundle, load_bundle
 from .formats import hub
-
-if TYPE_CHECKING:
-    from torch import nn
+from .heads import SpanClassifier
 
 _ENDS = 1 << 16
 """Bytes at either end of a file of weights that its identity is of."""
@@ -27,6 +25,12 @@ _ENDS = 1 << 16
 def is_open(folder: Path) -> bool:
     """Whether a folder holds an open checkpoint: Lodestar's own have a task."""
     return (folder / CONFIG).is_file() and not (folder / TASK).is_file()
+
+
+def finds_answers(folder: Path) -> bool:
+    """Whether an open checkpoint has a head for an answer's start and end."""
+    named = read_json(folder / CONFIG).get("architectures") or [""]
+    return str(named[0]).endswith("ForQuestionAnswering")
 
 
 def find_folder(source: str | Path) -> Path:
@@ -59,12 +63,15 @@ def open_bundle(
 
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, dtype=dtype, device=device, check=check)
-    if not isinstance(model, Transformer) or model.config.architecture != "decoder":
+    # What is built for the task is what a bundle of it is read into again.
+    reads = isinstance(model, SpanClassifier) and isinstance(model.projection, nn.Identity)
+    if not reads and (not isinstance(model, Transformer) or model.config.architecture != "decoder"):
         raise UserError(
             f"the model is a {type(model).__name__} ({_architecture(model)}), and only decoders write text token by token",
-            where=folder, fix="read it in Python with lodestar.load_model",
+            where=folder, fix="read it in Python with lodestar.load_model, or fine-tune it in a venture as model.base",
         )  # fmt: skip
-    return Bundle(model, model.config, tokenizer, task.describe())
+    config: ModelConfig = model.config  # type: ignore[assignment]
+    return Bundle(model, config, tokenizer, task.describe())
 
 
 def open_config(folder: Path) -> ModelConfig:

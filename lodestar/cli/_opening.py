@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 
 
 def task_for(folder: Path) -> Task:
-    """The task of a model's folder: its own, or of an open checkpoint chat where it has a chat template, else text generation."""
+    """The task of a model's folder: its own, or of an open checkpoint question answering where its head finds answers, chat where it has
+    a chat template, else text generation.
+    """
     from .. import tasks
     from ..build.chat_template import has_template
-    from ..build.opening import is_open
+    from ..build.opening import finds_answers, is_open
     from ..store.files import read_json
 
     if not is_open(folder):
         return tasks.load(read_json(folder / "task.json"))
-    task = tasks.find("chat" if has_template(folder) else "text-generation")()
+    name = "question-answering" if finds_answers(folder) else "chat" if has_template(folder) else "text-generation"
+    task = tasks.find(name)()
     task.adopt(folder)
     return task
 

@@ -78,6 +78,8 @@ class Imported:
 
         chats = self.task == "chat"
         kind = say("chat model", "对话模型") if chats else say("base model: no chat template", "基座模型：无对话模板")
+        if self.task == "question-answering":
+            kind = say("finds answers in texts", "在文本中找答案")
         wide, narrow = human_bytes(4 * self.parameters), human_bytes(2 * self.parameters)
         licence = self.licence or say("not stated in the folder", "目录中未说明")
         use = f"lodestar {'chat' if chats else 'serve'} {self.folder}"

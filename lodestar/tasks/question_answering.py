@@ -134,12 +134,14 @@ class QuestionAnswering(Task):
     @property
     def longest_answer(self) -> int:
         """Characters of an answer at most."""
-        return int(self._options.longest_answer or self.state["longest_answer"])
+        from ..build.spans import LONGEST_ANSWER
+
+        return int(self._options.longest_answer or self.state.get("longest_answer", LONGEST_ANSWER))
 
     @property
     def may_refuse(self) -> bool:
-        """Whether the model may say that a text has no answer."""
-        return bool(self.state["no_answer"]) if self._options.no_answer == "auto" else self._options.no_answer == "yes"
+        """Whether the model may say that a text has no answer; an open model, of whose training nothing is known, may."""
+        return bool(self.state.get("no_answer", True)) if self._options.no_answer == "auto" else self._options.no_answer == "yes"
 
     @property
     def threshold(self) -> float:

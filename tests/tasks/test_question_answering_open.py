@@ -10,15 +10,21 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from click.testing import CliRunner
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
 from torch.nn import functional as F
 
+from lodestar import tasks
 from lodestar.build.base import begin_from, derive_from, find_base
+from lodestar.build.bundle import load_bundle
 from lodestar.build.formats import load_model, save_model
 from lodestar.build.heads import SpanClassifier
+from lodestar.build.opening import open_bundle
 from lodestar.build.spans import best_spans
+from lodestar.cli._opening import task_for
+from lodestar.cli.import_ import command as import_command
 from lodestar.contracts.settings import DataSettings, ModelSettings, TrainSettings
 from lodestar.contracts.task import Batch
 from lodestar.contracts.tokenizer import Tokenizer
@@ -143,3 +149,21 @@ def test_the_tuned_model_is_written_as_one_that_answers_questions(
     assert isinstance(again, SpanClassifier)
     asked = (examples[0].question, [examples[0].context])
     assert best_spans(again, tokenizer, *asked)[0][:3] == best_spans(model, tokenizer, *asked)[0][:3]
+
+
+def test_an_open_model_that_finds_answers_is_imported_and_asked_as_it_is(
+    folder: Path, tmp_path: Path, examples: list[QuestionOnText]
+) -> None:
+    task = task_for(folder / "base")
+    assert task.name == "question-answering"
+    opened = open_bundle(folder / "base", task)
+    request = task.request(examples[0])
+    told = task.answer(opened.model, opened.tokenizer, request)
+    (span,) = best_spans(load_model(folder / "base"), opened.tokenizer, request["question"], [request["context"]])
+    silent = span.null_score > span.score
+    assert (told["start"], told["end"]) == ((None, None) if silent else (span.start, span.end))
+    shown = CliRunner().invoke(import_command, [str(folder / "base"), str(tmp_path / "reader")])
+    assert shown.exit_code == 0, shown.output
+    assert "finds answers in texts" in shown.output
+    again = load_bundle(tmp_path / "reader", lambda described, config: tasks.load(described).build(config))
+    assert tasks.load(again.task).answer(again.model, again.tokenizer, request) == told
