@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lodestar.deploy.api import PAGE
 from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
+from lodestar.model.config import ModelConfig
+from lodestar.prepare import train_tokenizer
 from lodestar.tasks import find, names
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -216,6 +219,46 @@ def test_an_answer_is_marked_in_its_text(
         expect(page.get_by_label("The text")).to_have_value(reader.task.request(reader.task.sample()[0])["context"])
         page.get_by_role("button", name="切换到中文").click()
         expect(page.get_by_label("文本", exact=True)).to_be_visible()
+        assert overflow(visit(url, size=PHONE, locale="zh-CN")) <= 0
+
+
+@pytest.fixture(scope="module")
+def translator() -> Service:
+    task = find("translation")()
+    sample = list(task.sample())
+    task.fit(sample)
+    tokenizer = train_tokenizer([text for pair in sample for text in task.texts(pair)], 320, task.special_tokens)
+    shape = {"vocabulary_size": tokenizer.vocabulary_size, "width": 32, "depth": 1, "heads": 2, "context": 64, "initial_std": 0.3}
+    config = ModelConfig(**{**shape, **task.architecture()})
+    torch.manual_seed(0)
+    return Service("harbour", task, task.build(config).eval(), tokenizer, config)
+
+
+def test_a_text_is_translated_between_the_languages_that_are_chosen(
+    visit: Callable[..., Page], translator: Service, start: Callable[..., AbstractContextManager[str]]
+) -> None:
+    def told(request: dict[str, Any]) -> str:
+        return str(translator.task.answer(translator.model, translator.tokenizer, request)["text"])
+
+    with start(translator) as url:
+        page = visit(url)
+        expect(page.get_by_label("From", exact=True)).to_have_value("en")
+        expect(page.get_by_label("To", exact=True)).to_have_value("zh")
+        page.get_by_label("Your text").fill("- A dog.\n- {name}")
+        page.get_by_role("button", name="Translate").click()
+        asked: dict[str, Any] = {"input": "- A dog.\n- {name}", "source": "en", "target": "zh"}
+        expect(page.locator(".passage")).to_have_text(told(asked))
+        expect(page.locator(".passage")).to_have_attribute("lang", "zh")
+        page.get_by_label("As", exact=True).select_option("markdown")
+        page.get_by_role("button", name="Translate").click()
+        expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+        expect(page.locator(".passage")).to_have_text(told({**asked, "document": True, "format": "markdown"}))
+        page.get_by_role("button", name="Swap the languages").click()
+        expect(page.get_by_label("From", exact=True)).to_have_value("zh")
+        page.get_by_role("button", name="切换到中文").click()
+        expect(page.get_by_label("源语言", exact=True)).to_contain_text("中文")
+        page.get_by_role("group", name="可以试试的例子").get_by_role("button", name="The harbour").click()
+        expect(page.get_by_label("源语言", exact=True)).to_have_value("en")
         assert overflow(visit(url, size=PHONE, locale="zh-CN")) <= 0
 
 

@@ -26,8 +26,9 @@ def test_the_served_answer_equals_the_offline_one(name: str, tmp_path: Path) -> 
     backend = Backend(models.BPE())
     backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-    )
+        vocab_size=400, special_tokens=[*SPECIAL_TOKENS, *task.special_tokens], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
     backend.train_from_iterator((text for example in sample for text in task.texts(example)), trainer)
     tokenizer = Tokenizer(backend)
     shape = {"vocabulary_size": tokenizer.vocabulary_size, "width": 32, "depth": 2, "heads": 2, "context": 1024, "initial_std": 0.3}
