@@ -42,7 +42,7 @@ def read_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad: int) -> tupl
             tokens_BT = torch.tensor([kept[row] + [pad] * (longest - len(kept[row])) for row in batch], device=device)
             mask_BT = torch.arange(longest, device=device) < lengths_B[:, None]
             hidden_BTW = model.transformer.hidden(tokens_BT, attention_mask=mask_BT)
-            logits[batch] = model.classify(hidden_BTW, mask_BT).double().cpu().numpy()
+            logits[batch] = model.decide(hidden_BTW, tokens_BT, mask_BT).double().cpu().numpy()
             vectors[batch] = model.pooled(hidden_BTW, mask_BT).float().cpu().numpy()
     return logits, vectors
 

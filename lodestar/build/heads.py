@@ -96,7 +96,12 @@ class SequenceClassifier(_Classifier):
             attention_mask: (B, T), True on real tokens, of which each row has at least one; all of them where None.
             token_types: (B, T), where the config has them.
         """
-        return self.classify(self.transformer.hidden(tokens, attention_mask=attention_mask, token_types=token_types), attention_mask)
+        hidden_BTW = self.transformer.hidden(tokens, attention_mask=attention_mask, token_types=token_types)
+        return self.decide(hidden_BTW, tokens, attention_mask)
+
+    def decide(self, hidden_BTW: Tensor, tokens_BT: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Logits (B, C) from the encoder's states and the tokens that they are of, which a classifier may look at once more."""
+        return self.classify(hidden_BTW, attention_mask)
 
     def classify(self, hidden_BTW: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, C) from the encoder's states."""

@@ -116,6 +116,7 @@ def _train(venture: Venture) -> Step:
     torch.manual_seed(derive_seed(settings.seed, "model"))
     base, adapter = base_of(venture), venture.file.adapter
     model = (task.build(config) if base is None else begin_from(base, task, config, adapter)).to(best_device())
+    task.begin(model, tokenizer, open_split(plan.prepared, "train").examples(task))
     made: ModelConfig = getattr(model, "config", config)
 
     def save(trained: nn.Module, place: Path) -> None:

@@ -212,6 +212,9 @@ class Task(ABC):
     def build(self, config: Any) -> nn.Module:
         """A `ModelConfig` → the module to train, with its heads."""
 
+    def begin(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> None:  # noqa: B027 - most learn it all by training
+        """Solve for what of the new model follows from the training records without any training; called before it."""
+
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """The summed loss in nats (a scalar with gradient) and the number of terms in it (a scalar)."""

@@ -112,6 +112,9 @@ class Options(Config):
     """
     multi_label: bool = False
     """A text may have several labels, or none: each is decided by itself."""
+    ngrams: bool = False
+    """A linear model on n-grams of tokens beside the encoder, as a part of the model; how much each counts is fitted on validation. With a
+    few thousand texts to learn from it is usually worth it (bench/RESULTS.d/classification.md)."""
     precision: float | None = Field(None, gt=0, lt=1)
     """The share of answers that is to be right: a text that the model is less sure of gets no label. How sure it has to be is chosen on
     validation; absent, every text is answered."""
@@ -204,6 +207,7 @@ class Classification(Task):
         super().__init__(options, state)
         chosen = Options.parse(self.options, where="options")
         self.masking, self.multi_label, self.precision = chosen.masking, chosen.multi_label, chosen.precision
+        self.ngrams = chosen.ngrams
         self._labelling: Labelling = SeveralLabels() if self.multi_label else OneLabel(abstains=self.precision is not None)
         self.metrics = self._labelling.metrics
 
@@ -284,8 +288,16 @@ class Classification(Task):
 
     def build(self, config: ModelConfig) -> nn.Module:
         from ..build.heads import SequenceClassifier
+        from ..build.ngram_votes import VotingClassifier
 
-        return SequenceClassifier(config, len(self.labels))
+        return (VotingClassifier if self.ngrams else SequenceClassifier)(config, len(self.labels))
+
+    def begin(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[LabelledText]) -> None:
+        from ..build.ngram_votes import VotingClassifier
+
+        if isinstance(model, VotingClassifier):
+            rows = [_tokens(example.text, tokenizer)[: model.config.context] for example in examples]
+            model.votes.learn(rows, self._truth(examples))
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         from torch import ones_like
@@ -300,9 +312,13 @@ class Classification(Task):
         return label_loss(logits_BC, batch) + token_loss * rows, rows
 
     def calibrate(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[LabelledText]) -> None:
-        calibration, said = self._labelling.fit(self._logits(model, tokenizer, examples), self._truth(examples), self.precision)
+        from ..build.ngram_votes import weigh
+
+        truth = self._truth(examples)
+        weighed = weigh(model, lambda: self._logits(model, tokenizer, examples), truth)
+        calibration, said = self._labelling.fit(self._logits(model, tokenizer, examples), truth, self.precision)
         self.state["calibration"] = calibration.model_dump(mode="json")
-        for words in said:
+        for words in [*weighed, *said]:
             note(str(words))
 
     def _logits(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[LabelledText]) -> np.ndarray:
