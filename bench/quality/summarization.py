@@ -83,6 +83,8 @@ def from_nothing(options: argparse.Namespace) -> None:
             found.append(columns)
             print(_row(f"ours, seed {seed}", str(steps), columns), flush=True)
         mean = {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}  # a dialogue's score is its mean over the seeds
+        first = [SummarizedText(text=example.text, summary=example.summary[:1]) for example in judged]
+        print(_row("the last seed's, against the first summary alone", "", summary_columns(first, texts)))
         print("\nours less each lead, paired:")
         for name, columns in rows.items():
             print(f"  {name}: " + ", ".join(f"{metric.name} {_paired(metric, columns, mean)}" for metric in (ROUGE_1, ROUGE_2, ROUGE_L)))
@@ -113,8 +115,9 @@ def _train(
 
     record = train(task, model, loader, lambda: validation, plan, folder / f"train-{seed}", save=save)
     beams = BeamSettings(options.beams)
-    documents = [example.text for example in judged]
-    found = summarize(model, tokenizer, task.form, documents, max_tokens=SUMMARY_TOKENS, settings=beams, label="summaries")
+    found = summarize(
+        model, tokenizer, task.form, [example.text for example in judged], max_tokens=SUMMARY_TOKENS, settings=beams, label="summaries"
+    )
     texts = [one.text for one in found]
     return int(record.facts["steps"]), summary_columns(judged, texts), texts
 
@@ -162,7 +165,7 @@ def pipeline(steps: int) -> None:
                 {"rows": 8, "context": config.context, "seed": 0, "pad": base.tokenizer.pad},
             )
             plan = TrainSettings(
-                tokens=steps << 20, batch_tokens=1 << 20, micro_batch_tokens=1 << 20, optimizer="adamw", learning_rate=1e-3,
+                tokens=steps << 20, batch_tokens=1 << 20, micro_batch_tokens=1 << 20, optimizer="adamw", learning_rate=3e-4,
                 schedule="constant", warmup=0, weight_decay=0.01, precision="fp32", evaluate_every=steps,
             )  # fmt: skip
             model = begin_from(base, task, config, None)
@@ -177,10 +180,9 @@ def pipeline(steps: int) -> None:
                 difference = ours[step] - theirs[step]
                 print(f"  step {step + 1:4}: ours {ours[step]:.5f}, transformers {theirs[step]:.5f}, difference {difference:+.1e}")
             print(f"  largest difference of all steps: {np.abs(ours - theirs).max():.1e}")
-            found = summarize(
-                model, base.tokenizer, task.form, [one.text for one in examples[:50]], max_tokens=32, settings=BeamSettings(1)
-            )
-            _agree(examples[:50], [one.text for one in found])
+            few = examples[:50]
+            written = summarize(model, base.tokenizer, task.form, [one.text for one in few], max_tokens=32, settings=BeamSettings(1))
+            _agree([*few, *few], [*(one.text for one in written), *(first_sentences(one.text, 3) for one in few)])
 
 
 def _records(count: int) -> list[SummarizedText]:
@@ -238,7 +240,7 @@ def _plain_loop(kind: str, folder: Path, batches: Sequence[Mapping[str, torch.Te
         {"params": [parameter for parameter in model.parameters() if parameter.ndim >= 2], "weight_decay": 0.01},
         {"params": [parameter for parameter in model.parameters() if parameter.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(groups, lr=3e-4, betas=(0.9, 0.95))
     losses = []
     for batch in batches:
         output = model(input_ids=batch["source_tokens"], attention_mask=batch["source_mask"].long(), decoder_input_ids=batch["tokens"])
