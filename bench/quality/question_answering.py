@@ -2,6 +2,7 @@
 
     python -m bench.quality.question_answering                                    # all three data sets, 3 seeds of 10 minutes each
     python -m bench.quality.question_answering --data cmrc2018 --minutes 3 --seeds 1
+    python -m bench.quality.question_answering --data xquad-en --unmarked         # what one choice of the recipe brings
     python -m bench.quality.question_answering --pipeline                         # some minutes
 
 Data: question-answering in $LODESTAR_DATA. Of CMRC 2018 it has the dev and the trial questions, and not the 10,000 that others train on;
@@ -38,7 +39,8 @@ from lodestar.contracts.randomness import derive_seed
 from lodestar.contracts.settings import DataSettings, ModelSettings, TrainSettings
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.evaluate.bootstrap import paired_difference, scores
-from lodestar.evaluate.squad import ANSWER_F1, EXACT_MATCH, squad_scores
+from lodestar.evaluate.overlap import nearest_words, usual_lengths
+from lodestar.evaluate.squad import ANSWER_F1, EXACT_MATCH, cmrc_scores, squad_scores
 from lodestar.prepare import Sequential, make_loader, open_split, prepare
 from lodestar.tasks.question_answering import QuestionAnswering, QuestionOnText, answer_columns
 from lodestar.train.loop import train
@@ -78,7 +80,8 @@ def _train(
 ) -> tuple[int, dict[str, np.ndarray]]:  # fmt: skip
     tokenizer = Tokenizer.load(folder / "data")
     decided = {**task.architecture(), "dropout": options.dropout}
-    settings = ModelSettings(size="tiny", context=CONTEXT, overrides={**SHAPE, "dropout": options.dropout})
+    shaped = {**SHAPE, "dropout": options.dropout, "token_types": 2 if options.unmarked else 3}
+    settings = ModelSettings(size="tiny", context=CONTEXT, overrides=shaped)
     config = derive(settings, decided, tokenizer.vocabulary_size).config
     plan = TrainSettings(
         minutes=minutes, batch_tokens=ROWS * CONTEXT, learning_rate=options.learning_rate, seed=seed, schedule="wsd", weight_decay=0.1
@@ -119,7 +122,7 @@ def pipeline(steps: int) -> None:
 
     with tempfile.TemporaryDirectory() as place:
         folder, task = Path(place), QuestionAnswering({"overlap": 64})
-        examples = _questions(500)
+        examples = _questions("xquad/en")[:500]
         (folder / "records.jsonl").write_text("".join(example.model_dump_json() + "\n" for example in examples))
         _make_base(folder / "base", [text for example in examples for text in task.texts(example)])
         base = find_base("base", folder)
@@ -145,15 +148,16 @@ def pipeline(steps: int) -> None:
             )
         print(f"  largest difference of all steps: {np.abs(ours - theirs).max():.1e}")
         _compare_scorers(task, model, base.tokenizer, examples)
+        _compare_chinese_scorers()
 
 
-def _questions(count: int) -> list[QuestionOnText]:
-    """The first questions of XQuAD's English."""
+def _questions(name: str) -> list[QuestionOnText]:
+    """The questions of a file."""
     with tempfile.TemporaryDirectory() as place:
         task = QuestionAnswering()
-        settings = DataSettings(sources=["xquad/en.json.gz"], validation=0, test=0, vocabulary=300, deduplicate="no")
+        settings = DataSettings(sources=[f"{name}.json.gz"], validation=0, test=0, vocabulary=300, deduplicate="no")
         prepare(task, settings, DATA, Path(place) / "data")
-        return list(open_split(Path(place) / "data", "train").examples(task))[:count]
+        return list(open_split(Path(place) / "data", "train").examples(task))
 
 
 def _make_base(folder: Path, texts: Sequence[str]) -> None:
@@ -198,6 +202,34 @@ def _plain_loop(model: Any, batches: Sequence[Mapping[str, torch.Tensor]]) -> li
     return losses
 
 
+def _compare_chinese_scorers() -> None:
+    """Our scores of the baseline's answers to CMRC 2018's trial questions beside those by nltk's words and difflib's longest match."""
+    from difflib import SequenceMatcher
+
+    from nltk.tokenize import NLTKWordTokenizer
+
+    signs = "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』"
+
+    def words(text: str) -> list[str]:
+        parts = re.split("([\u4e00-\u9fa5])", "".join(sign for sign in text.lower().strip() if sign not in signs))
+        return [
+            word for part in parts for word in ([part] if re.fullmatch("[\u4e00-\u9fa5]", part) else NLTKWordTokenizer().tokenize(part))
+        ]
+
+    def f1(one: Sequence[str], other: Sequence[str]) -> float:
+        common = SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size
+        return 2 * common / (len(one) + len(other)) if common else 0.0
+
+    examples = _questions("cmrc2018/trial")
+    lengths = usual_lengths((example.answers[0].text, example.context) for example in examples)
+    texts = [nearest_words(example.question, example.context, lengths) for example in examples]
+    known = [[answer.text for answer in example.answers] for example in examples]
+    ours = np.array([cmrc_scores(text, answers)[1] for text, answers in zip(texts, known, strict=True)])
+    theirs = np.array([max(f1(words(text), words(one)) for one in answers) for text, answers in zip(texts, known, strict=True)])
+    print(f"the baseline's answers to {len(examples)} questions of CMRC 2018: F1 {100 * ours.mean():.4f}; with nltk's words", end=" ")
+    print(f"{100 * theirs.mean():.4f}, another in {int((np.abs(ours - theirs) > 1e-9).sum())}")
+
+
 def _compare_scorers(task: QuestionAnswering, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[QuestionOnText]) -> None:
     """Our scores of the tuned model's answers beside torchmetrics' SQuAD on the same ones."""
     from torchmetrics.functional.text import squad
@@ -220,6 +252,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--learning-rate", type=float, default=0.006)
+    parser.add_argument("--unmarked", action="store_true", help="without a type for the words of the text that stand in the question")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--pipeline", action="store_true", help="compare with a plain loop over transformers")
     parser.add_argument("--steps", type=int, default=100, help="of the pipeline")
