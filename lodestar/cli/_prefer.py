@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,14 @@ from ..contracts.progress import note
 from ..contracts.record import RunRecord
 from ..contracts.settings import PreferenceSettings, TrainSettings
 from ..contracts.task import device_of
-from ._stages import loop_settings, open_stage, stage_folder
+from ._stages import Looked, look, loop_settings, open_stage, stage_folder
 from ._steps import Step, TrainingPlan, finished, finished_record, noted
 
 if TYPE_CHECKING:
     from ..contracts.task import Batch, Task
     from ..contracts.tokenizer import Tokenizer
     from ..train.pairs import Pair, Records
+    from ..train.preflight import Needs
     from ..train.scoring import Scored
     from ..venture.venture import Venture
 
@@ -45,6 +46,8 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     model, pad, context = stage.model, stage.pad, stage.context
     opinions = {split: opinions_of(stage.task, stage.bundle.tokenizer, prepared, split, settings) for split in ("train", "validation")}
     records, held_out_records = (records_of(opinions[split], settings, context, split) for split in ("train", "validation"))
+
+    look_at_preference(venture, stage.looked, records)
 
     def batches(records: Records) -> list[Batch]:
         return in_order(with_reference(model, records, rows=settings.micro_batch, pad=pad), rows=settings.micro_batch, pad=pad)
@@ -91,6 +94,30 @@ def check_opinions(venture: Venture, plan: TrainingPlan) -> None:
     assert settings is not None, "the caller looks"
     if finished_record(plan.folder) is None:
         opinions_of(plan.task, plan.tokenizer, plan.prepared, "train", settings)
+
+
+def look_at_preference(venture: Venture, model: Looked, records: Records) -> Needs:
+    """Say what the stage will take, from its longest records; raises `UserError` where it does not fit."""
+    from ..train.pairs import batch_of
+    from ..train.preference import Preference
+    from ._preflight import StageNeeds
+
+    settings, context = venture.file.preference, model.config.context
+    assert settings is not None, "the caller looks"
+    longest = sorted(records, key=lambda record: max(len(text.tokens) for text in record.texts))[-2:]
+    known = [record if settings.kind == "orpo" else replace(record, reference=(0.0, 0.0)) for record in longest]
+    needs = StageNeeds(Preference(settings), settings.micro_batch, settings.batch, "preference.micro_batch")
+    loop = stage_settings(settings, venture.file.train, context, len(records), adapted=venture.file.adapter is not None)
+    batches = [batch_of(known[-count:], model.tokenizer.pad) for count in range(1, len(known) + 1)]
+    return look(venture, model, needs, batches, loop)
+
+
+def foresee_preference(venture: Venture, plan: TrainingPlan) -> Needs:
+    """As `look_at_preference`, before the first stage is done."""
+    settings, model = venture.file.preference, Looked.planned(venture, plan)
+    assert settings is not None, "the caller looks"
+    opinions = opinions_of(plan.task, plan.tokenizer, plan.prepared, "train", settings)
+    return look_at_preference(venture, model, records_of(opinions, settings, model.config.context, "train"))
 
 
 def preferred_folder(venture: Venture, first: RunRecord) -> Path:

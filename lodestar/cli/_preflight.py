@@ -16,10 +16,28 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..contracts.adapter import AdapterSettings
-    from ..contracts.task import Batch, Task
+    from ..contracts.task import Batch, Objective, Task
     from ..model.config import ModelConfig
     from ..train.preflight import Needs, States
     from ..venture.vision import Budget
+
+
+@dataclass(frozen=True)
+class StageNeeds:
+    """What a stage after the first takes otherwise than the first."""
+
+    objective: Objective
+    rows: int
+    """Records in a micro-batch, which may be several rows of tokens each."""
+    divides: int
+    """A divisor of this is the number of records in a micro-batch."""
+    setting: str
+    """The field of venture.yaml that sets it."""
+    otherwise: str = "train an adapter, or take a smaller model.size, or a shorter model.context"
+    """What to do where no such number fits."""
+    copies: bool = False
+    """Whether a second copy of the weights is kept."""
+    sampling_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,11 +54,13 @@ class Training:
     """Bytes of a number in the weights of the base of an adapter."""
     free: int | None = None
     """Bytes that the run may take, where it is not for the machine to tell."""
+    stage: StageNeeds | None = None
+    """What is different in a stage after the first."""
 
     @property
     def rows(self) -> int:
         """Rows in a micro-batch."""
-        return max(1, (self.settings.micro_batch_tokens or 0) // self.config.context)
+        return self.stage.rows if self.stage is not None else max(1, (self.settings.micro_batch_tokens or 0) // self.config.context)
 
     def build(self, depth: int) -> nn.Module:
         """The module with fewer layers, on the device to train on; its weights are random, and of the base's size."""
@@ -60,7 +80,12 @@ class Training:
         return model.to(best_device())
 
     def with_ends(self, needs: Needs) -> Needs:
-        """The needs with what an adapter's run takes when it begins and when it ends: the base's weights in full."""
+        """The needs with what a stage takes beside its steps, and with what an adapter's run takes when it begins and when it ends: the
+        base's weights in full.
+        """
+        if self.stage is not None:
+            reference = needs.states.weights_bytes if self.stage.copies else 0
+            needs = dataclasses.replace(needs, reference_bytes=reference, sampling_bytes=self.stage.sampling_bytes)
         if self.adapter is None:
             return needs
         plain, states = self.config.parameter_count() * self.stored, needs.states
@@ -79,11 +104,11 @@ def with_depth(config: ModelConfig, depth: int) -> ModelConfig:
     return dataclasses.replace(config, depth=depth, layer_windows=windows, decoder_depth=decoder, dense_layers=dense)
 
 
-def check_training(training: Training, batch: Batch) -> tuple[Needs, list[Words]]:
+def check_training(training: Training, batch: Batch | Sequence[Batch]) -> tuple[Needs, list[Words]]:
     """What a training run will take, as figures and as lines for a person.
 
     Args:
-        batch: up to two rows of the data, the longest.
+        batch: up to two rows of the data, the longest; or as `train.preflight.estimate` takes it.
 
     Raises:
         UserError: it does not fit; the sentence names the nearest setting that does.
@@ -95,12 +120,13 @@ def check_training(training: Training, batch: Batch) -> tuple[Needs, list[Words]
     check_states(training, free)
     depth, rows = training.config.depth, training.rows
     try:
-        needs = estimate(training.task, training.build, depth, rows, batch, training.settings, free)
+        objective = training.task if training.stage is None else training.stage.objective
+        needs = estimate(objective, training.build, depth, rows, batch, training.settings, free)
     except TooLittleMemoryError as error:
         raise refused(error.needed, free or 0, "take a smaller model.size, or a shorter model.context", least=True) from None
     found = training.with_ends(needs(depth, rows))
     if free is not None and found.new_bytes > free:
-        raise refused(found.new_bytes, free, _nearest(needs, training, free))
+        raise refused(found.new_bytes, free, _nearest(lambda depth, rows: training.with_ends(needs(depth, rows)), training, free))
     return found, describe(training, found, free)
 
 
@@ -138,8 +164,12 @@ def _nearest(needs: object, training: Training, free: int) -> str:
     assert callable(needs)
     depth, context = training.config.depth, training.config.context
     rows = most_that_fits(lambda rows: needs(depth, rows).new_bytes <= free, training.rows - 1)
-    if rows:
+    if rows and training.stage is None:
         return f"set train.micro_batch_tokens to {rows * context}"
+    if training.stage is not None:
+        stage = training.stage
+        fitting = max((part for part in range(1, rows + 1) if stage.divides % part == 0), default=0)
+        return f"set {stage.setting} to {fitting}" if fitting else stage.otherwise
     layers = most_that_fits(lambda layers: needs(layers, 1).new_bytes <= free, depth - 1)
     if layers:
         return f"set model.overrides.depth to {layers} and train.micro_batch_tokens to {context}, or take a smaller model.size"
@@ -163,9 +193,15 @@ def describe(training: Training, needs: Needs, free: int | None) -> list[Words]:
             f"其他 {size(needs.overhead_bytes + needs.held_bytes)}",
         )
     )
+    if needs.reference_bytes or needs.sampling_bytes:
+        reference, sampling = size(needs.reference_bytes), size(needs.sampling_bytes)
+        lines.append(
+            Words(f"beside it: reference {reference}; while sampling {sampling}", f"另需：参考模型 {reference}；采样时 {sampling}")
+        )
     if free is not None:
         lines.append(Words(f"free now {size(free)}", f"当前可用 {size(free)}"))
-    lines.append(Words(f"time about {span(seconds)[0]}", f"时间约 {span(seconds)[1]}"))
+    besides = Words(", and the sampling", "，另加采样") if needs.sampling_bytes else Words("", "")
+    lines.append(Words(f"time about {span(seconds)[0]}{besides.en}", f"时间约 {span(seconds)[1]}{besides.zh}"))
     if training.budget is not None and training.budget.per_hour is not None:
         cost, currency = training.budget.per_hour * seconds / 3600, training.budget.currency
         share = f", of a budget of {training.budget.amount:,.0f}" if training.budget.amount else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from ..contracts.progress import note
 from ..contracts.record import RunRecord
 from ..contracts.settings import RewardSettings, TrainSettings
 from ..store.files import write_json
-from ._stages import Stage, loop_settings, open_stage, stage_folder
+from ._stages import Looked, Stage, look, loop_settings, open_stage, stage_folder
 from ._steps import Step, TrainingPlan, finished, finished_record, noted
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..contracts.task import Problem, Task
     from ..contracts.tokenizer import Tokenizer
     from ..train.preference import Reference
+    from ..train.preflight import Needs
     from ..venture.venture import Venture
 
 LEARNING_RATE, LEARNING_RATE_OF_AN_ADAPTER = 1e-6, 1e-5
@@ -77,6 +79,7 @@ def reinforce(venture: Venture, first: Step, prepared: Path) -> Step:
     stage = open_stage(venture, first)
     task, tokenizer = stage.task, stage.bundle.tokenizer
     problems, held_out = (problems_of(task, tokenizer, prepared, name, stage.context, settings) for name in ("train", "validation"))
+    look_at_rewards(venture, stage.looked, problems)
     stage.add_adapter()
     reading: dict[str, Any] = {"decode": tokenizer.decode, "stops": stops_of(task, tokenizer), "pad": stage.pad}
     rollouts = Rollouts(
@@ -115,6 +118,32 @@ def reinforce(venture: Venture, first: Step, prepared: Path) -> Step:
             )
         )
     return Step(folder, record, skipped=False)
+
+
+def look_at_rewards(venture: Venture, model: Looked, problems: Sequence[Problem]) -> Needs:
+    """Say what the stage will take, from its longest prompt and the longest replies; raises `UserError` where it does not fit."""
+    from ..train.grpo import Reinforcement, longest_batch, sampling_bytes
+    from ._preflight import StageNeeds
+
+    settings, adapted = venture.file.reward, venture.file.adapter is not None
+    assert settings is not None, "the caller looks"
+    prompt = max((problem.prompt for problem in problems), key=len)
+    needs = StageNeeds(
+        Reinforcement(settings), settings.rows, settings.replies // settings.steps, "reward.micro_batch",
+        otherwise="lower reward.prompts, reward.group or reward.max_tokens, or set reward.beta to 0",
+        copies=bool(settings.beta) and not adapted,
+        sampling_bytes=sampling_bytes(model.config, settings, len(prompt), model.stored),
+    )  # fmt: skip
+    batches = [longest_batch(prompt, settings, model.tokenizer.pad, rows) for rows in (1, 2)]
+    return look(venture, model, needs, batches, stage_settings(settings, venture.file.train, model.config.context, adapted=adapted))
+
+
+def foresee_rewards(venture: Venture, plan: TrainingPlan) -> Needs:
+    """As `look_at_rewards`, before the first stage is done."""
+    settings, model = venture.file.reward, Looked.planned(venture, plan)
+    assert settings is not None, "the caller looks"
+    problems = problems_of(plan.task, plan.tokenizer, plan.prepared, "train", model.config.context, settings)
+    return look_at_rewards(venture, model, problems)
 
 
 def reinforced_folder(venture: Venture, first: RunRecord) -> Path:

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts.config import Config
+from ..contracts.language import say
+from ..contracts.progress import note
 from ..contracts.record import RunRecord, fingerprint
 from ..contracts.settings import TrainSettings
-from ._steps import Step, TrainingPlan, finished, load_task
+from ._steps import Step, TrainingPlan, finished, load_task, stored_bytes
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..build.bundle import Bundle
     from ..contracts.adapter import AdapterSettings
-    from ..contracts.task import Task
+    from ..contracts.task import Batch, Task
+    from ..contracts.tokenizer import Tokenizer
+    from ..model.config import ModelConfig
+    from ..train.preflight import Needs
     from ..venture.venture import Venture
+    from ._preflight import StageNeeds
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The model that a stage is to train, as far as its needs follow from it: before the first stage is done, from what is planned."""
+
+    task: Task
+    tokenizer: Tokenizer
+    config: ModelConfig
+    stored: int
+    """Bytes of a number in its weights."""
+
+    @classmethod
+    def planned(cls, venture: Venture, plan: TrainingPlan) -> Looked:
+        return cls(plan.task, plan.tokenizer, plan.derived.config, stored_bytes(venture))
 
 
 @dataclass(frozen=True)
@@ -32,6 +54,11 @@ class Stage:
     @property
     def model(self) -> nn.Module:
         return self.bundle.model
+
+    @property
+    def looked(self) -> Looked:
+        stored = max(parameter.element_size() for parameter in self.model.parameters())
+        return Looked(self.task, self.bundle.tokenizer, self.bundle.config, stored)
 
     @property
     def context(self) -> int:
@@ -76,6 +103,26 @@ def open_stage(venture: Venture, first: Step) -> Stage:
     if adapter is not None and adapter.base != "as-is":
         quantize(bundle.model, code=adapter.base)
     return Stage(load_task(bundle.task), bundle, adapter, venture.file.train.seed)
+
+
+def look(venture: Venture, model: Looked, needs: StageNeeds, batches: Sequence[Batch], settings: TrainSettings) -> Needs:
+    """Say what a stage will take, and refuse what cannot fit.
+
+    Args:
+        batches: one of a single record and one of two, the longest.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    from ._preflight import Training, check_training
+
+    config = replace(model.config, dropout=0.0)
+    training = Training(model.task, config, settings, venture.file.adapter, venture.file.budget, model.stored, stage=needs)
+    found, lines = check_training(training, batches)
+    note(say(f"the stage {needs.setting.partition('.')[0]} will take:", f"{needs.setting.partition('.')[0]} 阶段将需要："))
+    for line in lines:
+        note(f"  {line}")
+    return found
 
 
 def last_stage(venture: Venture, plan: TrainingPlan) -> tuple[Path, RunRecord]:

@@ -146,15 +146,13 @@ def preflight(venture: Venture, plan: TrainingPlan | None = None) -> Needs:
     Raises:
         UserError: it does not fit, or the data is not prepared.
     """
-    from ..build.formats.folder import find_weights
     from ..prepare.loader import longest_rows
     from ..prepare.shards import open_split
-    from ._preflight import Training, check_training, element_bytes
+    from ._preflight import Training, check_training
 
     plan = plan or _plan_training(venture)
-    config, base, adapter = plan.derived.config, base_of(venture), venture.file.adapter
-    stored = element_bytes(find_weights(base.folder)[0]) if base is not None and adapter is not None else 4
-    training = Training(plan.task, config, plan.settings, adapter, venture.file.budget, stored)
+    config, file = plan.derived.config, venture.file
+    training = Training(plan.task, config, plan.settings, file.adapter, file.budget, stored_bytes(venture))
     split = open_split(plan.prepared, "train")
     shape: dict[str, Any] = {"context": config.context, "source_context": config.source_context, "pad": plan.tokenizer.pad}
     batch = longest_rows(split, plan.task.batching, rows=2, **shape)
@@ -163,6 +161,15 @@ def preflight(venture: Venture, plan: TrainingPlan | None = None) -> Needs:
     for line in lines:
         note(f"  {line}")
     return needs
+
+
+def stored_bytes(venture: Venture) -> int:
+    """Bytes of a number in the weights that are trained, or that an adapter is trained over."""
+    from ..build.formats.folder import find_weights
+    from ._preflight import element_bytes
+
+    base = base_of(venture)
+    return 4 if base is None or venture.file.adapter is None else element_bytes(find_weights(base.folder)[0])
 
 
 def plan_if_prepared(venture: Venture) -> TrainingPlan | None:

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..contracts.language import say
 from ._command import lodestar_command, show, venture_option
+
+if TYPE_CHECKING:
+    from ..train.preflight import Needs
 
 
 @lodestar_command()
@@ -44,7 +47,7 @@ def _training(venture: Path) -> tuple[dict[str, Any], str]:
     import dataclasses
 
     from ..venture.venture import Venture
-    from . import _steps
+    from . import _prefer, _reinforce, _steps
     from ._preflight import run_seconds, size
 
     opened = Venture.open(venture)
@@ -59,9 +62,19 @@ def _training(venture: Path) -> tuple[dict[str, Any], str]:
         )
         return {**dataclasses.asdict(states), "at_least_bytes": states.memory_bytes}, told
     needs = _steps.preflight(opened, plan)
-    seconds = run_seconds(plan.settings, needs)
-    value = {**dataclasses.asdict(needs), "memory_bytes": needs.memory_bytes, "seconds": seconds}
+    value: dict[str, Any] = _told(needs) | {"seconds": run_seconds(plan.settings, needs)}
+    for stage, asked, foresee in (
+        ("preference", opened.file.preference, _prefer.foresee_preference), ("reward", opened.file.reward, _reinforce.foresee_rewards)
+    ):  # fmt: skip
+        if asked is not None:
+            value[stage] = _told(foresee(opened, plan))
     return value, say("Training fits.", "训练放得下。")
+
+
+def _told(needs: Needs) -> dict[str, Any]:
+    import dataclasses
+
+    return {**dataclasses.asdict(needs), "memory_bytes": needs.memory_bytes}
 
 
 def _serving(model: str, venture: Path, turns: int) -> tuple[dict[str, Any], str]:

@@ -20,6 +20,7 @@ from ..contracts.errors import UserError
 from ..contracts.randomness import derive_seed, generator
 from ..contracts.settings import RewardSettings
 from ..contracts.task import Batch, Problem, device_of
+from ..model.config import ModelConfig
 from ..model.generate import generate
 from ..model.transformer import Transformer
 from .preference import Reference
@@ -249,6 +250,27 @@ class Rollouts:
         if not self._settings.beta:
             del batch[REFERENCE]
         return batch | {name: torch.tensor([getattr(reply, name) for reply in replies]) for name in (ADVANTAGE, REWARD)}
+
+
+def longest_batch(prompt: Sequence[int], settings: RewardSettings, pad: int, rows: int) -> Batch:
+    """A batch of the form that `Rollouts` gives, of the longest replies to one prompt: what a step takes can be told from it."""
+    batch: dict[str, Tensor] = padded([Scored.reply(prompt, [pad] * settings.max_tokens)] * rows, pad)
+    known = (OLD, REFERENCE) if settings.beta else (OLD,)
+    batch |= {name: torch.zeros(batch["tokens"].shape) for name in known}
+    return batch | {name: torch.zeros(rows) for name in (ADVANTAGE, REWARD)}
+
+
+def sampling_bytes(config: ModelConfig, settings: RewardSettings, longest: int, element: int) -> int:
+    """What comes and goes while a round is sampled: the cache, what the widest layer makes of the prompts, and the logits of a step.
+
+    Args:
+        longest: tokens in the longest prompt.
+        element: bytes of a number in the model.
+    """
+    tokens, layer = settings.replies * longest, 6 * config.width + 3 * config.hidden_width
+    cache = 2 * config.decoder_layers * config.kv_heads * config.head_size * settings.replies * (longest + settings.max_tokens)
+    # The logits in float32, divided by the temperature, and as probabilities.
+    return element * (cache + tokens * layer) + 3 * 4 * settings.replies * config.vocabulary_size
 
 
 @dataclass

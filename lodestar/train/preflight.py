@@ -83,6 +83,10 @@ class Needs:
     """What the process, or on a GPU whatever runs there, holds before: Python, the libraries, the data."""
     step_seconds: float
     """One optimiser step, about."""
+    reference_bytes: int = 0
+    """A second copy of the weights, to hold the model to."""
+    sampling_bytes: int = 0
+    """What comes and goes while replies are sampled, beside what lasts: their cache, foremost."""
     merging_bytes: int = 0
     """What the end takes, where an adapter is merged: the plain weights, and what else lasts until then."""
     loading_bytes: int = 0
@@ -91,7 +95,8 @@ class Needs:
     @property
     def new_bytes(self) -> int:
         """What has to be free."""
-        return max(self.states.memory_bytes + self.activations_bytes + self.overhead_bytes, self.merging_bytes)
+        passing = max(self.activations_bytes + self.overhead_bytes, self.sampling_bytes)
+        return self.reference_bytes + max(self.states.memory_bytes + passing, self.merging_bytes)
 
     @property
     def memory_bytes(self) -> int:

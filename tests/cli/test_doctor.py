@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,20 @@ import torch
 import transformers
 import yaml
 
-from lodestar.cli._preflight import Training, check_states, check_training, serving_bytes, size, span, with_depth
+from lodestar.cli._preflight import StageNeeds, Training, check_states, check_training, serving_bytes, size, span, with_depth
 from lodestar.cli.main import main
 from lodestar.contracts.adapter import AdapterSettings
 from lodestar.contracts.errors import UserError
-from lodestar.contracts.settings import TrainSettings
+from lodestar.contracts.settings import PreferenceSettings, RewardSettings, TrainSettings
 from lodestar.model.cache import KVCache
 from lodestar.model.config import ModelConfig
+from lodestar.model.transformer import Transformer
 from lodestar.tasks.text_generation import TextGeneration
+from lodestar.train.grpo import Reinforcement, longest_batch, sampling_bytes, write
+from lodestar.train.live_bytes import LiveBytes
+from lodestar.train.pairs import Pair, batch_of
+from lodestar.train.preference import Preference
+from lodestar.train.scoring import Scored
 from lodestar.venture.vision import Budget
 
 CONTEXT, ROWS = 32, 64
@@ -76,6 +83,56 @@ def test_a_smaller_micro_batch_is_named_and_fits() -> None:
     check_training(training(SETTINGS.model_copy(update={"micro_batch_tokens": tokens}), free), batch())
 
 
+def preferences(settings: PreferenceSettings) -> list[dict[str, torch.Tensor]]:
+    chosen, rejected = (Scored.reply([1] * 16, [token] * 16) for token in (2, 3))
+    pair = Pair(chosen, rejected, reference=(0.0, 0.0))
+    return [dict(batch_of([pair] * count, 0)) for count in (1, 2)]
+
+
+def test_a_smaller_micro_batch_of_preferences_is_named_and_fits() -> None:
+    settings = PreferenceSettings(batch=96, micro_batch=96)
+    tokens = 2 * 96 * CONTEXT
+
+    def training(micro_batch: int, free: int) -> Training:
+        stage = StageNeeds(Preference(settings), micro_batch, settings.batch, "preference.micro_batch")
+        micro = {"batch_tokens": tokens, "micro_batch_tokens": 2 * micro_batch * CONTEXT, "tokens": tokens, "optimizer": "adamw"}
+        return Training(TextGeneration(), CONFIG, SETTINGS.model_copy(update=micro), free=free, stage=stage)
+
+    free = int(check_training(training(96, 10**12), preferences(settings))[0].new_bytes * 0.8)
+    with pytest.raises(UserError, match=r"; set preference.micro_batch to \d+\.$") as refused:
+        check_training(training(96, free), preferences(settings))
+    rows = int((refused.value.fix or "").split()[-1])
+    assert 0 < rows < 96
+    assert 96 % rows == 0
+    check_training(training(rows, free), preferences(settings))
+
+
+def test_a_round_of_replies_takes_its_cache_and_a_second_copy() -> None:
+    """What is said of the sampling covers what it takes, and is not far from it; the bound is ours."""
+    settings, prompt, pad = RewardSettings(prompts=8, group=8, max_tokens=12), [1] * 16, 0
+    told = sampling_bytes(CONFIG, settings, len(prompt), 4)
+    torch.manual_seed(0)
+    model = Transformer(CONFIG)
+    with LiveBytes() as live:
+        for parameter in model.parameters():
+            live.add(parameter)
+        before = sum(parameter.nbytes for parameter in model.parameters())
+        write(model, [prompt] * settings.replies, settings.max_tokens, stops=[], pad=pad, temperature=1.0, seed=0)
+    assert 0.5 * told < max(live.history) - before < 1.1 * told
+    stage = StageNeeds(
+        Reinforcement(settings), settings.rows, settings.replies, "reward.micro_batch", copies=True, otherwise="lower reward.prompts",
+        sampling_bytes=10**9,
+    )  # fmt: skip
+    training = Training(TextGeneration(), CONFIG, SETTINGS.model_copy(update={"optimizer": "adamw"}), free=10**12, stage=stage)
+    batches = [longest_batch(prompt, settings, pad, rows) for rows in (1, 2)]
+    needs, lines = check_training(training, batches)
+    assert needs.reference_bytes == needs.states.weights_bytes
+    assert needs.new_bytes == needs.reference_bytes + needs.states.memory_bytes + 10**9
+    assert any("while sampling 1.0 GB" in line.en for line in lines)
+    with pytest.raises(UserError, match=r"of memory, and 1.0 GB are free; lower reward.prompts\."):
+        check_training(replace(training, free=10**9), batches)
+
+
 def test_what_can_never_fit_is_refused_from_its_shape() -> None:
     huge = ModelConfig(vocabulary_size=50_000, width=16_384, depth=96, heads=128, context=4096)
     with pytest.raises(UserError, match=r"needs at least .* GB of memory, and 64 GB are free; set model.overrides.depth to 1 "):
@@ -120,6 +177,29 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     after = doctor()["training"]
     assert before["at_least_bytes"] < after["memory_bytes"]
     assert after["seconds"] > 0
+
+
+def test_each_stage_that_is_asked_for_is_foreseen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = [{"prompt": f"{n} + 1 =", "chosen": f"{n + 1}", "rejected": f"{n}"} for n in range(30)]
+    records += [{"prompt": f"{n} + 1 =", "completion": f"{n + 1}", "answer": f"{n + 1}"} for n in range(30)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    venture = {
+        "name": "sums", "statement": "Adds.", "audience": "testers", "north_star": "bits_per_byte", "task": "chat",
+        "data": {"sources": ["sums.jsonl"], "validation": 0.2, "test": 0.2, "vocabulary": 300},
+        "model": {"size": "tiny", "context": 64, "overrides": {"depth": 2, "width": 32, "heads": 1}}, "train": {"tokens": 2048},
+        "preference": {"batch": 8, "micro_batch": 4}, "reward": {"prompts": 4, "group": 4, "max_tokens": 8},
+        "targets": [{"metric": "bits_per_byte", "at_most": 20}],
+    }  # fmt: skip
+    (tmp_path / "venture.yaml").write_text(yaml.safe_dump(venture), "utf-8")
+    assert main(["prepare", "--venture", str(tmp_path)]) == 0
+    assert main(["doctor", "--venture", str(tmp_path), "--json"]) == 0
+    printed = capsys.readouterr()
+    told = json.loads(printed.out[printed.out.index('{\n  "machine"') :])
+    assert told["training"]["preference"]["states"] == told["training"]["reward"]["states"]
+    assert told["training"]["preference"]["reference_bytes"] == 0
+    assert told["training"]["reward"]["reference_bytes"] == told["training"]["reward"]["states"]["weights_bytes"]
+    assert "the stage preference will take:" in printed.err
+    assert "the stage reward will take:" in printed.err
 
 
 def test_no_such_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
