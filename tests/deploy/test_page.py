@@ -209,9 +209,11 @@ def test_an_answer_is_marked_in_its_text(
             told = reader.task.answer(reader.model, reader.tokenizer, request)
             page.get_by_label("Your question").fill(request["question"])
             page.get_by_label("The text").fill(context)
-            page.get_by_role("button", name="Find the answer").click()
+            page.get_by_role("button", name="Look it up").click()
             expect(page.locator(".verdict")).to_have_text(told["answer"] or "The text does not say.")
             expect(page.locator(".note")).to_contain_text(f"read in {told['windows']} parts")
+            if told["answer"]:
+                expect(page.locator(".passage mark")).to_be_in_viewport()
             assert page.locator(".passage").text_content() == context
             assert page.locator(".passage mark").all_text_contents() == ([told["answer"]] if told["answer"] else [])
         assert told["answer"] is None

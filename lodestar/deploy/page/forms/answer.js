@@ -5,7 +5,7 @@ import { ask, byId, make, percent, say, show, state } from "/kit.js";
 
 export const words = {
   en: {
-    label: "Your question", placeholder: "Ask something that the text says…", run: "Find the answer",
+    label: "Your question", placeholder: "Ask something that the text says…", run: "Look it up",
     context: "The text", contextPlaceholder: "Paste the text to look in…",
     none: "The text does not say.", sure: (share) => `${share} sure`, windows: (count) => `read in ${count} parts`,
     contextOptional: "Leave empty to ask the documents…", nowhere: "Not in the documents.", nearest: "What comes nearest",
@@ -31,7 +31,8 @@ export function fields() {
   byId("input").rows = 2;
   byId("input").classList.add("short");
   const label = make("label", { for: "context", "data-say": "context" }, say("context"));
-  const text = make("textarea", { id: "context", rows: "7", "data-say-placeholder": state.release.documents ? "contextOptional" : "contextPlaceholder" });
+  const hint = state.release.documents ? "contextOptional" : "contextPlaceholder";
+  const text = make("textarea", { id: "context", rows: "7", placeholder: say(hint), "data-say-placeholder": hint });
   return [label, text];
 }
 
@@ -42,6 +43,7 @@ export async function run(signal) {
   const notes = [say("sure")(percent(answer.score, 0)), ...(answer.windows > 1 ? [say("windows")(answer.windows)] : [])];
   const found = answer.answer === null ? [say("none")] : [answer.answer];
   show(found[0], make("p", { class: "verdict" }, ...found), make("p", { class: "note" }, notes.join(" · ")), passage(body.context, answer));
+  byId("answer").querySelector("mark")?.scrollIntoView({ block: "nearest" });
 }
 
 function showCited({ answer, citations, nearest }) {
