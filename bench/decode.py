@@ -33,6 +33,7 @@ from bench.rounds import machine, ratios, spread
 from lodestar.build.formats import load_model
 from lodestar.build.quantize import quantize
 from lodestar.model.generate import stream
+from lodestar.model.native.pages import settle
 from lodestar.model.quantized import QuantizedLinear
 from lodestar.model.transformer import Transformer
 
@@ -204,6 +205,7 @@ def contenders(shape: str, kinds: list[str], tokens: int, threads: int, folder: 
         if kind != "bf16":
             model = copy.deepcopy(base)
             quantize(model, code=kind, head=True)  # type: ignore[arg-type]
+        settle(model)  # as in serving
         sizes[kind] = bytes_a_token(model)
         found[f"read as {kind}"] = reading(sizes[kind])
         found |= {f"ours {kind} {batch}": ours(model, batch, tokens) for batch in BATCHES}

@@ -21,6 +21,7 @@ from ..contracts.score import Score
 from ..contracts.task import Task
 from ..contracts.tokenizer import Tokenizer
 from ..model.config import ModelConfig
+from ..model.native.pages import settle
 from ..store.files import read_json
 from .adapters import load_adapters, through
 from .documents.library import Library, QuestionRequest
@@ -70,6 +71,7 @@ class Service:
         scores = Scorecard.parse(read_json(scorecard), where=scorecard).scores if scorecard.is_file() else []
         known, created, gates = _read_card(release)
         load_adapters(bundle.model, adapters or {}, name or known)
+        settle(bundle.model)
         return cls(
             name or known, task, bundle.model, bundle.tokenizer, bundle.config, created, scores, gates, adapters=tuple(adapters or ())
         )
@@ -132,7 +134,6 @@ class Service:
             "scores": [self._score(score) for score in self.scores],
             "gates": list(self.gates),
             "examples": self._examples(),
-            "choices": self.task.choices(),
             "choices": self.task.choices(),
             "documents": None if self.library is None else {"passages": len(self.library)},
         }

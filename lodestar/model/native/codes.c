@@ -81,12 +81,15 @@ static inline __attribute__((always_inline)) void tile(const Matrix *matrix, con
   UNROLL for (int i = 0; i < SOME * TOGETHER; i++) answer[i] = sums[i];
 }
 
-/* Products of scales: of a row of the matrix and of the input, `count` of them, one a group or (where that is wider) a block. */
-static void multiply_scales(const Matrix *matrix, long row, long first_block, long first, long count, const float *of_input, float *products) {
-  const long groups = matrix->columns / matrix->group;
+/* Products of scales: of a row of the matrix and of the input, `count` of them, one a group or (where that is wider) a block; in whole vectors,
+   with zeros of `of_input` behind them. */
+static inline void multiply_scales(const Matrix *matrix, long row, long first_block, long first, long count, const float *of_input, float *products) {
+  const long groups = matrix->columns / matrix->group, left = (matrix->rows - row) * groups - first; /* scales until the matrix ends */
   const uint16_t *from = matrix->scales + row * groups;
   if (matrix->group <= CODE_BLOCK && groups > 1) {
-    for (long i = 0; i < count; i++) products[i] = from_bf16(from[first + i]) * of_input[i];
+    long i = 0;
+    for (; i < count && i + LANES <= left; i += LANES) store(products + i, load_bf16(from + first + i) * load(of_input + i));
+    for (; i < count; i++) products[i] = from_bf16(from[first + i]) * of_input[i];
   } else {
     const long wide = groups == 1 ? first_block + count : matrix->group / CODE_BLOCK; /* blocks of a group */
     for (long i = 0; i < count; i++) products[i] = from_bf16(from[(first_block + i) / wide]) * of_input[i];
@@ -101,6 +104,7 @@ static inline __attribute__((always_inline)) void tiles(const Matrix *matrix, co
   const long ahead = ahead_of(piece, ROWS, BITS4 ? matrix->columns / 2 : matrix->columns);
   float of_input[TOGETHER * step], scales[ROWS * TOGETHER * step];
   memset(scales, 0, sizeof scales);
+  memset(of_input, 0, sizeof of_input);
   for (int n = 0; n < TOGETHER; n++)
     for (long i = 0; i < count; i++) of_input[n * step + i] = input->scales[(piece->begin + i / in_block) * TOGETHER + n];
   ints lanes[VECTORS];

@@ -140,6 +140,14 @@ static inline float from_bf16(uint16_t half) {
   return value;
 }
 
+/* LANES bfloat16 numbers as float32. */
+static inline floats load_bf16(const uint16_t *from) {
+  typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));
+  halves loaded;
+  memcpy(&loaded, from, sizeof loaded);
+  return (floats)(__builtin_convertvector(loaded, words) << 16);
+}
+
 /* To the nearest, ties to even; a NaN stays one. */
 static inline uint16_t to_bf16(float value) {
   uint32_t bits;
