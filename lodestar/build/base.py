@@ -100,7 +100,7 @@ def derive_from(base: Base, settings: ModelSettings, decided: Mapping[str, Any],
 
 
 def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSettings | None) -> nn.Module:
-    """The task's model with the base's weights, in float32 where they are all trained; with an adapter, it alone trains.
+    """The task's model with the base's weights, in float32 where they are all trained; with an adapter, it and the task's head train.
 
     What the task has beside the base (a classifier's head) begins at random, from torch's random state; but for the head of a base that
     finds answers already, where the task's is of the same shape.
@@ -139,6 +139,10 @@ def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSett
                 parameter.data = parameter.data.clone()
         add_adapter(model, adapter)
         train_only(model, "default")
+        for name, parameter in model.named_parameters():
+            # The task's head is as new as the adapter; `base` is what an adapter stands beside.
+            if not isinstance(model, Transformer) and not name.startswith("transformer.") and ".base." not in name:
+                parameter.requires_grad_(parameter.is_floating_point())
     return model
 
 

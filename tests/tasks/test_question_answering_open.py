@@ -25,6 +25,7 @@ from lodestar.build.opening import open_bundle
 from lodestar.build.spans import best_spans
 from lodestar.cli._opening import task_for
 from lodestar.cli.import_ import command as import_command
+from lodestar.contracts.adapter import AdapterSettings
 from lodestar.contracts.settings import DataSettings, ModelSettings, TrainSettings
 from lodestar.contracts.task import Batch
 from lodestar.contracts.tokenizer import Tokenizer
@@ -149,6 +150,15 @@ def test_the_tuned_model_is_written_as_one_that_answers_questions(
     assert isinstance(again, SpanClassifier)
     asked = (examples[0].question, [examples[0].context])
     assert best_spans(again, tokenizer, *asked)[0][:3] == best_spans(model, tokenizer, *asked)[0][:3]
+
+
+def test_an_adapter_trains_beside_the_head(folder: Path) -> None:
+    base, task = find_base("base", folder), QuestionAnswering()
+    config = derive_from(base, ModelSettings(base="base"), {**task.architecture(), "dropout": 0.0}, AdapterSettings()).config
+    model = begin_from(base, task, config, AdapterSettings(rank=2))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {"output.weight", "output.bias"} < trained
+    assert all(".adapters." in name or name.startswith("output.") for name in trained)
 
 
 def test_an_open_model_that_finds_answers_is_imported_and_asked_as_it_is(
