@@ -4,41 +4,35 @@ bench/RESULTS.d/speed.md), as fewer addresses have to be looked up.
 
 from __future__ import annotations
 
-import ctypes
+import mmap
 import sys
-from collections.abc import Iterable
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-HUGE_PAGE = 2 << 20
-MADV_COLLAPSE = 25
-"""Linux 6.1: move the pages together now, in whatever mode transparent huge pages are. See madvise(2)."""
 SMALLEST = 16 << 20
 """Bytes of a model that are worth it: less stays in the processor's caches anyway. # assumed"""
+ALIGNMENT = 64
+"""Of each tensor, in bytes: a line of the processor's caches."""
 
 
 def settle(model: nn.Module) -> None:
-    """Move a model's weights on the CPU to huge pages where the system can: numbers and addresses stay. For a process that then decodes for
-    long: a gigabyte took 1 to 3 s. What is mapped from a file stays as it is.
+    """Move a model's weights on the CPU to memory of huge pages, where the system has them. For a process that then decodes for long: a
+    gigabyte takes 1 to 2 s, and weights that were mapped from a file are read, and no longer shared with other processes.
+
+    Tensors that were taken from the model before no longer follow it.
     """
-    tensors = [x for x in (*model.parameters(), *model.buffers()) if x.device.type == "cpu"]
-    if sys.platform.startswith("linux") and sum(x.numel() * x.element_size() for x in tensors) >= SMALLEST:
-        for start, stop in _ranges(tensors):
-            # A failure costs nothing but speed: an older system, no free huge page, a range with a hole.
-            ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), MADV_COLLAPSE)
-
-
-def _ranges(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
-    """Where they lie, from and up to a page's border, those beside each other as one: each call of the system takes some milliseconds.
-
-    Small matrices lie several to a page, so ranges are rounded outwards. Whatever else is there only moves, too.
-    """
-    places = sorted((x.data_ptr(), x.data_ptr() + x.numel() * x.element_size()) for x in tensors)
-    ranges: list[tuple[int, int]] = []
-    for begin, end in places:
-        start, stop = begin // HUGE_PAGE * HUGE_PAGE, -(-end // HUGE_PAGE) * HUGE_PAGE
-        if ranges and start <= ranges[-1][1]:
-            ranges[-1] = ranges[-1][0], max(stop, ranges[-1][1])
-        else:
-            ranges.append((start, stop))
-    return ranges
+    tensors = [x for x in dict.fromkeys((*model.parameters(), *model.buffers())) if x.device.type == "cpu" and x.is_contiguous()]
+    sizes = [-(-x.numel() * x.element_size() // ALIGNMENT) * ALIGNMENT for x in tensors]
+    if not sys.platform.startswith("linux") or sum(sizes) < SMALLEST:
+        return
+    memory = mmap.mmap(-1, sum(sizes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # a system built without them
+        return
+    everything, start = torch.frombuffer(memory, dtype=torch.uint8), 0
+    for x, size in zip(tensors, sizes, strict=True):
+        moved = everything[start : start + x.numel() * x.element_size()].view(x.dtype).view(x.shape)
+        x.data = moved.copy_(x.detach())  # what held them before is let go of, one after the other
+        start += size
