@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,6 @@ from lodestar.build.opening import open_bundle
 from lodestar.cli._opening import task_for
 from lodestar.cli.main import cli, main
 from lodestar.model.transformer import Transformer
-
-
-def _sibling(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-save_llama = _sibling("test_chat_and_import").save_llama
 
 
 def venture_of(folder: Path, base: Path, **changes: Any) -> Path:
@@ -52,7 +40,7 @@ def run(*arguments: str | Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(tmp_path_factory: pytest.TempPathFactory, save_llama: Callable[..., Path]) -> Path:
     return save_llama(tmp_path_factory.mktemp("base") / "tiny-llama")
 
 
