@@ -53,6 +53,9 @@ class BeamSettings:
     """exact: a sentence is done once no unfinished hypothesis can come to score better than the finished ones that are asked for: the same
     answer as going on to the limit. usual: once `beams` are finished and no unfinished one scores better at its present length than all of
     these, as in transformers: sooner, and the best is seldom missed."""
+    unrepeated: int = 0
+    """n: no n tokens stand twice in a hypothesis in the same order (Paulus et al. 2018, https://arxiv.org/abs/1705.04304, section 2.5); 0
+    leaves it to the model."""
 
     def penalty(self, length: int) -> float:
         """lp(length)."""
@@ -109,7 +112,12 @@ def beam_search(
     logits_RV = step.begin()
     search = _Search(limits, ends, settings, best, logits_RV.device)
     while True:
-        values_RC, ids_RC = best_continuations(logits_RV, settings.beams * (1 + len(ends)), banned_V)
+        count, repeating_RP = settings.beams * (1 + len(ends)), search.repeating()
+        if repeating_RP is not None:
+            count += int((repeating_RP >= 0).sum(1).max())
+        values_RC, ids_RC = best_continuations(logits_RV, count, banned_V)
+        if repeating_RP is not None:
+            values_RC = values_RC.masked_fill((ids_RC[:, :, None] == repeating_RP[:, None]).any(-1), -torch.inf)
         rows_R, same_sources = search.advance(values_RC, ids_RC)
         if not len(rows_R):
             return search.results()
@@ -173,6 +181,15 @@ class _Search:
             self.sentences = [self.sentences[number] for number in going]
         self.log_AK, self.written_AKT = log_AK, written_AKT
         return rows_AK.flatten(), same
+
+    def repeating(self) -> Tensor | None:
+        """The tokens (R, P) that would make a row repeat itself, -1 for none; None where nothing can be repeated yet."""
+        n, written_RT = self.settings.unrepeated, self.written_AKT.flatten(0, 1)
+        if not n or written_RT.shape[1] < n:
+            return None
+        stretches_RPN = written_RT.unfold(1, n, 1)
+        same_RP = (stretches_RPN[..., :-1] == written_RT[:, None, written_RT.shape[1] - n + 1 :]).all(-1)
+        return stretches_RPN[..., -1].masked_fill(~same_RP, -1)
 
     def results(self) -> list[list[Hypothesis]]:
         return [kept.hypotheses[: self.best] for kept in self.kept]

@@ -175,6 +175,28 @@ def test_finds_what_transformers_finds(pair, beams, penalty, stopping):
     assert compared >= 4
 
 
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize("unrepeated", [2, 3])
+def test_nothing_is_said_twice_as_in_transformers(pair, beams, unrepeated):
+    theirs, ours = pair
+    sources, mask = padded_sources()
+    expected = theirs.generate(
+        input_ids=sources, attention_mask=mask.long(), num_beams=beams, max_new_tokens=24, no_repeat_ngram_size=unrepeated,
+        early_stopping="never" if beams > 1 else False, do_sample=False,
+    )  # fmt: skip
+    with torch.inference_mode():
+        step = TransformerStep(ours, torch.full((6, 1), 2), 24, source_tokens=sources, source_mask=mask)
+        found = beam_search(step, [24] * 6, [2], BeamSettings(beams, unrepeated=unrepeated))
+    compared = 0
+    for (one, *_), tokens in zip(found, expected.tolist(), strict=True):
+        stretches = list(zip(*(one.tokens[start:] for start in range(unrepeated)), strict=False))
+        assert len(set(stretches)) == len(stretches)
+        if 2 in tokens[1:] or beams == 1:
+            compared += 1
+            assert one.tokens == (tokens[1 : tokens.index(2, 1)] if 2 in tokens[1:] else tokens[1:])
+    assert compared >= 3
+
+
 def test_one_beam_is_greedy_decoding(pair):
     _, ours = pair
     sources, mask = padded_sources()
