@@ -131,6 +131,9 @@ def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSett
         inner.load_state_dict(state)
         if isinstance(model, SpanClassifier) and isinstance(loaded, SpanClassifier) and model.shape == loaded.shape:
             model.output.load_state_dict(loaded.output.state_dict())  # the ends of an answer mean the same in every model
+    if isinstance(model, Transformer) and model.output_bias is not None and config.architecture == "encoder-decoder":
+        # Of BART and Marian, transformers keeps it as a buffer, which no one trains.
+        model.output_bias.requires_grad_(False)
     model.origin = getattr(loaded, "origin", None)  # type: ignore[assignment]
     if adapter is not None:
         if adapter.base != "as-is":
