@@ -58,10 +58,10 @@ def from_nothing(options: argparse.Namespace) -> None:
     task = Summarization({**chosen, "word_dropout": options.word_dropout})
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        files = {"train": ["dev.jsonl.gz"], "test": ["test.jsonl.gz"]}
+        sources = ["dev.jsonl.gz", "test.jsonl.gz"]
         data = DataSettings(
-            sources=[*files["train"], *files["test"]], splits=files, columns={"text": "dialogue"}, validation=0.1, vocabulary=VOCABULARY
-        )
+            sources=sources, splits={"test": sources[1:]}, columns={"text": "dialogue"}, validation=0.1, test=0, vocabulary=VOCABULARY
+        )  # fmt: skip
         prepare(task, data, DATA, folder / "data", context=CONTEXT)
         splits = {split: open_split(folder / "data", split) for split in ("train", "validation", "test")}
         judged = list(splits["test"].examples(task))
@@ -114,7 +114,7 @@ def _train(
         save_bundle(place, Bundle(trained, config, tokenizer, task.describe()))
 
     record = train(task, model, loader, lambda: validation, plan, folder / f"train-{seed}", save=save)
-    beams = BeamSettings(options.beams)
+    beams = BeamSettings(options.beams, unrepeated=task.chosen.unrepeated)
     found = summarize(
         model, tokenizer, task.form, [example.text for example in judged], max_tokens=SUMMARY_TOKENS, settings=beams, label="summaries"
     )

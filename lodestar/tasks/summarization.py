@@ -65,6 +65,8 @@ class Options(Config):
     """At most so many tokens a summary, where a request names no number."""
     beams: int = Field(4, ge=1, le=16)
     """Summaries that are tried beside each other, where a request names no number; the likeliest is the answer."""
+    unrepeated: int = Field(6, ge=0)
+    """No so many tokens in a row stand twice in a summary (Paulus et al. 2018); 0: any may."""
     smoothing: float = Field(0.1, ge=0, lt=1)
     """Label smoothing of an encoder-decoder's training (Szegedy et al. 2015): 0.1 as in Vaswani et al. 2017; 0: none."""
     word_dropout: float = Field(0.0, ge=0, lt=1)
@@ -217,7 +219,7 @@ class Summarization(Task):
     def _beams(self, beams: int | None = None, length_penalty: float = 1.0) -> BeamSettings:
         from ..model.beam import BeamSettings
 
-        return BeamSettings(beams or self.chosen.beams, length_penalty)
+        return BeamSettings(beams or self.chosen.beams, length_penalty, unrepeated=self.chosen.unrepeated)
 
     def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
         from ..build.summarize import SummarizeRequest, read_summary

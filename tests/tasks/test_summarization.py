@@ -227,7 +227,7 @@ def open_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 def test_an_open_model_is_fine_tuned_from_the_loss_that_transformers_computes(open_model: tuple[Path, Any], tmp_path: Path) -> None:
     folder, theirs = open_model
-    task = tasks.find("summarization")({"smoothing": 0.0})
+    task = tasks.find("summarization")({"smoothing": 0.0, "unrepeated": 0})
     base = find_base(str(folder), tmp_path)
     task.adopt(base.folder)
     derived = derive_from(base, ModelSettings(), task.architecture(), None)
@@ -250,6 +250,36 @@ def test_an_open_model_is_fine_tuned_from_the_loss_that_transformers_computes(op
         written = theirs.generate(batch["source_tokens"], max_new_tokens=9, num_beams=1, do_sample=False)[0, 1:].tolist()
     written = written[: written.index(2)] if 2 in written else written[:9]
     assert answer["summary"] == base.tokenizer.decode(written).strip()
+
+
+def test_fine_tuning_takes_the_course_that_it_takes_in_transformers(open_model: tuple[Path, Any], tmp_path: Path) -> None:
+    folder, _ = open_model
+    task = tasks.find("summarization")({"smoothing": 0.0})
+    base = find_base(str(folder), tmp_path)
+    task.adopt(base.folder)
+    config = derive_from(base, ModelSettings(), {**task.architecture(), "dropout": 0.0}, None).config
+    prepare(task, DataSettings(sources=["builtin:sample"], validation=0, test=0), tmp_path, tmp_path / "data", context=CONTEXT,
+            tokenizer=base.tokenizer)  # fmt: skip
+    split = open_split(tmp_path / "data", "train")
+    loader = make_loader(split, task.batching, rows=4, context=CONTEXT, seed=0, pad=base.tokenizer.pad)
+    ours, theirs = begin_from(base, task, config, None).train(), open_model[1].from_pretrained(folder).train()
+    settings: dict[str, Any] = {"lr": 3e-3, "weight_decay": 0.01}
+    trained = [[parameter for parameter in model.parameters() if parameter.requires_grad] for model in (ours, theirs)]
+    optimizers = [torch.optim.AdamW(parameters, **settings) for parameters in trained]
+    for _ in range(12):
+        batch = loader.next_batch()
+        loss, count = task.loss(ours, batch)
+        reference = theirs(
+            input_ids=batch["source_tokens"], attention_mask=batch["source_mask"].long(), decoder_input_ids=batch["tokens"],
+            labels=batch["targets"],
+        ).loss  # fmt: skip
+        assert (loss / count).item() == pytest.approx(reference.item(), abs=1e-3)
+        (loss / count).backward()
+        reference.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert reference.item() < 5.5  # it has learnt: log 300 is 5.7
 
 
 def test_an_open_model_that_writes_nothing_is_refused(tmp_path: Path) -> None:
