@@ -10,11 +10,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from lodestar.build.bundle import load_bundle
+from lodestar.build.embed import TextEncoder
 from lodestar.deploy.api import PAGE
+from lodestar.deploy.documents.indexing import index_folder
+from lodestar.deploy.documents.library import Library
 from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
 from lodestar.model.config import ModelConfig
@@ -222,6 +227,59 @@ def test_an_answer_is_marked_in_its_text(
         page.get_by_role("button", name="切换到中文").click()
         expect(page.get_by_label("文本", exact=True)).to_be_visible()
         assert overflow(visit(url, size=PHONE, locale="zh-CN")) <= 0
+
+
+@pytest.fixture(scope="module")
+def finder() -> Service:
+    task = find("retrieval")()
+    tokenizer = train_tokenizer([text for example in task.sample() for text in task.texts(example)], 320)
+    config = ModelConfig(tokenizer.vocabulary_size, 32, 1, 2, 64, **task.architecture())
+    torch.manual_seed(0)
+    return Service("finder", task, task.build(config).eval(), tokenizer, config)
+
+
+def test_texts_are_compared_with_the_first_one(
+    visit: Callable[..., Page], finder: Service, start: Callable[..., AbstractContextManager[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["泳池几点关门？", "The pool closes at nine.", "泳池晚上九点关门。", "<b>Dogs</b> are welcome."]
+    vectors = np.array([each["embedding"] for each in finder.task.answer(finder.model, finder.tokenizer, {"input": texts})["data"]])
+    near = vectors[1:] @ vectors[0]
+    with start(finder) as url:
+        page = visit(url)
+        page.get_by_label("A question, and below it texts").fill("\n".join(["", *texts, " "]))
+        page.get_by_role("button", name="Compare").click()
+        expect(page.locator(".verdict")).to_have_text(texts[0])
+        assert page.locator(".bars .label").all_text_contents() == [texts[1 + place] for place in np.argsort(-near)]
+        assert [float(text) for text in page.locator(".bars .share").all_text_contents()] == pytest.approx(sorted(near)[::-1], abs=6e-4)
+        page.get_by_text("Use it from code").click()
+        page.get_by_role("tab", name="Python").click()
+        exec(str(page.locator("#snippet").text_content()), {})
+        told = np.array(ast.literal_eval(capsys.readouterr().out))
+        np.testing.assert_allclose(told, vectors, atol=1e-5)
+        page.get_by_role("group", name="Examples to try").get_by_role("button").first.click()
+        expect(page.locator(".bars li")).to_have_count(1)
+        assert overflow(visit(url, size=PHONE, locale="zh-CN")) <= 0
+
+
+def test_the_documents_are_asked_where_no_text_is_given(
+    visit: Callable[..., Page], reader: Service, start: Callable[..., AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "rules.md").write_text("House rules.\n\nThe pool <img src=x onerror=alert(1)> closes at nine.\n")
+    index_folder(tmp_path / "docs", tmp_path / "index")
+    library = Library.open(tmp_path / "index", lambda folder: load_bundle(folder, lambda _, config: TextEncoder(config)))
+    with start(reader.with_library(library)) as url:
+        page = visit(url)
+        for threshold in (1e9, -1e9):
+            reader.task.state["threshold"] = threshold
+            page.get_by_label("Your question").fill("When does the pool close?")
+            page.get_by_role("button", name="Look it up").click()
+            expect(page.locator(".passage")).to_contain_text("The pool <img src=x onerror=alert(1)> closes at nine.")
+            expect(page.locator(".note.below")).to_contain_text("rules.md, line")
+            if threshold < 0:
+                expect(page.locator(".verdict")).to_have_text("Not in the documents.")
+            else:
+                expect(page.locator(".passage mark")).to_have_text(str(page.locator(".verdict").text_content()))
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ export async function run(signal) {
 
 function showCited({ answer, citations, nearest }) {
   const found = answer ?? say("nowhere");
-  const cited = (citation) => make("div", {}, make("p", { class: "note" }, say("place")(citation)), passage(citation.passage, { start: null, ...citation }));
+  const cited = (citation) => make("div", {}, make("p", { class: "note below" }, say("place")(citation)), passage(citation.passage, { start: null, ...citation }));
   const heading = nearest.length ? [make("p", { class: "note" }, say("nearest"))] : [];
   show(found, make("p", { class: "verdict" }, found), ...heading, ...[...citations, ...nearest].map(cited));
 }
