@@ -61,7 +61,7 @@ def _is_known(module: nn.Module) -> bool:
     if module._forward_hooks or module._forward_pre_hooks:
         return False
     if isinstance(module, QuantizedLinear):
-        return module.code != "nf4" and native.takes_group(module.in_features, module.group) and _is_on_cpu(module.codes)
+        return native.takes_group(module.in_features, module.group) and _is_on_cpu(module.codes)
     return type(module) in KNOWN
 
 

@@ -30,7 +30,7 @@ def older(tmp_path_factory) -> ctypes.CDLL:
     return load(built)
 
 
-@pytest.mark.parametrize(("code", "group"), [("int8", 128), ("int8", 16), ("int4", 32), ("int4", 128)])
+@pytest.mark.parametrize(("code", "group"), [("int8", 128), ("int8", 16), ("int4", 32), ("int4", 128), ("nf4", 64)])
 @pytest.mark.parametrize("rows", [1, 2, 3, 9, 21])
 def test_products_of_codes(older: ctypes.CDLL, code: Code, group: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = QuantizedLinear(384, 21, code=code, group=group, bias=True)

@@ -69,7 +69,7 @@ def test_groups_that_do_not_divide_are_refused():
 @pytest.mark.skipif(native.library() is None, reason="no C compiler here")
 @settings(deadline=None, max_examples=60)
 @given(
-    code=st.sampled_from(["int8", "int4"]), rows=st.integers(1, 40), columns=st.sampled_from([16, 48, 128, 272, 384, 640, 1040]),
+    code=st.sampled_from(["int8", "int4", "nf4"]), rows=st.integers(1, 40), columns=st.sampled_from([16, 48, 128, 272, 384, 640, 1040]),
     height=st.integers(1, 70), group=st.sampled_from([8, 16, 32, 64, 128, 256, None]), threads=st.integers(1, 3),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]), seed=st.integers(0, 99),
 )  # fmt: skip

@@ -25,11 +25,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
 
 
 def linear_codes(x: Tensor, codes: Tensor, scales: Tensor, bias: Tensor | None, *, columns: int, group: int, code: str) -> Tensor | None:
-    """x · weightᵀ + bias for the weights that int8 or int4 codes mean (see `QuantizedLinear`), for rows of float32 or bfloat16.
+    """x · weightᵀ + bias for the weights that codes mean (see `QuantizedLinear`), for rows of float32 or bfloat16.
 
-    x keeps 15 bits and a sign, with a scale for each 128 columns. None where another way must be taken.
+    Beside int8 and int4, x keeps 15 bits and a sign, with a scale for each 128 columns. None where another way must be taken.
     """
-    if library() is None or code == "nf4" or not x.is_contiguous() or not takes_group(columns, group):
+    if library() is None or not x.is_contiguous() or not takes_group(columns, group):
         return None
     return _linear(x, Matrix.of_codes(codes, scales, bias, columns=columns, group=group, code=code))
 

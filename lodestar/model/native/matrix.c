@@ -16,7 +16,7 @@ static long whole_blocks(long columns, long block) { return (columns + block - 1
 long padded_rows(long rows) { return rows > 4 ? MOST_TOGETHER : rows > 2 ? 4 : rows; }
 
 /* Whether so many rows of input are worth turning the matrix for. measured 2026-11: bench/RESULTS.d/speed.md. */
-static int takes_panels(int kind, long batch) { return batch > (kind == FLOAT32 || kind == BFLOAT16 ? MOST_TOGETHER : 2); }
+static int takes_panels(int kind, long batch) { return kind == NF4 || batch > (takes_numbers(kind) ? MOST_TOGETHER : 2); }
 
 long part_of_rows(long batch, long part, long parts) {
   const long all = (batch + MOST_TOGETHER - 1) / MOST_TOGETHER, rows = all * part / parts * MOST_TOGETHER;
@@ -128,7 +128,7 @@ static Input prepare_codes(const float *x, long step, long batch, long columns, 
 }
 
 Input prepare(const float *x, long step, long batch, long columns, int kind, void *memory, long from, long stop) {
-  if (kind == FLOAT32 || kind == BFLOAT16) return prepare_numbers(x, step, batch, columns, kind == BFLOAT16, memory, from, stop);
+  if (takes_numbers(kind)) return prepare_numbers(x, step, batch, columns, kind == BFLOAT16, memory, from, stop);
   return prepare_codes(x, step, batch, columns, kind == INT4, memory, from, stop);
 }
 
@@ -145,7 +145,7 @@ void add_sums(const Piece *piece, long row, int rows, const floats sums[LANES]) 
 /* The input of several rows is larger than the core's first cache, and each row of the matrix would read it from the second. So IN_TURN rows
    of the matrix at a time meet as much of it as fits, then the next part of it. */
 void multiply(const Matrix *matrix, const Input *input, long from, long to, float *y, long step) {
-  const int dense = matrix->kind == FLOAT32 || matrix->kind == BFLOAT16;
+  const int dense = takes_numbers(matrix->kind);
   const long block_bytes = dense ? DENSE_BLOCK * sizeof(float) : CODE_BLOCK * sizeof(int16_t) + VECTOR_BYTES;
   if (takes_panels(matrix->kind, input->batch)) {
     multiply_panels(matrix, input, from, to, y, step);

@@ -2,7 +2,10 @@
 
 #include "vectors.h"
 
-typedef enum { FLOAT32, BFLOAT16, INT8, INT4 } Kind;
+typedef enum { FLOAT32, BFLOAT16, INT8, INT4, NF4 } Kind;
+
+/* Whether the products with a kind of matrix are of numbers; else they are of codes. */
+static inline int takes_numbers(int kind) { return kind != INT8 && kind != INT4; }
 
 /* `Matrix` of library.py. The meaning of the codes is that of lodestar/model/quantized.py. */
 typedef struct {

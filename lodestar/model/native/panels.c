@@ -6,16 +6,16 @@
    measured 2026-11: bench/RESULTS.d/speed.md.
 
    The matrix is read in units of 32 bits a row: 4 codes of 8 bits, 8 of 4, 2 bfloat16 numbers or one float32; a unit becomes as many steps
-   of the product as the tables below say. */
+   of the product as `steps_of` says. Codes whose levels are no whole numbers (nf4) become the numbers that they mean. */
 
 #include "matrix.h"
 
 #define ROWS 32
 #define HALVES 2         /* vectors of rows in a panel */
-#define CHUNK_BYTES 256  /* of each row that make one panel */
-#define UNITS (CHUNK_BYTES / 4)
+#define CHUNK_BYTES 256  /* of each row that make one panel, or half as many of nf4, which become the most numbers */
 #define PIECE_UNITS (VECTOR_BYTES / 4)
-#define MOST_STEPS (4 * UNITS)
+#define MOST_STEPS CHUNK_BYTES
+#define PAST 32          /* groups that a chunk of nf4 may reach past the columns that are there */
 #define HELD_ROWS 256    /* of input whose sums are held */
 
 typedef int16_t shorts __attribute__((vector_size(VECTOR_BYTES)));
@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) void turn_some(const char *from, lo
 }
 
 /* Steps that a unit becomes. */
-static inline __attribute__((always_inline)) int steps_of(const int KIND) { return KIND == INT4 ? 4 : KIND == FLOAT32 ? 1 : 2; }
+static inline __attribute__((always_inline)) int steps_of(const int KIND) { return KIND == NF4 ? 8 : KIND == INT4 ? 4 : KIND == FLOAT32 ? 1 : 2; }
 
 /* Where in a block of input the number or pair of a step stands; `unit` counts within the block. */
 static inline __attribute__((always_inline)) int place_of(int unit, int step, const int KIND) {
@@ -79,16 +79,26 @@ static inline __attribute__((always_inline)) ints part_of(ints unit, int step, c
   return unit;
 }
 
-/* `rows` rows from `from` on, `bytes` of each and zeros up to `padded`, as a panel: (unit, step, row). */
-static inline __attribute__((always_inline)) void make_panel(const char *from, long row_bytes, long rows, long bytes, long padded, ints *panel, const int KIND) {
+/* Levels of nf4. Dettmers et al. 2023, https://arxiv.org/abs/2305.14314, appendix E. */
+static const float NF4_LEVELS[LANES] = {-1.0f, -0.6961928f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f, -0.09105004f, 0.0f,
+                                        0.07958030f, 0.16093020f, 0.24611230f, 0.33791524f, 0.44070983f, 0.56261700f, 0.72295684f, 1.0f};
+
+/* `rows` rows from `from` on, `bytes` of each and zeros up to `padded`, as a panel: (unit, step, row).
+   scales: where the panel is to hold the numbers that codes mean, (group, row), of `group` columns each; it begins with that `column`. */
+static inline __attribute__((always_inline)) void make_panel(const char *from, long row_bytes, long rows, long bytes, long padded, ints *panel,
+                                                             const floats *scales, long group, long column, const int KIND) {
   const int STEPS = steps_of(KIND);
   for (long piece = 0; piece * VECTOR_BYTES < padded; piece++)
     for (int half = 0; half < HALVES; half++) {
       ints units[PIECE_UNITS];
       turn_some(from + half * LANES * row_bytes + piece * VECTOR_BYTES, row_bytes, rows - half * LANES, bytes - piece * VECTOR_BYTES, units);
       ints *to = panel + piece * PIECE_UNITS * STEPS * HALVES + half;
-      UNROLL for (int u = 0; u < PIECE_UNITS; u++)
-        UNROLL for (int step = 0; step < STEPS; step++) to[(u * STEPS + step) * HALVES] = part_of(units[u], step, KIND);
+      UNROLL for (int u = 0; u < PIECE_UNITS; u++) {
+        const floats scale = KIND == NF4 ? scales[(column + (piece * PIECE_UNITS + u) * STEPS) / group * HALVES + half] : (floats){0};
+        UNROLL for (int step = 0; step < STEPS; step++)
+          to[(u * STEPS + step) * HALVES] =
+              KIND == NF4 ? (ints)(pick(NF4_LEVELS, units[u] >> 4 * step & 15) * scale) : part_of(units[u], step, KIND);
+      }
     }
 }
 
@@ -161,7 +171,7 @@ static inline __attribute__((always_inline)) void tile_of_codes(const Chunk *chu
 /* The same of numbers. */
 static inline __attribute__((always_inline)) void tile_of_numbers(const Chunk *chunk, const float *x, float *y, const int TOGETHER,
                                                                   const int KIND) {
-  const int STEPS = steps_of(KIND), BLOCK_UNITS = KIND == BFLOAT16 ? 16 : 32;
+  const int STEPS = steps_of(KIND), BLOCK_UNITS = DENSE_BLOCK / STEPS;
   const floats *panel = (const floats *)chunk->panel;
   floats sums[HALVES * MOST_TOGETHER];
   UNROLL for (int n = 0; n < TOGETHER; n++)
@@ -185,7 +195,7 @@ static inline __attribute__((always_inline)) void tile_of_numbers(const Chunk *c
 
 /* Some rows of input, from `first` on, as many as a part has. */
 static inline __attribute__((always_inline)) void tile(const Chunk *chunk, const Input *input, long first, long together, float *y, const int KIND) {
-  const int dense = KIND == FLOAT32 || KIND == BFLOAT16;
+  const int dense = takes_numbers(KIND);
   const long before = first * input->blocks + chunk->block * together;
   const float *numbers = dense ? input->numbers + before * DENSE_BLOCK : NULL, *scales = dense ? NULL : input->scales + before;
   const int16_t *codes = dense ? NULL : input->codes + before * CODE_BLOCK;
@@ -201,13 +211,14 @@ static inline __attribute__((always_inline)) void tile(const Chunk *chunk, const
    far apart, and of many rows not in the second cache. */
 static inline __attribute__((always_inline)) void panels(const Matrix *matrix, const Input *input, long first, long last, long from, long to,
                                                          float *y, long step, const int KIND) {
-  const int dense = KIND == FLOAT32 || KIND == BFLOAT16;
+  const int dense = takes_numbers(KIND);
   const long bits = KIND == FLOAT32 ? 32 : KIND == BFLOAT16 ? 16 : KIND == INT8 ? 8 : 4, row_bytes = matrix->columns * bits / 8;
-  const long block_bytes = (dense ? DENSE_BLOCK : CODE_BLOCK) * bits / 8, chunk_blocks = CHUNK_BYTES / block_bytes;
-  const long group = matrix->group == matrix->columns ? input->blocks * CODE_BLOCK : matrix->group; /* of a whole row: whatever its width */
-  const long groups = dense ? 0 : input->blocks * CODE_BLOCK / group;
+  const long block = dense ? DENSE_BLOCK : CODE_BLOCK, block_bytes = block * bits / 8;
+  const long chunk_bytes = KIND == NF4 ? CHUNK_BYTES / 2 : CHUNK_BYTES, chunk_blocks = chunk_bytes / block_bytes;
+  const long group = matrix->group == matrix->columns ? input->blocks * block : matrix->group; /* of a whole row: whatever its width */
+  const long groups = matrix->scales == NULL ? 0 : input->blocks * block / group;
   ints panel[MOST_STEPS * HALVES];
-  floats scales[(groups + 1) * HALVES];
+  floats scales[(groups + 1 + PAST) * HALVES];
   memset(scales, 0, sizeof scales); /* of columns that are not there, too */
   float sums[HELD_ROWS * ROWS];
   for (long row = from; row < to; row += ROWS) {
@@ -215,14 +226,14 @@ static inline __attribute__((always_inline)) void panels(const Matrix *matrix, c
     float biases[ROWS] = {0};
     if (matrix->bias != NULL) widen(matrix->bias, row, rows, matrix->bias_bf16, biases);
     for (long n = 0; n < last - first; n++) memcpy(sums + n * ROWS, biases, sizeof biases);
-    if (!dense) turn_scales(matrix, row, rows, scales);
+    if (matrix->scales != NULL) turn_scales(matrix, row, rows, scales);
     const char *start = (const char *)matrix->numbers + row * row_bytes;
-    for (long block = 0; block < input->blocks; block += chunk_blocks) {
-      const long left = input->blocks - block, at = block / chunk_blocks * CHUNK_BYTES;
-      Chunk chunk = {panel, scales, block, left < chunk_blocks ? left : chunk_blocks, group,
-                     left > chunk_blocks ? start + at + CHUNK_BYTES : start + ROWS * row_bytes, row_bytes, 0};
-      chunk.lines = ROWS * CHUNK_BYTES / VECTOR_BYTES * 4 / (chunk.blocks * block_bytes);
-      make_panel(start + at, row_bytes, rows, row_bytes - at, chunk.blocks * block_bytes, panel, KIND);
+    for (long begin = 0; begin < input->blocks; begin += chunk_blocks) {
+      const long left = input->blocks - begin, at = begin / chunk_blocks * chunk_bytes;
+      Chunk chunk = {panel, scales, begin, left < chunk_blocks ? left : chunk_blocks, group,
+                     left > chunk_blocks ? start + at + chunk_bytes : start + ROWS * row_bytes, row_bytes, 0};
+      chunk.lines = ROWS * chunk_bytes / VECTOR_BYTES * 4 / (chunk.blocks * block_bytes);
+      make_panel(start + at, row_bytes, rows, row_bytes - at, chunk.blocks * block_bytes, panel, scales, group, begin * block, KIND);
       for (long n = first; n < last; n += MOST_TOGETHER) {
         tile(&chunk, input, n, input->batch - n < MOST_TOGETHER ? padded_rows(input->batch - n) : MOST_TOGETHER, sums + (n - first) * ROWS, KIND);
         chunk.lines = 0;
@@ -239,7 +250,8 @@ void multiply_panels(const Matrix *matrix, const Input *input, long from, long t
       case FLOAT32: panels(matrix, input, first, last, from, to, y, step, FLOAT32); break;
       case BFLOAT16: panels(matrix, input, first, last, from, to, y, step, BFLOAT16); break;
       case INT8: panels(matrix, input, first, last, from, to, y, step, INT8); break;
-      default: panels(matrix, input, first, last, from, to, y, step, INT4);
+      case INT4: panels(matrix, input, first, last, from, to, y, step, INT4); break;
+      default: panels(matrix, input, first, last, from, to, y, step, NF4);
     }
   }
 }

@@ -7,7 +7,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-KINDS = ("float32", "bfloat16", "int8", "int4")
+KINDS = ("float32", "bfloat16", "int8", "int4", "nf4")
 """`Kind` of matrix.h."""
 NARROWEST_GROUP, CODE_BLOCK = 8, 128
 """Groups of columns narrower than a block are at least so wide, and divide it."""
@@ -76,7 +76,7 @@ class Matrix(ctypes.Structure):
 
     @classmethod
     def of_codes(cls, codes: Tensor, scales_ON: Tensor, bias: Tensor | None, *, columns: int, group: int, code: str) -> Matrix:
-        """Of int8 or int4 codes, as in `QuantizedLinear`."""
+        """Of codes, as in `QuantizedLinear`."""
         kind = KINDS.index(code)
         return cls(codes.data_ptr(), scales_ON.data_ptr(), pointer(bias), len(codes), columns, group, kind, is_bf16(bias))
 
