@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
+from lodestar.build.base import begin_from, derive_from, find_base
+from lodestar.build.embed import embed
 from lodestar.contracts.errors import UserError
+from lodestar.contracts.settings import ModelSettings
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.model.config import ModelConfig
 from lodestar.prepare import train_tokenizer
@@ -101,3 +107,32 @@ def test_a_text_of_100_000_characters_is_read_whole(model: nn.Module, tokenizer:
 def test_options_that_are_none_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UserError, match="options"):
         Retrieval(options)
+
+
+def test_an_open_encoder_gives_the_vectors_that_transformers_gives(tmp_path: Path) -> None:
+    """The mean of BERT's states over a text with its marks, as sentence-transformers pools it; then it is trained from there."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "pool", "closes", "at", "nine", "dogs", "are", "welcome", "泳", "池"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    theirs = transformers.BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt"))
+    torch.manual_seed(0)
+    shape = transformers.BertConfig(
+        vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64
+    )
+    bert = transformers.BertModel(shape).eval()
+    bert.save_pretrained(tmp_path / "bert")
+    theirs.save_pretrained(tmp_path / "bert")
+    texts = ["the pool closes at nine", "泳池", "dogs"]
+    padded = theirs(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        hidden, mask = bert(**padded).last_hidden_state, padded["attention_mask"][..., None]
+        expected = F.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).numpy()
+
+    base, task = find_base(str(tmp_path / "bert"), tmp_path), Retrieval()
+    config = derive_from(base, ModelSettings(base="bert"), task.architecture(), None).config
+    model = begin_from(base, task, config, None)
+    np.testing.assert_allclose(embed(model, base.tokenizer, texts), expected, atol=1e-5)
+    row = task.encode(QuestionAndPassage(question=texts[2], passage=texts[0]), base.tokenizer)
+    tokens, part = torch.tensor([row["tokens"]]), torch.tensor([row["part"]])
+    assert tokens[part == 1].tolist() == theirs(texts[2])["input_ids"]
+    loss, terms = task.loss(model, {"tokens": tokens.repeat(2, 1), "part": part.repeat(2, 1), "attention_mask": (part > 0).repeat(2, 1)})
+    assert (loss.item(), terms.item()) == (0.0, 2)  # the same pair twice: nothing is wrong for it
