@@ -116,7 +116,13 @@ def _train(
     record = train(task, model, loader, lambda: validation, plan, folder / f"train-{seed}", save=save)
     beams = BeamSettings(options.beams, unrepeated=task.chosen.unrepeated)
     found = summarize(
-        model, tokenizer, task.form, [example.text for example in judged], max_tokens=SUMMARY_TOKENS, settings=beams, label="summaries"
+        model,
+        tokenizer,
+        task.summary_form,
+        [example.text for example in judged],
+        max_tokens=SUMMARY_TOKENS,
+        settings=beams,
+        label="summaries",
     )
     texts = [one.text for one in found]
     return int(record.facts["steps"]), summary_columns(judged, texts), texts
@@ -181,7 +187,9 @@ def pipeline(steps: int) -> None:
                 print(f"  step {step + 1:4}: ours {ours[step]:.5f}, transformers {theirs[step]:.5f}, difference {difference:+.1e}")
             print(f"  largest difference of all steps: {np.abs(ours - theirs).max():.1e}")
             few = examples[:50]
-            written = summarize(model, base.tokenizer, task.form, [one.text for one in few], max_tokens=32, settings=BeamSettings(1))
+            written = summarize(
+                model, base.tokenizer, task.summary_form, [one.text for one in few], max_tokens=32, settings=BeamSettings(1)
+            )
             _agree([*few, *few], [*(one.text for one in written), *(first_sentences(one.text, 3) for one in few)])
 
 

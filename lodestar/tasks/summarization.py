@@ -124,10 +124,10 @@ class Summarization(Task):
         self._decide()
 
     def _decide(self) -> None:
-        self.batching = "whole" if self.form.decoder else "paired"
+        self.batching = "whole" if self.summary_form.decoder else "paired"
 
     @property
-    def form(self) -> SummaryForm:
+    def summary_form(self) -> SummaryForm:
         """How the model reads and writes: as its base does, else as the options say."""
         from ..build.summarize import SummaryForm
 
@@ -151,14 +151,14 @@ class Summarization(Task):
         self._decide()
 
     def encode(self, example: SummarizedText, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
-        return self.form.encode(example.text, example.summary[0], tokenizer)
+        return self.summary_form.encode(example.text, example.summary[0], tokenizer)
 
     def rows(self, example: SummarizedText, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:
         """Each of its summaries is learnt."""
-        return [self.form.encode(example.text, summary, tokenizer, context) for summary in example.summary]
+        return [self.summary_form.encode(example.text, summary, tokenizer, context) for summary in example.summary]
 
     def architecture(self) -> Mapping[str, Any]:
-        return {"architecture": "decoder" if self.form.decoder else "encoder-decoder", "dropout": 0.1}
+        return {"architecture": "decoder" if self.summary_form.decoder else "encoder-decoder", "dropout": 0.1}
 
     def build(self, config: ModelConfig) -> nn.Module:
         from ..model.transformer import Transformer
@@ -169,7 +169,7 @@ class Summarization(Task):
         from ..build.language import next_token_loss
         from ..build.seq2seq import pair_loss
 
-        if self.form.decoder:
+        if self.summary_form.decoder:
             return next_token_loss(model, batch)
         return pair_loss(model, batch, self.chosen.smoothing, word_dropout=self.chosen.word_dropout)
 
@@ -179,7 +179,7 @@ class Summarization(Task):
 
         documents = [example.text for example in examples]
         limit = self.chosen.summary_tokens
-        found = summarize(model, tokenizer, self.form, documents, max_tokens=limit, settings=self._beams(), label="summaries")
+        found = summarize(model, tokenizer, self.summary_form, documents, max_tokens=limit, settings=self._beams(), label="summaries")
         return summary_columns(examples, [one.text for one in found])
 
     def signatures(self) -> dict[str, str]:
@@ -208,7 +208,7 @@ class Summarization(Task):
                 raise UserError(f"the input{place} has no text", where="request", fix="send a document")
         limit = asked.max_tokens or self.chosen.summary_tokens
         settings = self._beams(asked.beams, asked.length_penalty)
-        found = summarize(model, tokenizer, self.form, documents, max_tokens=limit, settings=settings)
+        found = summarize(model, tokenizer, self.summary_form, documents, max_tokens=limit, settings=settings)
         results: list[dict[str, Any]] = [
             {"summary": one.text, "windows": one.windows, "finish_reason": "stop" if one.finished else "length"} for one in found
         ]
@@ -227,7 +227,7 @@ class Summarization(Task):
         asked = SummarizeRequest.parse(request, where="request")
         document = asked.input if isinstance(asked.input, str) else asked.input[0] if asked.input else ""
         limit = asked.max_tokens or self.chosen.summary_tokens
-        return read_summary(model, tokenizer, self.form, document, output, max_tokens=limit, settings=self._beams(asked.beams))
+        return read_summary(model, tokenizer, self.summary_form, document, output, max_tokens=limit, settings=self._beams(asked.beams))
 
 
 def first_sentences(text: str, count: int) -> str:

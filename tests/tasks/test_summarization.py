@@ -16,6 +16,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from lodestar import tasks
 from lodestar.build.base import begin_from, derive_from, find_base
+from lodestar.build.chat import Conversing
 from lodestar.build.seq2seq import pair_loss
 from lodestar.build.summarize import SEPARATOR, SummaryForm
 from lodestar.contracts.errors import UserError
@@ -100,7 +101,7 @@ def test_a_decoder_s_summary_is_whole_however_long_its_document(tmp_path: Path) 
     assert not isinstance(targets, int)
     assert len(tokens) == CONTEXT
     assert tokenizer.decode(tokens).endswith(f"{SEPARATOR}Wind.")
-    assert row["lost"] == len(task.form.encode(long.text, "Wind.", tokenizer)["tokens"]) - CONTEXT  # type: ignore[arg-type]
+    assert row["lost"] == len(task.summary_form.encode(long.text, "Wind.", tokenizer)["tokens"]) - CONTEXT  # type: ignore[arg-type]
     assert [target for target in targets if target != IGNORE] == [*tokenizer.encode("Wind."), tokenizer.end_of_text]
     loader = make_loader(open_split(tmp_path / "data", "train"), task.batching, rows=2, context=CONTEXT, seed=0, pad=tokenizer.pad)
     assert set(loader.next_batch()) >= {"tokens", "targets", "document_ids"}
@@ -297,7 +298,7 @@ def test_what_was_read_can_be_explained(ready: tuple[Summarization, Transformer,
     assert found.answer == "Light."
     assert tokenizer.decode(found.tokens).endswith("Light.")
     assert "The lamp is lit." in tokenizer.decode(found.source or found.tokens)
-    assert bool(found.source) != task.form.decoder
+    assert bool(found.source) != task.summary_form.decoder
     with pytest.raises(UserError, match="explain a part of it"):
         task.reading(model, tokenizer, {"input": "The lamp is lit. " * 100})
 
@@ -309,3 +310,8 @@ def test_no_measurement_depends_on_the_company(ready: tuple[Summarization, Trans
     for place, example in enumerate(examples):
         for name, column in task.measure(model, tokenizer, [example]).items():
             np.testing.assert_allclose(column[0], together[name][place], err_msg=name)
+
+
+def test_it_is_no_task_to_talk_to() -> None:
+    """Its form is not that of chats, which exports would look for the ends of turns in."""
+    assert not isinstance(Summarization(), Conversing)
