@@ -30,7 +30,8 @@ LONGEST_QUESTION = 2_000
 CANDIDATES = 100
 """Passages that each of the two searches may name."""
 VECTORS_WEIGH = 1.0
-"""What the cosine similarity counts beside the BM25 score over that of the best passage."""
+"""What the cosine similarity counts beside the BM25 score over that of the best passage. # assumed; measured to help: bench/quality/retrieval
+"""
 READ = 5
 """Passages that the reader looks into."""
 CITED = 3
@@ -38,7 +39,8 @@ CITED = 3
 SURE = 0.4
 """The share of what is asked for that a passage must hold to be taken for an answer. # measured: bench/quality/retrieval on validation"""
 READER_SURE, HALF_SURE = 0.5, 0.2
-"""A reader whose own score is at least the first is believed from the second on: a reader alone finds some words in any text."""
+"""A reader whose own score is at least the first is believed from the second on: a reader alone finds some words in any text. # assumed
+"""
 
 Reader = Callable[[str, list[str]], Sequence[Mapping[str, Any]]]
 """A question and texts → for each text `answer` (None where it has none), `start` and `end` in it, and `score` from 0 to 1: what the task
