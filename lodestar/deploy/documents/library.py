@@ -30,7 +30,7 @@ LONGEST_QUESTION = 2_000
 CANDIDATES = 100
 """Passages that each of the two searches may name."""
 VECTORS_WEIGH = 1.0
-"""What the cosine similarity counts beside the BM25 score over that of the best passage. # assumed; measured to help: bench/quality/retrieval
+"""What the cosine similarity counts beside the BM25 score over that of the best passage. # assumed; it helps: bench/quality/retrieval
 """
 READ = 5
 """Passages that the reader looks into."""
