@@ -7,9 +7,37 @@
    Between the products, all is float32. */
 
 #include <omp.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "decode.h"
+
+/* Where all threads wait for each other. Not OpenMP's barrier: once a process has more of its threads than cores, as with a pool for each of
+   several threads that compute, those go to sleep at once, and to be woken a hundred times a token takes as long as the token. */
+typedef struct {
+  atomic_int arrived;
+  atomic_uint round;
+} Meeting;
+
+#define SPINS 4096 /* looks, of about 50 ns each, before the core is offered to others */
+
+static void look_again(long looks) {
+  if (looks > SPINS) sched_yield();
+#ifdef __x86_64__
+  else _mm_pause();
+#endif
+}
+
+static void meet(Meeting *meeting, long threads) {
+  const unsigned round = atomic_load_explicit(&meeting->round, memory_order_acquire);
+  if (atomic_fetch_add_explicit(&meeting->arrived, 1, memory_order_acq_rel) + 1 == threads) {
+    atomic_store_explicit(&meeting->arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&meeting->round, round + 1, memory_order_release);
+    return;
+  }
+  for (long looks = 0; atomic_load_explicit(&meeting->round, memory_order_acquire) == round; looks++) look_again(looks);
+}
 
 /* Shared by the threads: (batch, …) each. */
 typedef struct {
@@ -24,7 +52,10 @@ typedef struct {
   long part, parts;  /* which thread, of how many */
   long first, stop;  /* the rows whose norms and input are this thread's to compute */
   int together;
+  Meeting *meeting;
 } Own;
+
+static void wait_for_all(const Own *own) { meet(own->meeting, own->parts); }
 
 #define MOST_ALONE MOST_TOGETHER /* rows that each thread computes for itself */
 
@@ -43,17 +74,13 @@ static void product(const Matrix *matrix, const Input *input, const Own *own, fl
 /* Input for a product, of x (batch, …). */
 static Input input_of(const Matrix *matrix, const float *x, const Step *step, const Own *own) {
   const Input input = prepare(x, matrix->columns, step->batch, matrix->columns, matrix->kind, own->input, own->first, own->stop);
-  if (own->together) {
-#pragma omp barrier
-  }
+  if (own->together) wait_for_all(own);
   return input;
 }
 
 /* The same where another input was made, which other threads may be using still. */
 static Input next_input(const Matrix *matrix, const float *x, const Step *step, const Own *own) {
-  if (own->together) {
-#pragma omp barrier
-  }
+  if (own->together) wait_for_all(own);
   return input_of(matrix, x, step, own);
 }
 
@@ -77,10 +104,10 @@ static void leave(const Model *model, const Norm *norm, const Norm *output_norm,
 /* delta = output · mixed, and the residual sum. */
 static void write_back(const Model *model, const Matrix *output, const Norm *norm, const Norm *output_norm, const float *mixed,
                        const Step *step, const Shared *shared, const Own *own) {
-#pragma omp barrier
+  wait_for_all(own);
   const Input input = input_of(output, mixed, step, own);
   product(output, &input, own, shared->delta, model->width);
-#pragma omp barrier
+  wait_for_all(own);
   leave(model, norm, output_norm, shared->delta, own);
 }
 
@@ -95,7 +122,7 @@ static void attention(const Model *model, const Layer *layer, const Step *step, 
     else if (matrices[n]->kind != matrices[n - 1]->kind) input = next_input(matrices[n], own->normed, step, own);
     product(matrices[n], &input, own, places[n], all);
   }
-#pragma omp barrier
+  wait_for_all(own);
   for (long task = own->part; task < step->batch * model->heads; task += own->parts) {
     const long row = task / model->heads, head = task % model->heads;
     attend(model, layer, step, row, head, shared->projected + row * all, shared->mixed + row * queries + head * model->head_width,
@@ -109,7 +136,7 @@ static void cross_attention(const Model *model, const Layer *layer, const Step *
   enter(model, &layer->cross_norm, own);
   const Input input = input_of(&layer->cross_query, own->normed, step, own);
   product(&layer->cross_query, &input, own, shared->projected, queries);
-#pragma omp barrier
+  wait_for_all(own);
   for (long task = own->part; task < step->batch * model->heads; task += own->parts) {
     const long row = task / model->heads, head = task % model->heads;
     attend_source(model, layer, step, row, head, shared->projected + row * queries,
@@ -160,6 +187,7 @@ int decode(const Model *model, const Step *step, int threads) {
   if (memory == NULL) return 1;
   const Shared shared = {(float *)memory, (float *)(memory + projected), (float *)(memory + 2 * projected),
                          (float *)(memory + 2 * projected + x_bytes), (float *)(memory + 2 * projected + x_bytes + up)};
+  Meeting meeting = {0};
 #pragma omp parallel num_threads(threads)
   {
     const long part = omp_get_thread_num(), parts = omp_get_num_threads();
@@ -167,7 +195,7 @@ int decode(const Model *model, const Step *step, int threads) {
     const Own own = {.x = (float *)stream, .normed = (float *)(stream + x_bytes), .input = stream + 2 * x_bytes,
                      .scratch = memory + shared_bytes + streams * stream_bytes + part * scratch, .part = part, .parts = parts,
                      .first = together ? part_of_rows(step->batch, part, parts) : 0,
-                     .stop = together ? part_of_rows(step->batch, part + 1, parts) : step->batch, .together = together};
+                     .stop = together ? part_of_rows(step->batch, part + 1, parts) : step->batch, .together = together, .meeting = &meeting};
     memcpy(own.x + own.first * model->width, step->embedded + own.first * model->width, (own.stop - own.first) * model->width * sizeof *own.x);
     for (long n = 0; n < model->depth; n++) {
       const Layer *layer = model->layers + n;
