@@ -125,7 +125,7 @@ class Task(ABC):
     that is read and tokens that are written.
     """
     compares_rows: ClassVar[bool] = False
-    """Whether a row's loss depends on the other rows of its batch, which it is told apart from: its micro-batches are part of the recipe."""
+    """Whether a row's loss depends on the others of its batch, which it is told apart from: its micro-batches are part of the recipe."""
     endpoint: ClassVar[Endpoint]
     """The HTTP route that serves it, /v1/ENDPOINT, and the form of the page."""
     checked_by: ClassVar[str] = ""

@@ -87,7 +87,7 @@ def test_words_are_scored_as_by_an_independent_implementation(prediction: str, a
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(["cat", "3.5", "U.S", "it's", "1,000", "中", "文", "，", "(", "a:b", "ω", "·"]), max_size=8))
 def test_segments_between_chinese_characters_are_the_treebank_s_words(parts: Sequence[str]) -> None:
-    from nltk.tokenize import NLTKWordTokenizer  # type: ignore[import-untyped]
+    from nltk.tokenize import NLTKWordTokenizer
 
     text = " ".join(parts)
     expected: list[str] = []
