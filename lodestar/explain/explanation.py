@@ -108,12 +108,14 @@ def _explain(
     words = clipped(split_words(tokenizer, _all_tokens(subject)), len(subject.tokens))
     rows = clipped(split_words(tokenizer, reading.tokens), len(reading.tokens) - 1) if isinstance(subject, TranslatedSubject) else words
     tried = [number for number, word in enumerate(words) if not word.special and subject.fixed.isdisjoint(range(word.start, word.end))]
+    if not tried:
+        raise UserError("the text has no word whose part in the answer could be told", fix="explain a longer text")
     maps = subject.read()
     layers = [one[0].double().cpu() for one in maps.cross or maps.decoder or maps.encoder]
     _check_choice(layers, layer, head)
     chosen = torch.stack([one if head is None else one[head : head + 1] for one in (layers if layer is None else [layers[layer]])])
     chosen_TT, flow_TT = chosen.mean((0, 1)), _flow(maps)
-    attribution = _gradients(subject, words, tried, tokenizer.pad)
+    attribution = _gradients(subject, words, tried)
     readers_T = subject.readers()
     importance: dict[Method, np.ndarray] = {
         "gradients": sum_by_word(attribution.values, words).numpy(),
@@ -212,14 +214,18 @@ def _flow(maps: AttentionMaps) -> Tensor:
     return rollout_across(encoder, decoder, cross)[0] if cross else rollout(decoder or encoder)
 
 
-def _gradients(subject: Subject, words: Sequence[Word], tried: Sequence[int], pad: int) -> Attribution:
-    """From a text whose words all are the filling token, with marks and answer as they are, to the text."""
+def _gradients(subject: Subject, words: Sequence[Word], tried: Sequence[int]) -> Attribution:
+    """From a text whose words all are the average of the vocabulary, with marks and answer as they are, to the text.
+
+    A token that no training text held may stand for an answer by accident: beside it, a padding token gave areas under the deletion curve
+    of 0.48 in place of 0.42 on the classification sample, and nothing at all where it alone gave the answer. # measured 2026-11, one model
+    """
     device = device_of(subject.model)
     places_T = torch.arange(len(subject.tokens), device=device)
     ids_T = torch.tensor([*subject.tokens], device=device)
-    empty_T = ids_T.clone()
+    is_word_T1 = torch.zeros(len(ids_T), 1, dtype=torch.bool, device=device)
     for number in tried:
-        empty_T[words[number].start : words[number].end] = pad
+        is_word_T1[words[number].start : words[number].end] = True
 
     def score(rows_ATW: Tensor) -> Tensor:
         count = len(rows_ATW)
@@ -230,7 +236,8 @@ def _gradients(subject: Subject, words: Sequence[Word], tried: Sequence[int], pa
     subject.model.eval()
     try:
         with torch.no_grad():
-            inputs_TW, baseline_TW = subject.embeddings(ids_T), subject.embeddings(empty_T)
+            inputs_TW, average_W = subject.embeddings(ids_T), subject.average_embedding()
+            baseline_TW = torch.where(is_word_T1, average_W, inputs_TW)
         return integrated_gradients(score, inputs_TW, baseline_TW)
     finally:
         subject.model.train(training)

@@ -86,7 +86,7 @@ class Verdict:
 
 
 def chance(answering: Answering, words: int, *, orders: int = ORDERS, seed: int = 0) -> Chance:
-    """The curves of random orders over so many words; of all orders where these are few."""
+    """The curves of random orders over so many words (at least one); of all orders where these are few."""
     shares, counts = _steps(words)
     exhaustive = words <= ALL_ORDERS
     if exhaustive:
@@ -124,5 +124,5 @@ def area(shares: np.ndarray, curve: np.ndarray) -> float:
 def _steps(words: int) -> tuple[np.ndarray, list[int]]:
     """The shares of the words removed at each step, and how many those are."""
     steps = min(words, STEPS)
-    counts = [round(words * step / steps) for step in range(steps + 1)] if words else [0]
-    return np.array(counts) / max(1, words), counts
+    counts = [round(words * step / steps) for step in range(steps + 1)]
+    return np.array(counts) / words, counts

@@ -21,9 +21,10 @@ Say = Callable[[str, str], str]
 
 HOW: Mapping[Method, Words] = {
     "gradients": Words(
-        "What each word adds to the answer's log-probability, on the way from a text of filling to this one "
+        "What each word adds to the answer's log-probability, on the way from a text of average words to this one "
         "(Sundararajan, Taly and Yan 2017). Blue words speak for the answer, red ones against it.",
-        "从填充文本走到这段文本，每个词为答案的对数概率增加多少（Sundararajan、Taly 与 Yan，2017）。蓝色的词支持答案，红色的词反对答案。",
+        "从全由平均词构成的文本走到这段文本，每个词为答案的对数概率增加多少（Sundararajan、Taly 与 Yan，2017）。"
+        "蓝色的词支持答案，红色的词反对答案。",
     ),
     "rollout": Words(
         "How much of each word reaches the state that answers, if nothing flowed but attention and the residual stream, half by half "

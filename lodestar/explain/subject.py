@@ -71,6 +71,12 @@ class Subject(ABC):
         embedded = transformer.embedding(tokens)
         return embedded * math.sqrt(transformer.config.width) if transformer.config.scaled_embeddings else embedded
 
+    def average_embedding(self) -> Tensor:
+        """The mean of `embeddings` over the vocabulary, (W,): a word that says nothing."""
+        embedding = transformer_of(self.model).embedding
+        assert embedding is not None
+        return self.embeddings(torch.arange(embedding.num_embeddings, device=device_of(self.model))).mean(0)
+
     def log_probabilities(self, kept: Sequence[Sequence[int]], *, progress: bool = False) -> np.ndarray:
         """The answer's log-probability where only the tokens at these places (at least one) are left, a row each.
 
