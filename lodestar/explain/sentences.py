@@ -76,7 +76,7 @@ def completeness_words(explanation: Explanation) -> Words:
     found = explanation.attribution
     if found.complete:
         return Words(
-            f"The values add up to {found.difference:+.3f} nats, what the text adds to the answer's log-probability over one of average words "
+            f"The values add up to {found.difference:+.3f} nats, what it adds to the answer's log-probability over a text of average words "
             f"(off by {abs(found.gap):.1g}, {found.points} points).",
             f"各值之和为 {found.difference:+.3f} 奈特，即这段文本相对于平均词文本为答案的对数概率所增加的量"
             f"（误差 {abs(found.gap):.1g}，积分点 {found.points} 个）。",
