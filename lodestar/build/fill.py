@@ -1,5 +1,9 @@
 """Filling a gap: what stands before it and after it, as a model reads them to write what stands between (Bavarian et al. 2022,
-https://arxiv.org/abs/2207.14255, "prefix, suffix, middle")."""
+https://arxiv.org/abs/2207.14255).
+
+Models that Lodestar trains read the suffix first, then the prefix, which the middle follows without a mark between ("SPM"): what a model
+knows of going on from a text serves it at once. Others read prefix, suffix, middle, as they were trained to.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,10 @@ from typing import NamedTuple
 from ..contracts.randomness import generator
 from ..contracts.tokenizer import Tokenizer
 
-FILL_TOKENS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
-"""The marks of a tokenizer that Lodestar trains; Qwen's coders and CodeGemma have the same."""
-_NAMES = (
-    FILL_TOKENS,
+FILL_TOKENS = ("<|gap_suffix|>", "<|gap_prefix|>")
+"""The marks of a tokenizer that Lodestar trains: before what follows the gap, and before what it follows."""
+_PREFIX_FIRST = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen's coders, CodeGemma
     ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, Granite
     ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
     ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek Coder
@@ -23,16 +27,19 @@ LINES_AT_MOST = 5
 
 
 class FillMarks(NamedTuple):
-    """The special tokens before each of the three parts, as ids."""
+    """The special tokens before each part, as ids; without one before the middle, the suffix is read first."""
 
     prefix: int
     suffix: int
-    middle: int
+    middle: int | None = None
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> FillMarks | None:
         """Those of a tokenizer; None where it has none."""
-        for names in _NAMES:
+        suffix, prefix = (tokenizer.backend.token_to_id(name) for name in FILL_TOKENS)
+        if suffix is not None and prefix is not None:
+            return cls(prefix, suffix)
+        for names in _PREFIX_FIRST:
             found = [token for name in names if (token := tokenizer.backend.token_to_id(name)) is not None]
             if len(found) == len(names):
                 return cls(*found)
@@ -40,6 +47,8 @@ class FillMarks(NamedTuple):
 
     def prompt(self, before: list[int], after: list[int]) -> list[int]:
         """What the middle is written after, without the mark that begins a text."""
+        if self.middle is None:
+            return [self.suffix, *after, self.prefix, *before]
         return [self.prefix, *before, self.suffix, *after, self.middle]
 
 
@@ -89,8 +98,10 @@ def rows_with_gaps(text: str, tokenizer: Tokenizer, marks: FillMarks, context: i
 
 
 def _windows(text: str, tokenizer: Tokenizer, context: int) -> Iterator[str]:
-    """Whole lines, as many as should fit the context beside the marks, by the text's characters a token."""
-    room = max(1, context - 6) * len(text) / max(1, len(tokenizer.encode(text)))
+    """Whole lines, as many as should fit half of the context, by the text's characters a token: rows are cut from a stream of all, and the
+    parts of a window as long as they would seldom stand in one.
+    """
+    room = max(1, context // 2 - 6) * len(text) / max(1, len(tokenizer.encode(text)))
     window = ""
     for line in text.splitlines(keepends=True):
         if window and len(window) + len(line) > room:

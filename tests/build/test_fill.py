@@ -44,11 +44,10 @@ def test_a_gap_is_part_of_its_text_and_never_empty(text: str) -> None:
 def read_back(row: list[int], tokenizer: Tokenizer, marks: FillMarks) -> str:
     """The text of a row, its middle moved back to its place."""
     inside = row[1:-1] if row[-1] == tokenizer.end_of_text else row[1:]
-    if inside[0] != marks.prefix:
+    if inside[0] != marks.suffix:
         return tokenizer.decode(inside)
-    suffix, middle = inside.index(marks.suffix), inside.index(marks.middle)
-    before, after, gap = inside[1:suffix], inside[suffix + 1 : middle], inside[middle + 1 :]
-    return "".join(tokenizer.decode(part) for part in (before, gap, after))
+    prefix = inside.index(marks.prefix)
+    return tokenizer.decode(inside[prefix + 1 :]) + tokenizer.decode(inside[1:prefix])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
@@ -56,8 +55,8 @@ def test_a_document_s_rows_hold_all_of_it_in_order(tokenizer: Tokenizer, marks: 
     context = 64
     rows = list(rows_with_gaps(TEXT, tokenizer, marks, context, share))
     assert "".join(read_back(row, tokenizer, marks) for row in rows) == TEXT
-    gapped = [row for row in rows if row[1] == marks.prefix]
-    assert all(len(row) <= 1.3 * context for row in gapped)
+    gapped = [row for row in rows if row[1] == marks.suffix]
+    assert all(len(row) <= 0.8 * context for row in gapped)
     assert {row[0] for row in rows} == {tokenizer.opening}
     assert all(row[-1] == tokenizer.end_of_text for row in [*gapped, rows[-1]])
     if share == 0.0:
@@ -72,7 +71,9 @@ def test_the_marks_of_open_families_are_known() -> None:
     for names in (("<fim_prefix>", "<fim_suffix>", "<fim_middle>"), ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>")):
         backend = tokenizers.Tokenizer(models.BPE())
         backend.add_special_tokens([END_OF_TEXT, *names])
-        assert FillMarks.of(Tokenizer(backend)) == FillMarks(1, 2, 3)
+        marks = FillMarks.of(Tokenizer(backend))
+        assert marks == FillMarks(1, 2, 3)
+        assert marks.prompt([7], [8, 9]) == [1, 7, 2, 8, 9, 3]
     assert FillMarks.of(train_tokenizer([TEXT], 300, ())) is None
 
 
@@ -81,7 +82,7 @@ def test_a_suffix_is_read_in_its_place_or_refused(tokenizer: Tokenizer, marks: F
     model = Transformer(ModelConfig(tokenizer.vocabulary_size, width=32, depth=2, heads=2, context=64, initial_std=0.5)).eval()
     asked = CompletionRequest(prompt="def f", suffix="return x", max_tokens=4)
     read = prompt_tokens(model, tokenizer, asked)
-    expected = [tokenizer.opening, marks.prefix, *tokenizer.encode("def f"), marks.suffix, *tokenizer.encode("return x"), marks.middle]
+    expected = [tokenizer.opening, marks.suffix, *tokenizer.encode("return x"), marks.prefix, *tokenizer.encode("def f")]
     assert read == expected
     told = complete(model, tokenizer, asked)
     with torch.inference_mode():
