@@ -1,0 +1,93 @@
+"""Fine-tuning an open translator: `transformers` builds a small one, and gives the losses to be met."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from lodestar.build.base import Base, begin_from, derive_from, find_base
+from lodestar.contracts.settings import DataSettings, ModelSettings, TrainSettings
+from lodestar.contracts.task import IGNORE
+from lodestar.prepare import Sequential, make_loader, open_split, prepare, train_tokenizer
+from lodestar.tasks.translation import Pair, Translation
+from lodestar.train.trainer import Trainer
+
+ROWS: dict[str, Any] = {"rows": 4, "context": 64}
+BART: dict[str, Any] = {
+    "d_model": 24, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 3, "decoder_attention_heads": 3,
+    "encoder_ffn_dim": 36, "decoder_ffn_dim": 36, "max_position_embeddings": 64, "dropout": 0.0, "init_std": 0.1,
+}  # fmt: skip
+T5: dict[str, Any] = {"d_model": 24, "d_kv": 8, "d_ff": 40, "num_layers": 2, "num_heads": 3, "dropout_rate": 0.0}
+CASES = {
+    "marian": ("MarianMTModel", BART, []), "m2m100": ("M2M100ForConditionalGeneration", BART, ["__en__", "__zh__"]),
+    "mbart": ("MBartForConditionalGeneration", BART, ["en_XX", "zh_CN"]), "t5": ("T5ForConditionalGeneration", T5, []),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=CASES)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Base]:
+    """A random model in a folder, as transformers and as we see it."""
+    architecture, shape, tags = CASES[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    texts = [text for pair in Translation.sample() for text in (pair.source, pair.target)]
+    tokenizer = train_tokenizer(texts, 320, tuple(tags))
+    special = {"eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend, **special).save_pretrained(folder)
+    marks = {"eos_token_id": 0, "pad_token_id": 1, "bos_token_id": 0, "decoder_start_token_id": 0, "forced_eos_token_id": None}
+    config_class = getattr(transformers, architecture).config_class
+    torch.manual_seed(0)
+    theirs = getattr(transformers, architecture)(config_class(vocab_size=tokenizer.vocabulary_size, **shape, **marks)).eval()
+    theirs.save_pretrained(folder)
+    return theirs, find_base(str(folder), Path())
+
+
+def prepared(task: Translation, base: Base, folder: Path) -> None:
+    task.adopt(base.folder)
+    data = DataSettings(sources=["builtin:sample"], validation=0, test=0)
+    prepare(task, data, folder, folder / "data", context=64, tokenizer=base.tokenizer)
+
+
+def test_its_loss_is_that_of_transformers_and_training_goes_on_from_its_weights(base: tuple[Any, Base], tmp_path: Path) -> None:
+    theirs, ours = base
+    task = Translation({"label_smoothing": 0.0})
+    prepared(task, ours, tmp_path)
+    derived = derive_from(ours, ModelSettings(context=64), {**task.architecture(), "dropout": 0.0}, None)
+    model = begin_from(ours, task, derived.config, None)
+    split = open_split(tmp_path / "data", "train")
+    model.eval()
+    for batch in list(Sequential(split, "paired", pad=ours.tokenizer.pad, **ROWS))[:3]:
+        with torch.inference_mode():
+            loss, terms = task.loss(model, batch)
+            expected = theirs(
+                input_ids=batch["source_tokens"], attention_mask=batch["source_mask"].long(), decoder_input_ids=batch["tokens"],
+                labels=batch["targets"],
+            ).loss  # fmt: skip
+        assert int(terms) == int((batch["targets"] != IGNORE).sum())
+        assert float(loss / terms) == pytest.approx(float(expected), rel=1e-4)
+    model.train()
+    recipe = TrainSettings(batch_tokens=256, tokens=1, learning_rate=0.01, optimizer="adamw")
+    trainer = Trainer(model, make_loader(split, "paired", seed=0, pad=ours.tokenizer.pad, **ROWS), task.loss, recipe, "fp32")
+    losses = [float(trainer.update(1.0)[0]) for _ in range(12)]
+    assert losses[-1] < losses[0] - 0.4
+
+
+def test_it_translates_as_transformers_does(base: tuple[Any, Base], tmp_path: Path) -> None:
+    theirs, ours = base
+    task = Translation({"beams": 1})
+    prepared(task, ours, tmp_path)
+    derived = derive_from(ours, ModelSettings(context=64), task.architecture(), None)
+    model = begin_from(ours, task, derived.config, None).eval()
+    pair = Pair(source="The harbour is quiet tonight.", target="", source_language="en", target_language="zh")
+    asked = task.form.ask(pair.source, ("en", "zh"), ours.tokenizer, tagged=True)
+    answer = task.answer(model, ours.tokenizer, {"input": pair.source, "source": "en", "target": "zh"})
+    start = torch.tensor([list(asked.start)])
+    written = theirs.generate(
+        input_ids=torch.tensor([list(asked.source)]), decoder_input_ids=start, num_beams=1, do_sample=False,
+        decoder_start_token_id=asked.start[0],  # what does not begin with it, generate puts it before
+        max_new_tokens=min(asked.limit, 64 - len(asked.start)), suppress_tokens=task.form.banned(ours.tokenizer),
+    )  # fmt: skip
+    assert answer["text"] == ours.tokenizer.decode(written[0, len(asked.start) :].tolist())
