@@ -182,7 +182,9 @@ class CodeGeneration(Task):
         return columns | self._solved(model, tokenizer, examples)
 
     def _lines_filled(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Module]) -> np.ndarray:
-        """Whether a line of each file is filled exactly, 1 or 0; -1 for a file without one, or a model that fills no gaps."""
+        """Whether the first line that is written into a gap of one is exactly that one, 1 or 0; -1 for a file without one, or a model that
+        fills no gaps.
+        """
         import numpy as np
 
         from ..build.completion import complete_rows
@@ -198,7 +200,7 @@ class CodeGeneration(Task):
         rows = [[tokenizer.opening, *marks.prompt(*texts)] for texts in around]
         told = complete_rows(model, tokenizer, rows, LINE_TOKENS, [tokenizer.end_of_text])
         for (number, (_, line, _)), text in zip(gaps, told, strict=True):
-            found[number] = text.rstrip("\n") == line
+            found[number] = text.split("\n")[0] == line
         return found
 
     def _solved(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Module]) -> dict[str, np.ndarray]:
