@@ -16,6 +16,8 @@ from ..contracts.score import Columns, Metric
 
 BINS = 15
 """As in Guo et al. 2017."""
+TEMPERATURES = math.log(2)
+"""How far the logarithms of temperatures spread, before any record is seen: most lie between one half and two, few beyond four."""
 DOUBT = 0.1
 """The chance that a stated precision is missed although it was chosen on validation."""
 
@@ -64,10 +66,11 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BIN
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """What the logits are to be divided by: the T at which the labels are likeliest. It changes no decision between the labels.
+    """What the logits are to be divided by: the likeliest T. It changes no decision between the labels.
 
     Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2. Where every one of n answers is right the likelihood alone would sharpen
-    them without end; so one answer in n + 2 is taken to be any label, as in Platt 1999, section 2.2.
+    them without end; so one answer in n + 2 is taken to be any label, as in Platt 1999, section 2.2. And where few of few are right it
+    would flatten them altogether; so log T has a normal prior around 0, which some hundred answers outweigh.
 
     Args:
         logits: (n, C).
@@ -83,7 +86,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
             any_label = (log_likelihoods(scaled, labels) + log_likelihoods(scaled, 1 - labels)).mean() / 2
         else:
             any_label = log_softmax(scaled).mean()
-        return -float((1 - doubt) * log_likelihoods(scaled, labels).mean() + doubt * any_label)
+        prior = (log_temperature / TEMPERATURES) ** 2 / (2 * len(labels))
+        return prior - float((1 - doubt) * log_likelihoods(scaled, labels).mean() + doubt * any_label)
 
     found = minimize_scalar(loss, bounds=(-math.log(100), math.log(100)), method="bounded", options={"xatol": 1e-4})
     return math.exp(float(found.x))
