@@ -64,15 +64,16 @@ def parses(cut: Cut, completion: str) -> bool:
 
 
 def held_out_line(text: str) -> tuple[str, str, str] | None:
-    """A line of a file with its indentation taken off, and what stands before and after it; the draw follows from the text alone."""
+    """A line of a file, and what stands before and after it; the draw follows from the text alone.
+
+    Its indentation is part of it: a text that ends within spaces ends within a token, after which no model goes on well.
+    """
     lines = lines_of(text)
     places = [number for number, line in enumerate(lines) if len(line.strip()) > 3]
     if len(places) < 3:
         return None
     chosen = places[int(generator(0, "line", text).integers(len(places)))]
-    line = lines[chosen].rstrip("\n")
-    bare = line.lstrip()
-    return "".join(lines[:chosen]) + line[: len(line) - len(bare)], bare, "\n" + "".join(lines[chosen + 1 :])
+    return "".join(lines[:chosen]), lines[chosen].rstrip("\n"), "\n" + "".join(lines[chosen + 1 :])
 
 
 def first_block(text: str) -> str:

@@ -93,11 +93,12 @@ def test_a_completion_counts_up_to_what_begins_anew() -> None:
     assert first_block(" return 1\nprint(2)\n") == " return 1\n"
 
 
-def test_a_line_is_asked_for_with_its_indentation_given() -> None:
+def test_a_whole_line_is_asked_for() -> None:
     for number in range(20):
         text = FUNCTION + f"# {number}\n"
         gap = held_out_line(text)
         assert gap is not None
         assert "".join(gap) == text
-        assert gap[1] == gap[1].strip()
+        assert gap[0] == "" or gap[0].endswith("\n")
+        assert "\n" not in gap[1]
     assert held_out_line("a = 1\n") is None
