@@ -8,8 +8,9 @@
 Data: translation/ in $LODESTAR_DATA, with the splits that stand there: 29,000 pairs of Multi30k to train on, 1,014 to watch, the 1,000 of
 test_2016_flickr to judge. Everything goes the product's way: prepare, train, measure. No text is normalised, lower-cased or tokenised
 before: BLEU is sacreBLEU's of the raw text, by its signature. The papers' figures on this test are of lower-cased and tokenised text:
-41.0 for the text-only "tiny" of Wu et al. 2021 (https://arxiv.org/abs/2105.14462, table 1). For comparison such a figure is shown, too:
-lower-cased, with sacreBLEU's 13a in the place of the Moses tokenizer, of the same outputs.
+41.0 for the text-only "tiny" of Wu et al. 2021 (https://arxiv.org/abs/2105.14462), from memory: the paper was not at hand, so look
+before you quote it. For comparison such a figure is shown, too: lower-cased, with sacreBLEU's 13a in the place of the Moses tokenizer, of
+the same outputs.
 """
 
 from __future__ import annotations
