@@ -1,15 +1,16 @@
-"""A linear model on n-grams of tokens beside an encoder: wide and deep, one the other's correction.
+"""Linear models on n-grams of tokens beside an encoder: wide and deep, each the others' correction.
 
 On a few thousand texts a linear model on n-grams is better than an encoder from scratch, and the two err on different texts. Cheng et al.
-2016, https://arxiv.org/abs/1606.07792, train both at once; here the linear one is solved to its optimum before training, as stochastic
-steps leave it points behind (measured: bench/RESULTS.md, sentiment), and how much each counts is fitted on validation.
+2016, https://arxiv.org/abs/1606.07792, train both at once; here the linear ones are solved to their optimum before training, as stochastic
+steps leave them points behind (measured: bench/RESULTS.md, sentiment), and how much each counts is fitted on validation.
 
-Axes: B rows, T tokens, C classes, G n-grams of a row.
+Axes: B rows, T tokens, C classes, G n-grams of a row, K n-grams that are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -20,44 +21,78 @@ from ..contracts.language import Words
 from ..model.config import ModelConfig
 from .heads import SequenceClassifier
 
-LONGEST = 2
-"""Tokens in the longest n-gram. # measured: bench/quality/classification.py, English and Chinese reviews"""
-REGULARISATION = 0.1
-"""The inverse strength C of the penalty. # measured: as LONGEST"""
-ENTRIES, FEWEST_BUCKETS = 1 << 20, 1 << 12
-"""Weights in all, and the fewest n-grams that are told apart: with many classes, more n-grams share a weight."""
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+LONGEST = 3
+"""Tokens in the longest n-gram. # measured: bench/RESULTS.d/classification.md, English and Chinese reviews"""
+RATIO_C, FREQUENCY_C = 0.1, 30.0
+"""The inverse strengths of the penalties. # measured: as LONGEST"""
+WEIGHTS, FEWEST_KNOWN, MOST_KNOWN = 1 << 20, 1 << 12, 1 << 18
+"""Of each linear model: weights in all, and within what bounds the n-grams that have one; with many classes they are fewer."""
+FEW_TEXTS = 1000
+"""Below so many texts, an n-gram that stands in one alone is known, too."""
 RECORDS = 200_000
 """Texts to learn from at most, evenly spread: more make the solution no better, and it has to fit into memory."""
+UNKNOWN = torch.iinfo(torch.int64).max
+"""The key of no n-gram."""
+
+
+class Occurrences(NamedTuple):
+    """The known n-grams of each row, (B, G); what counts nothing has a count of 0."""
+
+    places: Tensor
+    """Where the n-gram stands among the known ones."""
+    counts: Tensor
+    """How often it stands in the row."""
 
 
 class NgramVotes(nn.Module):
-    """What each n-gram that occurs in a text, however often, says of each class: logits (B, C) are their sum.
+    """What the n-grams of a text say of each class, by two linear models.
 
-    The weights are naive Bayes' log-count ratios, corrected by logistic regression (Wang and Manning 2012, NBSVM,
-    https://aclanthology.org/P12-2018). N-grams are told apart by a hash.
+    One takes each n-gram that occurs, however often, at naive Bayes' log-count ratio, corrected by logistic regression (Wang and Manning
+    2012, NBSVM, https://aclanthology.org/P12-2018): better on English words. The other is logistic regression on TF-IDF of unit length:
+    better on Chinese characters.
     """
 
-    weights: Tensor
-    bias: Tensor
+    keys: Tensor
+    rarity: Tensor
+    ratio: Tensor
+    ratio_bias: Tensor
+    frequency: Tensor
+    frequency_bias: Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        buckets = max(FEWEST_BUCKETS, 1 << (ENTRIES // classes).bit_length() - 1)
-        self.register_buffer("weights", torch.zeros(buckets, classes))
-        self.register_buffer("bias", torch.zeros(classes))
+        known = min(MOST_KNOWN, max(FEWEST_KNOWN, WEIGHTS // classes))
+        self.register_buffer("keys", torch.full((known,), UNKNOWN))
+        self.register_buffer("rarity", torch.zeros(known))
+        for name in ("ratio", "frequency"):
+            self.register_buffer(name, torch.zeros(known, classes))
+            self.register_buffer(f"{name}_bias", torch.zeros(classes))
 
-    def forward(self, tokens_BT: Tensor, attention_mask_BT: Tensor | None = None) -> Tensor:
-        """Logits (B, C)."""
+    def forward(self, tokens_BT: Tensor, attention_mask_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The logits (B, C) of the two models."""
         mask_BT = torch.ones_like(tokens_BT, dtype=torch.bool) if attention_mask_BT is None else attention_mask_BT
-        ids_BG, real_BG = ngrams(tokens_BT, mask_BT, len(self.weights))
-        # Sorted, so that a repetition stands behind what it repeats; what is not real goes to the end.
-        ordered_BG, places_BG = ids_BG.masked_fill(~real_BG, len(self.weights)).sort(1)
-        first_BG = F.pad(ordered_BG[:, 1:] != ordered_BG[:, :-1], (1, 0), value=True) & real_BG.gather(1, places_BG)
-        votes_BGC = F.embedding(ordered_BG.clamp(max=len(self.weights) - 1), self.weights)
-        return (votes_BGC * first_BG[..., None]).sum(1) + self.bias
+        places_BG, counts_BG = self._occurrences(*ngrams(tokens_BT, mask_BT))
+        present_BG = (counts_BG > 0).to(self.ratio.dtype)
+        ratio_BC = torch.einsum("bg,bgc->bc", present_BG, F.embedding(places_BG, self.ratio))
+        weights_BG = present_BG * (1 + counts_BG.clamp(min=1).log()) * self.rarity[places_BG]
+        weights_BG = weights_BG / torch.linalg.vector_norm(weights_BG, dim=1, keepdim=True).clamp(min=1e-12)
+        frequency_BC = torch.einsum("bg,bgc->bc", weights_BG, F.embedding(places_BG, self.frequency))
+        return ratio_BC + self.ratio_bias, frequency_BC + self.frequency_bias
+
+    def _occurrences(self, ids_BG: Tensor, real_BG: Tensor) -> Occurrences:
+        # Sorted, so that repetitions stand together, and what is no text at the end.
+        ordered_BG = ids_BG.masked_fill(~real_BG, UNKNOWN).sort(1).values
+        first_BG = torch.searchsorted(ordered_BG, ordered_BG)
+        counts_BG = torch.searchsorted(ordered_BG, ordered_BG, right=True) - first_BG
+        places_BG = torch.searchsorted(self.keys, ordered_BG).clamp(max=len(self.keys) - 1)
+        counts = (first_BG == torch.arange(ids_BG.shape[1], device=ids_BG.device)) & (self.keys[places_BG] == ordered_BG)
+        return Occurrences(places_BG, counts_BG * (counts & (ordered_BG != UNKNOWN)))
 
     def learn(self, rows: Sequence[Sequence[int]], truth: np.ndarray) -> None:
-        """Solve for the weights.
+        """Find the n-grams and solve for their weights.
 
         Args:
             rows: the tokens of each text.
@@ -65,60 +100,91 @@ class NgramVotes(nn.Module):
         """
         from scipy.sparse import csr_matrix
         from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import normalize
 
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), RECORDS)).astype(int))
-        found = [np.unique(row) for row in _rows_of_ngrams([rows[place] for place in chosen], len(self.weights))]
-        ends = np.cumsum([0, *map(len, found)])
-        table = csr_matrix((np.ones(ends[-1]), np.concatenate(found), ends), (len(found), len(self.weights)))
-        for label in range(len(self.bias)):
+        table = self._know([rows[place] for place in chosen])
+        known, texts = table.shape[1], len(chosen)
+        rarity = self.rarity.numpy(force=True)[:known].astype(np.float64)
+        present = csr_matrix((np.ones(table.nnz), table.indices, table.indptr), table.shape)
+        # Not `multiply`, which takes a row for a dense matrix.
+        frequency = normalize(csr_matrix(((1 + np.log(table.data)) * rarity[table.indices], table.indices, table.indptr), table.shape))
+        for label in range(len(self.ratio_bias)):
             true = (truth[chosen] == label) if truth.ndim == 1 else truth[chosen, label] > 0
             if true.all() or not true.any():
-                self.bias[label] = 10.0 if true.all() else -10.0
+                # As far as the rule of succession goes for a label that all of the texts have, or none.
+                self.ratio_bias[label] = self.frequency_bias[label] = np.log(texts + 1) * (1 if true.all() else -1)
                 continue
-            counts = [1 + np.asarray(table[rows_].sum(0)).ravel() for rows_ in (true, ~true)]
+            counts = [1 + np.asarray(present[rows_].sum(0)).ravel() for rows_ in (true, ~true)]
             ratio = np.log(counts[0] / counts[0].sum()) - np.log(counts[1] / counts[1].sum())
-            # `csr.multiply` of a row would be a dense matrix in memory for a moment.
-            weighed = csr_matrix((ratio[table.indices], table.indices, table.indptr), table.shape)
-            solved = LogisticRegression(C=REGULARISATION, max_iter=300).fit(weighed, true)
-            self.weights[:, label] = torch.from_numpy(ratio * solved.coef_[0])
-            self.bias[label] = float(solved.intercept_[0])
+            weighed = csr_matrix((ratio[present.indices], present.indices, present.indptr), present.shape)
+            solved = LogisticRegression(C=RATIO_C, max_iter=300).fit(weighed, true)
+            self.ratio[:known, label] = torch.from_numpy(ratio * solved.coef_[0])
+            self.ratio_bias[label] = float(solved.intercept_[0])
+            solved = LogisticRegression(C=FREQUENCY_C, max_iter=300).fit(frequency, true)
+            self.frequency[:known, label] = torch.from_numpy(solved.coef_[0])
+            self.frequency_bias[label] = float(solved.intercept_[0])
+
+    def _know(self, rows: Sequence[Sequence[int]]) -> csr_matrix:
+        """Take up the n-grams of these texts, the commonest where they are too many; returns how often each stands in each text."""
+        from scipy.sparse import csr_matrix
+
+        found = [np.unique(_ngrams_of(row), return_counts=True) for row in rows]
+        keys, texts = np.unique(np.concatenate([each for each, _ in found]), return_counts=True)
+        least = 1 if len(rows) < FEW_TEXTS else 2
+        common = np.flatnonzero(texts >= least)
+        common = np.sort(common[np.argsort(-texts[common], kind="stable")[: len(self.keys)]])
+        keys, texts = keys[common], texts[common]
+        self.keys[: len(keys)] = torch.from_numpy(keys)
+        self.rarity[: len(keys)] = torch.from_numpy(np.log((1 + len(rows)) / (1 + texts)) + 1)
+        places = [np.searchsorted(keys, each) for each, _ in found]
+        known = [np.append(keys, UNKNOWN)[place] == each for place, (each, _) in zip(places, found, strict=True)]
+        counts = [count[kept] for kept, (_, count) in zip(known, found, strict=True)]
+        columns = [place[kept] for kept, place in zip(known, places, strict=True)]
+        ends = np.cumsum([0, *map(len, columns)])
+        return csr_matrix((np.concatenate(counts).astype(float), np.concatenate(columns), ends), (len(rows), len(keys)))
 
 
-def ngrams(tokens_BT: Tensor, mask_BT: Tensor, buckets: int) -> tuple[Tensor, Tensor]:
-    """The bucket of each n-gram of one to LONGEST tokens, (B, G), and whether all of it is text."""
+def ngrams(tokens_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """The key of each n-gram of one to LONGEST tokens, (B, G), and whether all of it is text. Keys are hashes of 62 bits."""
     hash_BT, real_BT = torch.zeros_like(tokens_BT), torch.ones_like(mask_BT)
     ids, real = [], []
     for size in range(min(LONGEST, tokens_BT.shape[1])):
         end = tokens_BT.shape[1] - size
         # Products of 64 bits wrap around, on every machine alike.
         hash_BT = (hash_BT[:, :end] + 1 + tokens_BT[:, size:]) * 0x5851F42D4C957F2D
+        hash_BT = hash_BT ^ (hash_BT >> 29)
         real_BT = real_BT[:, :end] & mask_BT[:, size:]
-        ids.append((hash_BT >> 20 & 0x7FFFFFFFFFF) % buckets)
+        ids.append(hash_BT >> 2)
         real.append(real_BT)
     return torch.cat(ids, 1), torch.cat(real, 1)
 
 
-def _rows_of_ngrams(rows: Sequence[Sequence[int]], buckets: int) -> Iterator[np.ndarray]:
-    for row in rows:
-        tokens_1T = torch.tensor([list(row)])
-        yield ngrams(tokens_1T, torch.ones_like(tokens_1T, dtype=torch.bool), buckets)[0][0].numpy()
+def _ngrams_of(row: Sequence[int]) -> np.ndarray:
+    tokens_1T = torch.tensor([list(row)])
+    return ngrams(tokens_1T, torch.ones_like(tokens_1T, dtype=torch.bool))[0][0].numpy()
+
+
+PARTS = 3
+"""Of a mix: the encoder, and the votes by ratio and by frequency."""
 
 
 class VotingClassifier(SequenceClassifier):
-    """An encoder's logits and the n-grams' votes, added with a weight each; in training, the encoder learns by itself."""
+    """An encoder's logits and the n-grams' votes of either kind, added with a weight each; in training, the encoder learns by itself."""
 
     mix: Tensor
 
     def __init__(self, config: ModelConfig, labels: int) -> None:
         super().__init__(config, labels)
         self.votes = NgramVotes(labels)
-        self.register_buffer("mix", torch.full((2,), 0.5))
+        self.register_buffer("mix", torch.full((PARTS,), 1 / PARTS))
 
     def decide(self, hidden_BTW: Tensor, tokens_BT: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         logits_BC = self.classify(hidden_BTW, attention_mask)
         if self.training:
             return logits_BC
-        return self.mix[0] * logits_BC + self.mix[1] * self.votes(tokens_BT, attention_mask)
+        parts_PBC = torch.stack((logits_BC, *self.votes(tokens_BT, attention_mask)))
+        return torch.einsum("p,pbc->bc", self.mix, parts_PBC)
 
 
 def weigh(model: nn.Module, logits: Callable[[], np.ndarray], truth: np.ndarray) -> list[Words]:
@@ -131,31 +197,37 @@ def weigh(model: nn.Module, logits: Callable[[], np.ndarray], truth: np.ndarray)
     if not isinstance(model, VotingClassifier):
         return []
     alone = []
-    for mix in ((1.0, 0.0), (0.0, 1.0)):
-        model.mix.copy_(torch.tensor(mix))
+    for part in range(PARTS):
+        model.mix.copy_(torch.arange(PARTS) == part)
         alone.append(logits())
-    encoder, votes = fit_mix((alone[0], alone[1]), truth)
-    model.mix.copy_(torch.tensor((encoder, votes)))
-    return [Words(f"the encoder counts {encoder:.2f}, its n-grams {votes:.2f}.", f"编码器的权重为 {encoder:.2f}，n 元组为 {votes:.2f}。")]
+    mix = fit_mix(alone, truth)
+    model.mix.copy_(torch.tensor(mix))
+    encoder, ratio, frequency = (f"{weight:.2f}" for weight in mix)
+    return [
+        Words(
+            f"the encoder counts {encoder}, its n-grams {ratio} by their ratio and {frequency} by their frequency.",
+            f"编码器的权重为 {encoder}，n 元组按比值为 {ratio}，按频率为 {frequency}。",
+        )
+    ]
 
 
-def fit_mix(logits: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> tuple[float, float]:
-    """The weights, neither below 0, at which the sum of two models' logits (n, C) makes validation's labels likeliest.
+def fit_mix(logits: Sequence[np.ndarray], truth: np.ndarray) -> list[float]:
+    """The weights, none below 0, at which the sum of several models' logits (n, C) makes validation's labels likeliest.
 
     Args:
         truth: (n,) of indices, or (n, C) of 0 and 1.
     """
     from scipy.optimize import minimize
 
-    one, other = (torch.from_numpy(each) for each in logits)
+    parts_PNC = torch.from_numpy(np.stack(logits))
     labels = torch.from_numpy(truth.astype(np.int64 if truth.ndim == 1 else np.float64))
     doubt = 1 / (len(truth) + 2)  # as in `fit_temperature`: where all is right, nothing else would bound them
 
     def loss(mix: np.ndarray) -> float:
-        mixed = float(mix[0]) * one + float(mix[1]) * other
+        mixed_NC = torch.einsum("p,pnc->nc", torch.from_numpy(mix), parts_PNC)
         if labels.ndim == 1:
-            return float(F.cross_entropy(mixed, labels, label_smoothing=doubt))
-        return float(F.binary_cross_entropy_with_logits(mixed, labels * (1 - doubt) + doubt / 2))
+            return float(F.cross_entropy(mixed_NC, labels, label_smoothing=doubt))
+        return float(F.binary_cross_entropy_with_logits(mixed_NC, labels * (1 - doubt) + doubt / 2))
 
-    found = minimize(loss, [0.5, 0.5], method="L-BFGS-B", bounds=[(0.0, 20.0)] * 2)
-    return float(found.x[0]), float(found.x[1])
+    found = minimize(loss, np.full(len(logits), 1 / len(logits)), method="L-BFGS-B", bounds=[(0.0, 20.0)] * len(logits))
+    return [float(weight) for weight in found.x]

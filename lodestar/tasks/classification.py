@@ -113,7 +113,7 @@ class Options(Config):
     multi_label: bool = False
     """A text may have several labels, or none: each is decided by itself."""
     ngrams: bool = False
-    """A linear model on n-grams of tokens beside the encoder, as a part of the model; how much each counts is fitted on validation. With a
+    """Linear models on n-grams of tokens beside the encoder, as a part of the model; how much each counts is fitted on validation. With a
     few thousand texts to learn from it is usually worth it (bench/RESULTS.d/classification.md)."""
     precision: float | None = Field(None, gt=0, lt=1)
     """The share of answers that is to be right: a text that the model is less sure of gets no label. How sure it has to be is chosen on
@@ -181,6 +181,7 @@ class Classification(Task):
     example = LabelledText
     metrics = tuple(dict.fromkeys((*OneLabel(abstains=True).metrics, *SeveralLabels.metrics)))
     batching = "padded"
+    single_characters = True  # n-grams of tokens are then n-grams of characters, which suit Chinese better than those of merged ones
     endpoint = "classify"
     template = _TEMPLATE
     variants = {
