@@ -98,7 +98,11 @@ def _label_list(value: Any) -> Any:
         value = found if isinstance(found, list) else [part.strip() for part in SEPARATORS.split(value) if part.strip()]
     elif isinstance(value, int | float):
         value = [value]
-    return list(dict.fromkeys(map(_label_text, value))) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    texts = [_label_text(each) for each in value]
+    # What is no text is left for the validation to refuse.
+    return list(dict.fromkeys(texts)) if all(isinstance(each, str) for each in texts) else texts
 
 
 class Options(Config):
