@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, wilcoxon
 from torch import nn
 
 from bench.rounds import machine
@@ -190,8 +190,8 @@ def mean_of(found: Sequence[Columns]) -> Columns:
     }  # fmt: skip
 
 
-def what_to_label_next(names: Sequence[str], seeds: int) -> None:
-    """From 100 labelled reviews on, five times 100 more: those that the list names, or random ones; a linear learner in either case."""
+def what_to_label_next(names: Sequence[str], seeds: int, start: int) -> None:
+    """From `start` labelled reviews on, five times 100 more: those that the list names, or random ones; a linear learner in either case."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -215,7 +215,7 @@ def what_to_label_next(names: Sequence[str], seeds: int) -> None:
             curves: dict[str, list[float]] = {}
             for way in ("random", "list"):
                 random = generator(seed, "start", name)
-                labelled = random.choice(len(pool), 100, replace=False)
+                labelled = random.choice(len(pool), start, replace=False)
                 for _ in range(6):
                     model = LogisticRegression(C=10, max_iter=500).fit(pool[labelled], truth["train"][labelled])
                     curves.setdefault(way, []).append(float(model.score(judged, truth["test"])))
@@ -227,10 +227,15 @@ def what_to_label_next(names: Sequence[str], seeds: int) -> None:
                     labelled = np.append(labelled, more)
             difference = float(np.mean(curves["list"][1:]) - np.mean(curves["random"][1:]))
             differences.append(difference)
-            print(f"| {name} | {seed} | 600 | {curves['random'][-1]:.4f} | {curves['list'][-1]:.4f} | {difference:+.4f} |", flush=True)
+            print(
+                f"| {name} | {seed} | {start + 500} | {curves['random'][-1]:.4f} | {curves['list'][-1]:.4f} | {difference:+.4f} |",
+                flush=True,
+            )
     ahead = sum(each > 0 for each in differences)
-    p = binomtest(ahead, len(differences)).pvalue
-    print(f"\nThe list is ahead in {ahead} of {len(differences)} (sign test p = {p:.2g}), by {np.mean(differences):+.4f} on average.")
+    p = wilcoxon(differences).pvalue
+    print(
+        f"\nThe list is ahead in {ahead} of {len(differences)}, by {np.mean(differences):+.4f} on average (Wilcoxon signed-rank p = {p:.2g})."
+    )
 
 
 def read_set(name: str, split: str) -> list[LabelledText]:
@@ -251,12 +256,13 @@ def main() -> None:
     parser.add_argument("--masking", type=float, default=0.15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--next", action="store_true", help="simulate the list of what to label next instead")
+    parser.add_argument("--start", type=int, default=100, help="labelled reviews that the simulation begins with")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     versions = {name: version(name) for name in ("torch", "scikit-learn", "fasttext-wheel")}
     print(machine(versions, seed=0), f"seeds 0 to {options.seeds - 1}", sep="; ")
     if options.next:
-        what_to_label_next(options.data, max(options.seeds, 5))
+        what_to_label_next(options.data, max(options.seeds, 5), options.start)
         return
     found = {name: one_set(name, options) for name in options.data}
     for pooled in ({"waimai", "chnsenticorp"}, set(SETS)):
