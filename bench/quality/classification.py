@@ -232,10 +232,8 @@ def what_to_label_next(names: Sequence[str], seeds: int, start: int) -> None:
                 flush=True,
             )
     ahead = sum(each > 0 for each in differences)
-    p = wilcoxon(differences).pvalue
-    print(
-        f"\nThe list is ahead in {ahead} of {len(differences)}, by {np.mean(differences):+.4f} on average (Wilcoxon signed-rank p = {p:.2g})."
-    )
+    by, p = np.mean(differences), wilcoxon(differences).pvalue
+    print(f"\nThe list is ahead in {ahead} of {len(differences)}, by {by:+.4f} on average (Wilcoxon signed-rank p = {p:.2g}).")
 
 
 def read_set(name: str, split: str) -> list[LabelledText]:
