@@ -14,7 +14,8 @@ from typing import Any
 
 from ..contracts.errors import UserError, nearest, unknown
 from ..contracts.language import Words
-from ..contracts.score import Columns, Metric
+from ..contracts.score import Metric
+from .metrics import asked_mean
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+(?:['’-][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*(?:\s+|$)|(?<=[。！？])")
@@ -156,18 +157,12 @@ def kept(rule: Mapping[str, Any], answer: str) -> bool:
     return bool(answer.strip()) and RULES[rule["rule"]](answer, **fields)
 
 
-def _share(columns: Columns) -> float:
-    """The mean over the examples that have rules; -1 stands for one that has none."""
-    values = columns["rules_kept"]
-    return float(values[values >= 0].mean()) if (values >= 0).any() else float("nan")
-
-
 RULES_KEPT = Metric(
     "rules_kept",
     Words("The share of instructions with rules whose answer keeps all of them.", "带规则的指令中，回答遵守了全部规则的比例。"),
     "",
     "higher",
-    _share,
+    lambda columns: asked_mean(columns["rules_kept"]),
 )
 
 

@@ -31,7 +31,7 @@ def perplexity(columns: Columns) -> float:
 
 def syntax_valid(columns: Columns) -> float:
     """The share of completions that parse, of those that were asked for; NaN where none was (-1 in the column)."""
-    return _asked_mean(columns["syntax_valid"])
+    return asked_mean(columns["syntax_valid"])
 
 
 def accuracy(columns: Columns) -> float:
@@ -56,7 +56,7 @@ def f1(columns: Columns) -> float:
     return float(_ratio(2 * true, predicted + actual).mean())
 
 
-def _asked_mean(values: np.ndarray) -> float:
+def asked_mean(values: np.ndarray) -> float:
     """The mean over the rows that were asked for it; -1 stands for one that was not."""
     return float(values[values >= 0].mean()) if (values >= 0).any() else math.nan
 
@@ -126,7 +126,7 @@ LINE_FILLED = Metric(
     ),
     "",
     "higher",
-    lambda columns: _asked_mean(columns["line_filled"]),
+    lambda columns: asked_mean(columns["line_filled"]),
 )
 PASS_AT_1 = Metric(
     "pass_at_1",
