@@ -159,7 +159,7 @@ def complete_all(model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str],
 
     For measuring: of a prompt that is too long for the context beside `max_tokens` (at most half of it), the model reads the end.
     """
-    rows = [[tokenizer.opening, *tokenizer.encode(prompt)] for prompt in prompts]
+    rows = [read_prompt(tokenizer, prompt) for prompt in prompts]
     return complete_rows(model, tokenizer, rows, max_tokens, [tokenizer.end_of_text])
 
 

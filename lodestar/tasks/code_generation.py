@@ -122,6 +122,8 @@ class CodeGeneration(Task):
     def __init__(self, options: Mapping[str, Any] | None = None, state: Mapping[str, Any] | None = None) -> None:
         super().__init__(options, state)
         self.chosen = Options.parse(self.options, where="options")
+        self.samples = self.chosen.samples if self.chosen.temperature else 1
+        """Programs for each problem; without a temperature all would be the same."""
 
     @classmethod
     def sample(cls) -> Sequence[Module]:
@@ -147,8 +149,10 @@ class CodeGeneration(Task):
     def problem(self, example: Module, tokenizer: Tokenizer) -> Problem | None:
         if not example.tests:
             return None
+        from ..build.completion import read_prompt
+
         prompt, solution = example.prompt, example.text.removeprefix(example.prompt)
-        return Problem([tokenizer.opening, *tokenizer.encode(prompt)], {"prompt": prompt, "tests": example.tests}, solution)
+        return Problem(read_prompt(tokenizer, prompt), {"prompt": prompt, "tests": example.tests}, solution)
 
     def rewards(self, replies: Sequence[str], expected: Sequence[Any], *, partial: bool = False) -> Sequence[float]:
         programs = [held["prompt"] + reply for held, reply in zip(expected, replies, strict=True)]
@@ -207,21 +211,20 @@ class CodeGeneration(Task):
         """Of the problems with tests, how many programs were `drawn` and how many `passed`; 0 of the others."""
         import numpy as np
 
-        from ..build.completion import complete_rows
+        from ..build.completion import complete_rows, read_prompt
         from ..contracts.progress import track
 
         passed, drawn = np.zeros(len(examples), np.int64), np.zeros(len(examples), np.int64)
-        samples = self.chosen.samples if self.chosen.temperature else 1
         for number in track([number for number, example in enumerate(examples) if example.tests], "problems", "problem"):
             example = examples[number]
-            rows = [[tokenizer.opening, *tokenizer.encode(example.prompt)]] * samples
+            rows = [read_prompt(tokenizer, example.prompt)] * self.samples
             # What is drawn for a problem does not depend on the others beside it.
             seed = derive_seed(0, "problem", example.prompt)
             told = complete_rows(
                 model, tokenizer, rows, SOLUTION_TOKENS, [tokenizer.end_of_text], temperature=self.chosen.temperature, seed=seed
             )
             programs = [example.prompt + first_block(text) for text in told]
-            drawn[number], passed[number] = samples, sum(CodeReward().judge(programs, [example.tests] * samples))
+            drawn[number], passed[number] = len(programs), sum(CodeReward().judge(programs, [example.tests] * len(programs)))
         return {"passed": passed, "drawn": drawn}
 
     def baseline(self, train: Sequence[Module], examples: Sequence[Module]) -> tuple[str, dict[str, np.ndarray]]:
@@ -241,7 +244,7 @@ class CodeGeneration(Task):
         lines = [held_out_line(module.text) for module in examples]
         written = iter(write([gap[0] for gap in lines if gap is not None]))
         filled = np.array([-1 if gap is None else int(next(written).split("\n")[0] == gap[1]) for gap in lines])
-        asked = np.array([self.chosen.samples * bool(module.tests) for module in examples])
+        asked = np.array([self.samples * bool(module.tests) for module in examples])
         return counted.name, columns | {
             "syntax_valid": completions_parse([example.text for example in examples], write), "line_filled": filled,
             "passed": 0 * asked, "drawn": asked,
@@ -260,11 +263,11 @@ class CodeGeneration(Task):
         return complete(model, tokenizer, CompletionRequest.parse(request, where="request"))
 
     def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
-        from ..build.completion import CompletionRequest
+        from ..build.completion import CompletionRequest, read_prompt
         from ..build.reading import read_written
 
-        prompt = CompletionRequest.parse(request, where="request").prompt
-        return read_written(model, tokenizer, [tokenizer.opening, *tokenizer.encode(prompt)], output, [tokenizer.end_of_text])
+        asked = CompletionRequest.parse(request, where="request")
+        return read_written(model, tokenizer, read_prompt(tokenizer, asked.prompt, asked.suffix), output, [tokenizer.end_of_text])
 
 
 def _sample(text: str) -> Module:

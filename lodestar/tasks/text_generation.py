@@ -115,11 +115,11 @@ class TextGeneration(Task):
         return complete(model, tokenizer, CompletionRequest.parse(request, where="request"))
 
     def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
-        from ..build.completion import CompletionRequest
+        from ..build.completion import CompletionRequest, read_prompt
         from ..build.reading import read_written
 
-        prompt = CompletionRequest.parse(request, where="request").prompt
-        return read_written(model, tokenizer, [tokenizer.opening, *tokenizer.encode(prompt)], output, [tokenizer.end_of_text])
+        asked = CompletionRequest.parse(request, where="request")
+        return read_written(model, tokenizer, read_prompt(tokenizer, asked.prompt, asked.suffix), output, [tokenizer.end_of_text])
 
 
 # Written for this project; in the public domain (CC0).

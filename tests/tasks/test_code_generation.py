@@ -10,9 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from lodestar.build.completion import CompletionRequest, prompt_tokens
 from lodestar.evaluate.code import cut_function, first_block
 from lodestar.evaluate.metrics import pass_at
+from lodestar.model.config import ModelConfig
+from lodestar.model.transformer import Transformer
+from lodestar.prepare.tokenizer import train_tokenizer
 from lodestar.tasks.code_generation import CodeGeneration, Module
 
 
@@ -55,3 +60,13 @@ def test_the_chance_to_pass_is_estimated_without_bias() -> None:
         columns = {"drawn": np.array([drawn, 0]), "passed": np.array([passed, 0])}
         assert pass_at(columns, k) == pytest.approx(sum(chosen) / len(chosen))
     assert np.isnan(pass_at({"drawn": np.array([5]), "passed": np.array([5])}, 10))
+
+
+def test_what_is_explained_is_what_was_read_the_text_after_the_gap_too() -> None:
+    task = CodeGeneration()
+    tokenizer = train_tokenizer((text for example in task.sample() for text in task.texts(example)), 400, task.special_tokens)
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(tokenizer.vocabulary_size, width=32, depth=1, heads=2, context=64)).eval()
+    asked = CompletionRequest(prompt="def f(x):\n", suffix="return x\n", max_tokens=4)
+    read = prompt_tokens(model, tokenizer, asked)
+    assert list(task.reading(model, tokenizer, asked.model_dump()).tokens[: len(read)]) == read
