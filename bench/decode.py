@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.rounds import machine, ratios, spread
+from bench.rounds import machine, ratios, spread, take_turns
 from lodestar.build.formats import load_model
 from lodestar.build.quantize import quantize
 from lodestar.model.generate import stream
@@ -216,19 +216,6 @@ def contenders(shape: str, kinds: list[str], tokens: int, threads: int, folder: 
     return found, sizes
 
 
-def measure(found: dict[str, Contender], rounds: int) -> dict[str, list[float]]:
-    """Seconds by name, one a round, after one that does not count."""
-    taken: dict[str, list[float]] = {name: [] for name in found}
-    for number in range(rounds + 1):
-        for name, contender in found.items():
-            time.sleep(REST_S)
-            seconds = contender()
-            if number:
-                taken[name].append(seconds)
-        print("warm" if number == 0 else f"round {number} of {rounds}", flush=True)
-    return taken
-
-
 def report(shape: str, taken: dict[str, list[float]], sizes: dict[str, int]) -> None:
     print(f"\n{shape}: reading 1 GiB {spread([GIBIBYTE / s / 1e9 for s in taken['read 1 GiB']], 1)} GB/s")
     for batch in BATCHES:
@@ -265,7 +252,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found, sizes = contenders(shape, arguments.kinds, arguments.tokens, arguments.threads, Path(folder))
             print(f"{shape} made in {time.perf_counter() - begin:.0f} s", flush=True)
-            report(shape, measure(found, arguments.rounds), sizes)
+            report(shape, take_turns(found, arguments.rounds, REST_S), sizes)
         print(f"{shape} took {time.perf_counter() - begin:.0f} s", flush=True)
 
 

@@ -7,6 +7,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -59,6 +60,34 @@ def interleave(module: str, names: Sequence[str], rounds: int, warm_up: int, opt
     for worker in workers:
         worker.close()
     return taken
+
+
+def take_turns(contenders: Mapping[str, Callable[[], float]], rounds: int, rest_s: float) -> dict[str, list[float]]:
+    """Seconds by name, one a round, of contenders in this process that time themselves; a first round does not count.
+
+    Args:
+        rest_s: before each.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, contender in contenders.items():
+            time.sleep(rest_s)
+            seconds = contender()
+            if number:
+                taken[name].append(seconds)
+        print("warm" if number == 0 else f"round {number} of {rounds}", flush=True)
+    return taken
+
+
+def timed(work: Callable[[], object]) -> Callable[[], float]:
+    """The same, giving the seconds that it takes."""
+
+    def measure() -> float:
+        begin = time.perf_counter()
+        work()
+        return time.perf_counter() - begin
+
+    return measure
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

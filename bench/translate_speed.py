@@ -13,7 +13,6 @@ import argparse
 import copy
 import logging
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.rounds import machine, ratios, spread
+from bench.rounds import machine, ratios, spread, take_turns, timed
 from lodestar.build.formats import load_model
 from lodestar.build.quantize import quantize
 from lodestar.build.seq2seq import ToWrite, write_texts
@@ -134,15 +133,7 @@ def main() -> None:
     for shape in arguments.shapes:
         with tempfile.TemporaryDirectory() as folder:
             found = contenders(shape, arguments.kinds, arguments.sentences, arguments.threads, Path(folder))
-        taken: dict[str, list[float]] = {name: [] for name in found}
-        for number in range(arguments.rounds + 1):
-            for name, work in found.items():
-                time.sleep(REST_S)
-                begin = time.perf_counter()
-                work()
-                if number:  # the first does not count
-                    taken[name].append(time.perf_counter() - begin)
-            print("warm" if number == 0 else f"round {number} of {arguments.rounds}", flush=True)
+        taken = take_turns({name: timed(work) for name, work in found.items()}, arguments.rounds, REST_S)
         print(f"\n{shape}: {arguments.sentences} sentences of {WRITTEN} tokens, {BEAMS} beams")
         for name, times in taken.items():
             over = [f"{spread(ratios(taken[peer], times))} × {peer}" for peer in ("CTranslate2 int8", "transformers fp32") if peer != name]

@@ -126,7 +126,7 @@ def fasttext_columns(
     task: Classification, examples: Mapping[str, Sequence[LabelledText]], *, characters: bool
 ) -> tuple[Columns, tuple[str, float]]:
     """fastText's test columns at the n-grams and epochs that are best on validation; their name, and the validation accuracy."""
-    import fasttext  # type: ignore[import-untyped]
+    import fasttext
 
     def line(text: str) -> str:
         return " ".join("".join(text.split())) if characters else " ".join(text.lower().split())

@@ -30,6 +30,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bench.quality.plain_loop import plain_losses
 from bench.rounds import machine
 from lodestar.build.base import begin_from, derive_from, find_base
 from lodestar.build.bundle import Bundle, save_bundle
@@ -182,24 +183,14 @@ def _make_base(folder: Path, texts: Sequence[str]) -> None:
 
 
 def _plain_loop(model: Any, batches: Sequence[Mapping[str, torch.Tensor]]) -> list[float]:
-    groups = [
-        {"params": [parameter for parameter in model.parameters() if parameter.ndim >= 2], "weight_decay": 0.01},
-        {"params": [parameter for parameter in model.parameters() if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=3e-4, betas=(0.9, 0.95))
-    losses = []
-    for batch in batches:
+    def loss_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         mask = batch["attention_mask"]
         output = model(batch["tokens"], attention_mask=mask.long(), token_type_ids=batch["token_types"].clamp(max=1))
         ends = ((output.start_logits, batch["start"]), (output.end_logits, batch["end"]))
         # Its own loss would count the padding among the places.
-        loss = torch.stack([F.cross_entropy(logits.masked_fill(~mask, -torch.inf), places) for logits, places in ends]).mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    return losses
+        return torch.stack([F.cross_entropy(logits.masked_fill(~mask, -torch.inf), places) for logits, places in ends]).mean()
+
+    return plain_losses(model, batches, loss_of)
 
 
 def _compare_chinese_scorers() -> None:

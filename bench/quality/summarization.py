@@ -29,6 +29,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bench.quality.plain_loop import plain_losses
 from bench.rounds import machine
 from lodestar.build.base import begin_from, derive_from, find_base
 from lodestar.build.bundle import Bundle, save_bundle
@@ -244,21 +245,12 @@ def _plain_loop(kind: str, folder: Path, batches: Sequence[Mapping[str, torch.Te
 
     family: Any = transformers.BartForConditionalGeneration if kind == "bart" else transformers.T5ForConditionalGeneration
     model = family.from_pretrained(folder).train()
-    groups = [
-        {"params": [parameter for parameter in model.parameters() if parameter.ndim >= 2], "weight_decay": 0.01},
-        {"params": [parameter for parameter in model.parameters() if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=3e-4, betas=(0.9, 0.95))
-    losses = []
-    for batch in batches:
+
+    def loss_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         output = model(input_ids=batch["source_tokens"], attention_mask=batch["source_mask"].long(), decoder_input_ids=batch["tokens"])
-        loss = F.cross_entropy(output.logits.flatten(0, 1), batch["targets"].flatten(), ignore_index=-100)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    return losses
+        return F.cross_entropy(output.logits.flatten(0, 1), batch["targets"].flatten(), ignore_index=-100)
+
+    return plain_losses(model, batches, loss_of)
 
 
 def main() -> None:
