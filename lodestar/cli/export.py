@@ -94,6 +94,7 @@ def _open(folder: Path, *, in_float32: bool) -> _Model:
     from ..build.chat import Conversing
     from ..build.chat_template import ChatFormat, has_template
     from ..build.formats import load_model, load_tokenizer
+    from ..build.ngram_votes import VotingClassifier
     from ..build.opening import is_open, open_bundle, open_config
     from ..build.quantize import dequantize
     from ..contracts.tokenizer import TOKENIZER
@@ -108,6 +109,11 @@ def _open(folder: Path, *, in_float32: bool) -> _Model:
         return _Model(folder, model, tokenizer, template, True, [])
     task = task_for(folder)
     bundle = open_bundle(folder, task, dtype=dtype)
+    if isinstance(bundle.model, VotingClassifier):
+        raise UserError(
+            "the model decides with n-grams beside its encoder, which no open format holds", where=folder,
+            fix="export one that was trained without options.ngrams",
+        )  # fmt: skip
     changed = []
     if getattr(bundle.model, "quantization", None) is not None:
         dequantize(bundle.model)

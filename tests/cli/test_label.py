@@ -118,6 +118,13 @@ def test_what_cannot_be_ranked_is_told_in_one_sentence(
     assert not Path("to-label.csv").exists()
 
 
+@pytest.mark.parametrize("form", ["huggingface", "onnx"])
+def test_no_open_format_takes_half_of_the_model(venture: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    assert main(["export", str(venture / "releases" / "v1"), "out", "--format", form]) == 2
+    assert "n-grams beside its encoder, which no open format holds; export one that was trained" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
 def test_a_use_that_no_template_has_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "x", "--template", "classification:intents"]) == 2
     assert "did you mean 'classification:intent'?" in capsys.readouterr().err
