@@ -95,6 +95,8 @@ class TrainSettings(Config):
     """torch.compile; `auto` takes it on a GPU, where it is measured to pay."""
     ema: Fraction | None = None
     """The decay of an exponential moving average of the weights, kept and used for evaluation where set."""
+    average_last: int | None = Field(None, ge=2)
+    """In its place, the mean of the weights at so many of the run's last evaluations (`evaluate_every`), the end included."""
     evaluate_every: int | None = Field(None, ge=1)
     """Steps between evaluations on the validation split; ten in a run where absent."""
     checkpoint_every: int | None = Field(None, ge=1)
@@ -114,7 +116,14 @@ class TrainSettings(Config):
             )
         if self.batch_tokens and self.micro_batch_tokens and self.micro_batch_tokens > self.batch_tokens:
             raise ValueError(f"micro_batch_tokens ({self.micro_batch_tokens}) is larger than batch_tokens ({self.batch_tokens}); lower it")
+        if self.ema is not None and self.average_last is not None:
+            raise ValueError("ema and average_last are two averages of the weights, and a run keeps one; leave one of them out")
         return self
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average of the weights is kept beside them."""
+        return self.ema is not None or self.average_last is not None
 
 
 class EvaluateSettings(Config):

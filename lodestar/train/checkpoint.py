@@ -30,6 +30,11 @@ class Checkpoint:
     state: dict[str, Any]
     """What is not tensors: counters, the loader's position, the random state of Python and NumPy."""
 
+    @property
+    def parts(self) -> set[str]:
+        """The names of its parts."""
+        return {file.stem for file in self.folder.glob("*.safetensors")}
+
     def tensors(self, part: str) -> dict[str, Tensor]:
         """The tensors of one part (`model`, `optimizer`, …), on the CPU."""
         return load_file(self.folder / f"{part}.safetensors")

@@ -215,6 +215,7 @@ class _Run:
                 "loss": self.last_loss,
                 "validation_loss": self.validation_loss,
                 "rewinds": self.rewinds,
+                **self._averaged(),
             },
             cost=self._cost(),
             versions=versions("torch", "numpy", "safetensors"),
@@ -222,6 +223,15 @@ class _Run:
         )
         write_json(self.out / RECORD_FILE, record.model_dump(mode="json"))
         return record
+
+    def _averaged(self) -> dict[str, int]:
+        """Of how many evaluations the weights are the mean, where `train.average_last` asks for it."""
+        wanted, average = self.settings.average_last, self.trainer.average
+        if wanted is None or average is None:
+            return {}
+        if average.updates < wanted:
+            note(f"the run had {average.updates} evaluations: the model is the mean of its weights at these, not at the last {wanted}.")
+        return {"averaged": average.updates}
 
     def _cost(self) -> Cost:
         """What this call and the cut-off ones before it used, as far as their checkpoints tell."""
@@ -252,6 +262,8 @@ class _Run:
                         shown.update(self.step - before)
                         continue
                 if evaluate:
+                    if self.trainer.average is not None:
+                        self.trainer.average.before_evaluation(among_last=self._is_among_last())
                     self._evaluate()
                     self._revise(shown)
                 # In the middle of what may become a spike nothing is saved: it would be the place to go back to.
@@ -292,6 +304,10 @@ class _Run:
         if self.validation_loss is not None and math.isfinite(self.validation_loss):
             self.journal.add({"step": self.step, "tokens": self.trainer.tokens, "validation_loss": self.validation_loss})
         self._reset_clock()
+
+    def _is_among_last(self) -> bool:
+        """Whether the evaluation after this step is one of those that `train.average_last` asks for, as far as is known."""
+        return self.plan.evaluations_after(self.step) < (self.settings.average_last or 0)
 
     def _revise(self, shown: Bar) -> None:
         """Where minutes are the budget and the machine is not as fast as measured, plan fewer steps, or more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -40,6 +41,10 @@ class Plan:
     def total_at(self, step: int) -> int:
         """The total that the schedule of step `step` is computed with."""
         return [total for start, total in self.totals if start <= step][-1]
+
+    def evaluations_after(self, step: int) -> int:
+        """How many evaluations come after that of `step`, as far as is known; the last is the end of the run."""
+        return math.ceil((self.total - step) / self.evaluate_every)
 
     def revised(self, step: int, seconds: float, settings: TrainSettings) -> Self | None:
         """The plan with as many steps as the minutes allow at the pace so far, where it is off by much; else None.

@@ -130,7 +130,7 @@ def states_of(model: nn.Module, settings: TrainSettings) -> States:
     bytes_trainable = sum(parameter.nbytes for parameter in named.values() if parameter.requires_grad)
     bytes_muon = sum(named[name].nbytes for name in hidden) if settings.optimizer == "muon" else 0
     weights = sum(parameter.nbytes for parameter in named.values()) + sum(buffer.nbytes for buffer in model.buffers())
-    average = sum(parameter.nbytes for parameter in named.values()) if settings.ema is not None else 0
+    average = sum(parameter.nbytes for parameter in named.values()) if settings.averages else 0
     return States(every, trainable, weights, bytes_trainable, 2 * bytes_trainable - bytes_muon + average)
 
 
@@ -212,7 +212,7 @@ def estimate(
         backward += lasting.gradients_bytes if parts > 1 and not several else 0
         peak = max(backward, at(lambda look: look.update_bytes), lasting.memory_bytes)
         # Timing steps against a budget of minutes keeps a copy of the first weights; an average of the weights is not looked at.
-        peak += lasting.weights_bytes * ((settings.minutes is not None) + (settings.ema is not None))
+        peak += lasting.weights_bytes * ((settings.minutes is not None) + settings.averages)
         # Of a noisy machine the line may fall; no run is faster than the longest look.
         each = max(at(lambda look: look.backward_seconds), *(look.backward_seconds for look in looks.values()))
         step = parts * each + max(at(lambda look: look.update_seconds), *(look.update_seconds for look in looks.values()))
@@ -228,7 +228,14 @@ def take_look(task: Objective, model: nn.Module, batch: Batch, settings: TrainSe
     """One step whose memory is counted, and some that are timed."""
     device = device_of(model)
     short = settings.model_copy(
-        update={"batch_tokens": 2 if several else 1, "micro_batch_tokens": 1, "learning_rate": 1e-6, "ema": None, "compile": "no"}
+        update={
+            "batch_tokens": 2 if several else 1,
+            "micro_batch_tokens": 1,
+            "learning_rate": 1e-6,
+            "ema": None,
+            "average_last": None,
+            "compile": "no",
+        }
     )
     model.train()
     live, loss_at, begun = LiveBytes(), 0, seconds()

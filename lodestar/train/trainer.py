@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..contracts.settings import TrainSettings
 from ..contracts.task import Batch, Loader, device_of
-from .average import Average
+from .average import average_of
 from .checkpoint import Checkpoint, fill_model, model_tensors
 from .optimizers import Optimizers, clip_and_normalize
 from .precision import Precision, autocast
@@ -29,7 +29,7 @@ class Trainer:
         self.device = device_of(model)
         self.micro_batches = max(1, round(settings.batch_tokens / (settings.micro_batch_tokens or settings.batch_tokens)))
         self.optimizers = Optimizers(model, settings, keep_gradients=self.micro_batches > 1)
-        self.average = Average(model, settings.ema) if settings.ema is not None else None
+        self.average = average_of(model, settings)
         self.tokens = 0
         """Tokens trained on, those of rewound steps included."""
 
@@ -52,7 +52,7 @@ class Trainer:
         norm = clip_and_normalize(self.optimizers.gradients(), terms, self.settings.clip)
         self.optimizers.step(factor)
         if self.average is not None:
-            self.average.update()
+            self.average.after_step()
         return torch.stack(sums).sum() / terms, norm
 
     def evaluate(self, batches: Iterable[Batch]) -> float | None:
@@ -85,7 +85,7 @@ class Trainer:
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All tensors of the state, by the file that they go into."""
         parts = {"model": model_tensors(self.model), "optimizer": self.optimizers.state_tensors(), "random": random_state()[0]}
-        return parts | ({"average": self.average.tensors} if self.average is not None else {})
+        return parts | ({"average": self.average.tensors} if self.average is not None and self.average.tensors else {})
 
     def state(self) -> dict[str, Any]:
         """The rest of the state, as JSON."""
@@ -102,7 +102,7 @@ class Trainer:
         fill_model(self.model, checkpoint.tensors("model"))
         self.optimizers.load_state_tensors(checkpoint.tensors("optimizer"))
         if self.average is not None:
-            self.average.load(checkpoint.tensors("average"), state["average_updates"])
+            self.average.load(checkpoint.tensors("average") if "average" in checkpoint.parts else {}, state["average_updates"])
         restore_random_state(checkpoint.tensors("random"), state["random"])
         if data:
             self.loader.load_state_dict(state["loader"])
@@ -118,8 +118,7 @@ class Trainer:
         self.loader.load_state_dict(loader_state)
         restore_random_state(tensors, others)
         self.optimizers.reset()
-        if self.average is not None:
-            self.average.load(model_tensors(self.model), updates=0)
+        self.average = average_of(self.model, self.settings)
         self.tokens = 0
 
     def _on_device(self, batch: Batch) -> Batch:

@@ -111,11 +111,52 @@ def test_average_is_released_where_asked_for(toy: ModuleType, tmp_path: Path) ->
         assert torch.equal(dict(model.named_parameters())[name], trained[name])
 
 
+def test_the_mean_of_the_last_evaluations_is_released(toy: ModuleType, tmp_path: Path) -> None:
+    """Of 23 steps with an evaluation after every 4th: after 16, 20 and 23."""
+    settings = toy.make_settings(23, evaluate_every=4, checkpoint_every=1, keep=30, average_last=3)
+    record = toy.run(tmp_path, settings)
+    steps = {step: tmp_path / "checkpoints" / f"step-{step:06d}" for step in range(24)}
+    assert [step for step, folder in steps.items() if (folder / "average.safetensors").exists()] == list(range(16, 24))
+    last = [load_file(steps[step] / "model.safetensors") for step in (16, 20, 23)]
+    for name, tensor in weights(tmp_path).items():
+        mean = sum(one[name].double() for one in last) / 3
+        torch.testing.assert_close(tensor.double(), mean, rtol=0, atol=1e-7)
+    assert record.facts["averaged"] == 3
+    # What was validated is what is released.
+    model = toy.make_model()
+    model.load_state_dict(weights(tmp_path), strict=False)
+    with torch.inference_mode():
+        sums = [toy.Toy().loss(model.eval(), batch) for batch in toy.held_out()]
+    expected = float(sum(loss for loss, _ in sums) / sum(terms for _, terms in sums))
+    assert record.facts["validation_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_run_with_fewer_evaluations_averages_those_it_has(
+    toy: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    record = toy.run(tmp_path, toy.make_settings(4, evaluate_every=2, average_last=5))
+    assert record.facts["averaged"] == 2
+    assert "the mean of its weights at these, not at the last 5" in capsys.readouterr().err
+
+
+def test_two_averages_are_one_too_many(toy: ModuleType) -> None:
+    with pytest.raises(ValueError, match="ema and average_last are two averages of the weights, and a run keeps one; leave one"):
+        toy.make_settings(4, ema=0.9, average_last=3)
+
+
 # Cut off and resumed
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"optimizer": "adamw", "schedule": "cosine"}, {"ema": 0.95, "accumulate": True}, {"precision": "bf16"}], ids=str
+    "fields",
+    [
+        {},
+        {"optimizer": "adamw", "schedule": "cosine"},
+        {"ema": 0.95, "accumulate": True},
+        {"precision": "bf16"},
+        {"average_last": 2, "evaluate_every": 6},
+    ],
+    ids=str,
 )
 def test_a_run_cut_off_anywhere_gives_the_same_bits(toy: ModuleType, tmp_path: Path, fields: dict[str, Any]) -> None:
     class CutOff(Exception):  # noqa: N818 - not an error of the program

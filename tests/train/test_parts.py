@@ -15,7 +15,7 @@ from torch import nn
 from lodestar.build.arithmetic import bf16_speed
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.settings import TrainSettings
-from lodestar.train.average import Average
+from lodestar.train.average import MeanOfLast, MovingAverage
 from lodestar.train.compiled import loss_function
 from lodestar.train.journal import Journal, draw_loss
 from lodestar.train.memory import freed_memory_kept
@@ -64,11 +64,11 @@ def test_autocast_multiplies_in_bf16_and_keeps_the_weights() -> None:
 def test_average_equals_its_closed_form() -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
-    average = Average(model, decay=0.3)
+    average = MovingAverage(model, decay=0.3)
     expected = 0.0
     for step in range(1, 8):
         nn.init.constant_(model.weight, step)
-        average.update()
+        average.after_step()
         decay = min(0.3, step / (9 + step))
         expected = decay * expected + (1 - decay) * step
     assert average.tensors["weight"].item() == pytest.approx(expected, rel=1e-6)
@@ -77,9 +77,23 @@ def test_average_equals_its_closed_form() -> None:
     assert model.weight.item() == 7.0
 
 
+def test_the_mean_of_the_last_points_is_their_mean() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average = MeanOfLast(model)
+    # Before the last points the weights are their own average; what was none of the last after all is forgotten.
+    for value, among_last, mean in ((7, False, 7), (3, True, 3), (100, False, 100), (1, True, 1), (5, True, 3), (9, True, 5)):
+        nn.init.constant_(model.weight, value)
+        average.after_step()
+        average.before_evaluation(among_last=among_last)
+        with average.applied():
+            assert model.weight.item() == mean
+        assert model.weight.item() == value
+    assert average.updates == 3
+
+
 def test_average_comes_off_after_an_error() -> None:
     model = nn.Linear(1, 1, bias=False)
-    average = Average(model, decay=0.5)
+    average = MovingAverage(model, decay=0.5)
     nn.init.constant_(model.weight, 3)
     with pytest.raises(ZeroDivisionError), average.applied():
         1 / 0

@@ -80,6 +80,7 @@ def test_what_lasts_by_hand(toy: ModuleType) -> None:
     muon = states_of(model, toy.make_settings(1, ema=0.9))
     assert (adamw.weights_bytes, adamw.gradients_bytes, adamw.optimizer_bytes) == (4 * count + buffers, 4 * count, 8 * count)
     assert muon.optimizer_bytes == 8 * count - 4 * hidden + 4 * count
+    assert states_of(model, toy.make_settings(1, average_last=5)).optimizer_bytes == muon.optimizer_bytes
     model.embedding.weight.requires_grad_(False)
     frozen = states_of(model, toy.make_settings(1, optimizer="adamw"))
     assert frozen.trainable == count - model.embedding.weight.numel()
