@@ -82,6 +82,32 @@ class NgramVotes(nn.Module):
         frequency_BC = torch.einsum("bg,bgc->bc", weights_BG, F.embedding(places_BG, self.frequency))
         return ratio_BC + self.ratio_bias, frequency_BC + self.frequency_bias
 
+    def shares(self, tokens_T: Tensor) -> tuple[Tensor, Tensor]:
+        """What each token of one text adds to the logits of the two models, (T, C): an n-gram's vote is shared alike by all of the tokens
+        that make it, wherever it stands. Their sums, with the biases, are what `forward` gives.
+        """
+        mask_1T = torch.ones_like(tokens_T, dtype=torch.bool)[None]
+        keys_G = ngrams(tokens_T[None], mask_1T)[0][0]
+        places_G = torch.searchsorted(self.keys, keys_G).clamp(max=len(self.keys) - 1)
+        counts_G = (keys_G[:, None] == keys_G).sum(1)
+        known_G = (self.keys[places_G] == keys_G).to(self.ratio.dtype)
+        weights_G = known_G * (1 + counts_G.log()) * self.rarity[places_G]
+        # An n-gram that stands n times is n of the rows.
+        weights_G = weights_G / (weights_G.square() / counts_G).sum().sqrt().clamp(min=1e-12)
+        votes = (known_G[:, None] * self.ratio[places_G], weights_G[:, None] * self.frequency[places_G])
+        length = len(tokens_T)
+        sizes = range(1, min(LONGEST, length) + 1)
+        size_G = torch.cat([torch.full((length + 1 - size,), size) for size in sizes]).to(tokens_T.device)
+        first_G = torch.cat([torch.arange(length + 1 - size) for size in sizes]).to(tokens_T.device)
+        found = []
+        for votes_GC in votes:
+            each_GC = votes_GC / (counts_G * size_G)[:, None]
+            shares_TC = torch.zeros(length + LONGEST, votes_GC.shape[1], dtype=votes_GC.dtype, device=votes_GC.device)
+            for offset in range(LONGEST):
+                shares_TC.index_add_(0, first_G + offset, each_GC * (size_G > offset)[:, None])
+            found.append(shares_TC[:length])
+        return found[0], found[1]
+
     def _occurrences(self, ids_BG: Tensor, real_BG: Tensor) -> Occurrences:
         # Sorted, so that repetitions stand together, and what is no text at the end.
         ordered_BG = ids_BG.masked_fill(~real_BG, UNKNOWN).sort(1).values
@@ -185,6 +211,16 @@ class VotingClassifier(SequenceClassifier):
             return logits_BC
         parts_PBC = torch.stack((logits_BC, *self.votes(tokens_BT, attention_mask)))
         return torch.einsum("p,pbc->bc", self.mix, parts_PBC)
+
+    def shares(self, tokens_T: Tensor) -> Tensor:
+        """What each token of one text adds to the logits by the n-grams' votes, (T, C); `vote_bias` is what they add to any text."""
+        ratio_TC, frequency_TC = self.votes.shares(tokens_T)
+        return self.mix[1] * ratio_TC + self.mix[2] * frequency_TC
+
+    @property
+    def vote_bias(self) -> Tensor:
+        """(C,)."""
+        return self.mix[1] * self.votes.ratio_bias + self.mix[2] * self.votes.frequency_bias
 
 
 def weigh(model: nn.Module, logits: Callable[[], np.ndarray], truth: np.ndarray) -> list[Words]:

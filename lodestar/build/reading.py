@@ -21,12 +21,14 @@ MOST_BYTES = 4
 """Bytes of a character: as many tokens at most, until what was written can be read."""
 
 
-def read_label(model: nn.Module, tokens: Sequence[int], names: Sequence[str], output: str | None, *, exclusive: bool = True) -> Reading:
+def read_label(
+    model: nn.Module, tokens: Sequence[int], names: Sequence[str], output: str | None, *, exclusive: bool = True, temperature: float = 1.0
+) -> Reading:  # fmt: skip
     """A text that a classifier read.
 
     Args:
         output: the label to be explained; the likeliest where None.
-        exclusive: see `Label`.
+        exclusive, temperature: see `Label`.
 
     Raises:
         UserError: there is no such label, or the text does not fit the context.
@@ -40,7 +42,7 @@ def read_label(model: nn.Module, tokens: Sequence[int], names: Sequence[str], ou
             index = int(model(torch.tensor([list(tokens)], device=device_of(model)))[0].argmax())
     else:
         index = list(names).index(output)
-    return Reading(list(tokens), Label(index, list(names), exclusive), names[index])
+    return Reading(list(tokens), Label(index, list(names), exclusive, temperature), names[index])
 
 
 def read_written(

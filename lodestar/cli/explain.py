@@ -67,23 +67,26 @@ def command(
     import torch
 
     from ..build.opening import open_bundle
-    from ..explain.explanation import METHODS, explain, to_json
+    from ..explain.explanation import METHODS, check_explainable, explain, to_json
     from ..explain.page import document
     from ..explain.plain import plain
     from ..explain.sentences import summary_words
+    from ..explain.steps import finish
     from ..store.files import write_atomic
     from ._opening import task_for
 
     task = task_for(folder)
     bundle = open_bundle(folder, task, dtype=torch.float32)
+    check_explainable(bundle.model)
     reading = task.reading(bundle.model, bundle.tokenizer, _request(task, text) | further, output)
-    made = explain(
+    steps = explain(
         bundle.model, bundle.tokenizer, reading, layer=None if layer is None else layer - 1, head=None if head is None else head - 1,
         orders=orders, seed=seed, progress=not as_json(),
     )  # fmt: skip
+    made = finish(steps)
     write_atomic(out, document(made, model=name, language=language()))
     chosen = next(one for one in METHODS if one == method)
-    value = to_json(made, chosen) | {"summary": str(summary_words(made)), "page": str(out)}
+    value = to_json(made) | {"summary": str(summary_words(made)), "page": str(out)}
     show(value, f"{plain(made, chosen, language())}\n{say('Page: ', '网页：')}{out}")
 
 

@@ -15,6 +15,8 @@ class Label:
     """All labels, in the order of the outputs."""
     exclusive: bool = True
     """One label alone is right (a softmax over all); else each is right or not for itself (a sigmoid each)."""
+    temperature: float = 1.0
+    """What the logits are divided by for the probability that is told."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .attention import AttentionMaps
 from .faithfulness import ORDERS, Chance, Verdict, chance, judge
 from .gradients import Attribution, integrated_gradients
 from .rollout import rollout, rollout_across
+from .steps import Steps
 from .subject import Subject, TranslatedSubject, subject_of
 from .words import Word, split_words, sum_by_word, to_words
 
@@ -34,22 +35,34 @@ MOST_TOKENS = 512
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Attended:
+    """Which words attend to which while an answer is made."""
+
+    words: list[Word]
+    """Of the text that is explained, marks of the tokenizer among them."""
+    rows: list[Word]
+    """What the rows of the maps are: `words`, or for an encoder-decoder the words that the decoder read."""
+    maps: list[Tensor]
+    """Of each layer, first to last, how the rows attend to the words: (H, M, N)."""
+    layer: int | None
+    head: int | None
+    """What was asked for, counted from 0."""
+
+    @property
+    def chosen(self) -> Tensor:
+        """(M, N): the layer and head that were asked for; the mean of all, where none was."""
+        return _mean(self.maps, self.layer, self.head)
+
+
+@dataclass(frozen=True)
+class Explanation(Attended):
     """What three methods say of an answer, and how far each may be believed."""
 
     answer: str
     probability: float
     """The model's own, for the answer; for a written text the geometric mean over its tokens."""
-    words: list[Word]
-    """Of the text that is explained, marks of the tokenizer among them."""
     tried: list[int]
     """Those of `words` that were removed in the tests: the marks, and the answer itself, stay."""
-    rows: list[Word]
-    """What the rows of the maps are: `words`, or for an encoder-decoder the words that the decoder read."""
-    maps: list[Tensor]
-    """Of each layer, first to last, how the rows attend to the words: (H, M, N)."""
-    chosen: Tensor
-    """(M, N): the layer and head that were asked for; the mean of all, where none was."""
     flow: Tensor
     """The roll-out, (M, N)."""
     aligned: Tensor | None
@@ -61,9 +74,6 @@ class Explanation:
     attribution: Attribution
     verdicts: Mapping[Method, Verdict]
     chance: Chance
-    layer: int | None
-    head: int | None
-    """What was asked for, counted from 0."""
 
 
 def explain(
@@ -76,8 +86,8 @@ def explain(
     orders: int = ORDERS,
     seed: int = 0,
     progress: bool = False,
-) -> Explanation:
-    """Explain the answer of `reading`.
+) -> Steps[Explanation]:
+    """Explain the answer of `reading`, a pass of the model at a time; `finish` makes all of them at once.
 
     Args:
         layer, head: whose attention is taken, from 0; the mean of all where None.
@@ -87,63 +97,64 @@ def explain(
     Raises:
         UserError: the text is too long, there is no such layer or head, or no way to explain such a model.
     """
-    with torch.inference_mode(False):  # a server's: its tensors take no part in a backward pass
-        return _explain(model, tokenizer, reading, layer=layer, head=head, orders=orders, seed=seed, progress=progress)
-
-
-def _explain(
-    model: nn.Module,
-    tokenizer: Tokenizer,
-    reading: Reading,
-    *,
-    layer: int | None,
-    head: int | None,
-    orders: int,
-    seed: int,
-    progress: bool,
-) -> Explanation:  # fmt: skip
-    _check_length(reading)
-    _check_gradients(model)
-    subject = subject_of(model, reading, tokenizer.pad)
-    words = clipped(split_words(tokenizer, _all_tokens(subject)), len(subject.tokens))
-    rows = clipped(split_words(tokenizer, reading.tokens), len(reading.tokens) - 1) if isinstance(subject, TranslatedSubject) else words
+    check_explainable(model)
+    subject, words, rows = _read(model, tokenizer, reading)
     tried = [number for number, word in enumerate(words) if not word.special and subject.fixed.isdisjoint(range(word.start, word.end))]
     if not tried:
         raise UserError("the text has no word whose part in the answer could be told", fix="explain a longer text")
     maps = subject.read()
-    layers = [one[0].double().cpu() for one in maps.cross or maps.decoder or maps.encoder]
-    _check_choice(layers, layer, head)
-    chosen = torch.stack([one if head is None else one[head : head + 1] for one in (layers if layer is None else [layers[layer]])])
-    chosen_TT, flow_TT = chosen.mean((0, 1)), _flow(maps)
-    attribution = _gradients(subject, words, tried)
+    layers = _layers(maps, layer, head)
+    yield
+    flow_TT = _flow(maps)
+    attribution = yield from _gradients(subject, words, tried)
     readers_T = subject.readers()
     importance: dict[Method, np.ndarray] = {
         "gradients": sum_by_word(attribution.values, words).numpy(),
         "rollout": sum_by_word(readers_T @ flow_TT, words).numpy(),
-        "attention": sum_by_word(readers_T @ chosen_TT, words).numpy(),
+        "attention": sum_by_word(readers_T @ _mean(layers, layer, head), words).numpy(),
     }
 
-    def answering(left: Sequence[Sequence[int]]) -> np.ndarray:
+    def answering(left: Sequence[Sequence[int]]) -> Steps[np.ndarray]:
         kept = [_places(words, {tried[number] for number in row}, tried) for row in left]
-        return np.exp(subject.log_probabilities(kept, progress=progress))
+        found = yield from subject.log_probabilities(kept, progress=progress)
+        return np.exp(found)
 
-    beside = chance(answering, len(tried), orders=orders, seed=seed)
+    beside = yield from chance(answering, len(tried), orders=orders, seed=seed)
+    verdicts: dict[Method, Verdict] = {}
+    for method in METHODS:
+        verdicts[method] = yield from judge(answering, importance[method][tried], beside)
     written = reading.asked.start if isinstance(subject, TranslatedSubject) else 0  # type: ignore[union-attr] # its answers are Written
     output = split_words(tokenizer, reading.tokens[written:]) if maps.cross else []
     return Explanation(
         answer=reading.answer,
         probability=float(beside.curves[0, 0]),
         words=words, tried=tried, rows=rows,
-        maps=[to_words(one, rows, words) for one in layers],
-        chosen=to_words(chosen_TT, rows, words),
+        maps=[to_words(one, rows, words) for one in layers], layer=layer, head=head,
         flow=to_words(flow_TT, rows, words),
         aligned=alignment(maps, written, output, words) if maps.cross else None,
         output=output,
         importance=importance,
         attribution=attribution,
-        verdicts={method: judge(answering, importance[method][tried], beside) for method in METHODS},
-        chance=beside, layer=layer, head=head,
+        verdicts=verdicts,
+        chance=beside,
     )  # fmt: skip
+
+
+def look(model: nn.Module, tokenizer: Tokenizer, reading: Reading, *, layer: int | None = None, head: int | None = None) -> Attended:
+    """The attention alone, in one pass; its arguments and errors are those of `explain`."""
+    subject, words, rows = _read(model, tokenizer, reading)
+    layers = _layers(subject.read(), layer, head)
+    return Attended(words, rows, [to_words(one, rows, words) for one in layers], layer, head)
+
+
+def check_explainable(model: nn.Module) -> None:
+    """Refuse a model that gradients do not reach.
+
+    Raises:
+        UserError: its weights are codes.
+    """
+    if getattr(model, "quantization", None) is not None:
+        raise UserError("the weights are codes, which have no gradients", fix="explain the model that they were made from")
 
 
 def clipped(words: Sequence[Word], end: int) -> list[Word]:
@@ -151,7 +162,18 @@ def clipped(words: Sequence[Word], end: int) -> list[Word]:
     return [Word(word.text, word.start, min(word.end, end), word.special) for word in words if word.start < end]
 
 
-def to_json(explanation: Explanation, method: Method) -> dict[str, Any]:
+def attention_json(attended: Attended) -> dict[str, Any]:
+    """Which words attend to which, for machines: of the layer and head that were asked for."""
+    return {
+        "layers": len(attended.maps),
+        "heads": len(attended.maps[0]),
+        "rows": [word.text for word in attended.rows],
+        "columns": [word.text for word in attended.words],
+        "attention": [[_short(x) for x in row] for row in attended.chosen.tolist()],
+    }
+
+
+def to_json(explanation: Explanation) -> dict[str, Any]:
     """The explanation for machines; numbers to six digits."""
     words = [
         {"text": word.text, "tokens": [word.start, word.end], "special": word.special}
@@ -162,12 +184,8 @@ def to_json(explanation: Explanation, method: Method) -> dict[str, Any]:
     return {
         "answer": explanation.answer,
         "probability": _short(explanation.probability),
-        "method": method,
         "words": words,
-        "rows": [word.text for word in explanation.rows],
-        "layers": len(explanation.maps),
-        "heads": len(explanation.maps[0]),
-        "attention": [[_short(x) for x in row] for row in explanation.chosen.tolist()],
+        **attention_json(explanation),
         "rollout": [[_short(x) for x in row] for row in explanation.flow.tolist()],
         "alignment": None if aligned is None else {"output": [word.text for word in explanation.output], "weights": aligned},
         "completeness": {
@@ -214,49 +232,47 @@ def _flow(maps: AttentionMaps) -> Tensor:
     return rollout_across(encoder, decoder, cross)[0] if cross else rollout(decoder or encoder)
 
 
-def _gradients(subject: Subject, words: Sequence[Word], tried: Sequence[int]) -> Attribution:
-    """From a text whose words all are the average of the vocabulary, with marks and answer as they are, to the text.
-
-    A token that no training text held may stand for an answer by accident: beside it, a padding token gave areas under the deletion curve
-    of 0.48 in place of 0.42 on the classification sample, and nothing at all where it alone gave the answer. # measured 2026-11, one model
-    """
-    device = device_of(subject.model)
-    places_T = torch.arange(len(subject.tokens), device=device)
-    ids_T = torch.tensor([*subject.tokens], device=device)
-    is_word_T1 = torch.zeros(len(ids_T), 1, dtype=torch.bool, device=device)
-    for number in tried:
-        is_word_T1[words[number].start : words[number].end] = True
-
-    def score(rows_ATW: Tensor) -> Tensor:
-        count = len(rows_ATW)
-        mask_AT = torch.ones(count, len(ids_T), dtype=torch.bool, device=device)
-        return subject.scores(rows_ATW, mask_AT, places_T.expand(count, -1))
-
-    training = subject.model.training
-    subject.model.eval()
-    try:
-        with torch.no_grad():
-            inputs_TW, average_W = subject.embeddings(ids_T), subject.average_embedding()
-            baseline_TW = torch.where(is_word_T1, average_W, inputs_TW)
-        return integrated_gradients(score, inputs_TW, baseline_TW)
-    finally:
-        subject.model.train(training)
-
-
-def _check_length(reading: Reading) -> None:
+def _read(model: nn.Module, tokenizer: Tokenizer, reading: Reading) -> tuple[Subject, list[Word], list[Word]]:
+    """What is explained, its words, and those of the maps' rows."""
     longest = max(len(reading.tokens), len(reading.source))
     if longest > MOST_TOKENS:
         raise UserError(
             f"the model reads it as {longest} tokens, and at most {MOST_TOKENS} are explained at once", fix="explain a part of the text"
         )
+    subject = subject_of(model, reading, tokenizer.pad)
+    words = clipped(split_words(tokenizer, _all_tokens(subject)), len(subject.tokens))
+    if isinstance(subject, TranslatedSubject):
+        return subject, words, clipped(split_words(tokenizer, reading.tokens), len(reading.tokens) - 1)
+    return subject, words, words
 
 
-def _check_gradients(model: nn.Module) -> None:
-    if getattr(model, "quantization", None) is not None:
-        raise UserError("the weights are codes, which have no gradients", fix="explain the model that they were made from")
-
-
-def _check_choice(layers: Sequence[Tensor], layer: int | None, head: int | None) -> None:
+def _layers(maps: AttentionMaps, layer: int | None, head: int | None) -> list[Tensor]:
+    """Each layer's weights between tokens, (H, T, S): of an encoder-decoder how the decoder attends to the encoder."""
+    layers = [one[0].double().cpu() for one in maps.cross or maps.decoder or maps.encoder]
     for name, asked, there in (("layer", layer, len(layers)), ("head", head, len(layers[0]))):
         if asked is not None and not 0 <= asked < there:
             raise UserError(f"there is no {name} {asked + 1}; the model has {there}", where=name, fix=f"choose one from 1 to {there}")
+    return layers
+
+
+def _mean(layers: Sequence[Tensor], layer: int | None, head: int | None) -> Tensor:
+    """Of (H, M, N) a layer, the one that is chosen, (M, N); the mean over what is not."""
+    chosen = layers if layer is None else [layers[layer]]
+    return torch.stack([one if head is None else one[head : head + 1] for one in chosen]).mean((0, 1))
+
+
+def _gradients(subject: Subject, words: Sequence[Word], tried: Sequence[int]) -> Steps[Attribution]:
+    """From a text whose words say nothing, with marks and answer as they are, to the text."""
+    is_word_T = torch.zeros(len(subject.tokens), dtype=torch.bool, device=device_of(subject.model))
+    for number in tried:
+        is_word_T[words[number].start : words[number].end] = True
+
+    def score(rows_ATW: Tensor) -> Tensor:
+        training = subject.model.training
+        subject.model.eval()
+        try:
+            return subject.scores_on_the_way(rows_ATW)
+        finally:
+            subject.model.train(training)
+
+    return integrated_gradients(score, *subject.way(is_word_T))

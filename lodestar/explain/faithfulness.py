@@ -20,6 +20,7 @@ from itertools import permutations
 import numpy as np
 
 from ..contracts.randomness import generator
+from .steps import Steps
 
 STEPS = 12
 """Of a curve: it removes words in so many groups where there are more of them."""
@@ -30,7 +31,7 @@ ALL_ORDERS = 5
 LEVEL = 0.05
 """The share of orders that may do as well as an explanation that wins: it must be among the best 1 in 20."""
 
-Answering = Callable[[Sequence[Sequence[int]]], np.ndarray]
+Answering = Callable[[Sequence[Sequence[int]]], Steps[np.ndarray]]
 """Rows of the words that are left → the answer's probability in each."""
 
 
@@ -85,7 +86,7 @@ class Verdict:
         return self.p_value <= LEVEL
 
 
-def chance(answering: Answering, words: int, *, orders: int = ORDERS, seed: int = 0) -> Chance:
+def chance(answering: Answering, words: int, *, orders: int = ORDERS, seed: int = 0) -> Steps[Chance]:
     """The curves of random orders over so many words (at least one); of all orders where these are few."""
     shares, counts = _steps(words)
     exhaustive = words <= ALL_ORDERS
@@ -94,14 +95,15 @@ def chance(answering: Answering, words: int, *, orders: int = ORDERS, seed: int 
     else:
         drawn = [generator(seed, "deletion", number).permutation(words).tolist() for number in range(orders)]
     rows = [order[count:] for order in drawn for count in counts]
-    return Chance(shares, answering(rows).reshape(len(drawn), len(counts)), exhaustive)
+    found = yield from answering(rows)
+    return Chance(shares, found.reshape(len(drawn), len(counts)), exhaustive)
 
 
-def judge(answering: Answering, importance_N: np.ndarray, beside: Chance) -> Verdict:
+def judge(answering: Answering, importance_N: np.ndarray, beside: Chance) -> Steps[Verdict]:
     """Remove the words in the order of their importance, highest first, and look whether the order beats chance."""
     order = np.argsort(-importance_N, kind="stable").tolist()
     _, counts = _steps(len(order))
-    found = answering([order[count:] for count in counts] + [order[:count] for count in counts])
+    found = yield from answering([order[count:] for count in counts] + [order[:count] for count in counts])
     curve, alone = found[: len(counts)], found[len(counts) :]
     own, areas = area(beside.shares, curve), beside.areas
     # Equal sums in another order of the same words differ by rounding alone.

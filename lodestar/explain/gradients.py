@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .steps import Steps
+
 TOLERANCE = 0.01
 """Of completeness, as a share of f(x) - f(x'); of what is smaller than a tenth of a nat, as a share of that."""
 FEWEST, MOST = 32, 1024
 """Points on the way: from so many, doubled up to so many."""
-PASS_TOKENS = 4096
-"""Tokens of one pass, whose activations are held for the way back."""
+PASS_TOKENS = 1024
+"""Tokens of one pass, whose activations are held for the way back: one step."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Attribution:
         return abs(self.gap) <= _allowed(self.difference)
 
 
-def integrated_gradients(score: Callable[[Tensor], Tensor], inputs_TW: Tensor, baseline_TW: Tensor, *, fewest: int = FEWEST) -> Attribution:
+def integrated_gradients(
+    score: Callable[[Tensor], Tensor], inputs_TW: Tensor, baseline_TW: Tensor, *, fewest: int = FEWEST
+) -> Steps[Attribution]:
     """Attribute `score` of `inputs_TW`, beside that of `baseline_TW`, to its tokens.
 
     Args:
@@ -49,25 +53,24 @@ def integrated_gradients(score: Callable[[Tensor], Tensor], inputs_TW: Tensor, b
         fewest: points to begin with. They are doubled until the values add up, or there are `MOST` of them: then `complete` is False.
     """
     # A server reads in inference mode, whose tensors take no part in a backward pass.
-    with torch.inference_mode(False):
-        inputs_TW, baseline_TW = inputs_TW.detach().clone(), baseline_TW.detach().clone()
-        with torch.no_grad():
-            ends = score(torch.stack((baseline_TW, inputs_TW))).double()
-        difference = float(ends[1] - ends[0])
-        points = fewest
-        while True:
-            values_T = _integral(score, inputs_TW, baseline_TW, points)
-            gap = float(values_T.sum()) - difference
-            if abs(gap) <= _allowed(difference) or 2 * points > MOST:
-                return Attribution(values_T, difference, gap, points)
-            points *= 2
+    with torch.inference_mode(False), torch.no_grad():
+        inputs_TW, baseline_TW = inputs_TW.clone(), baseline_TW.clone()
+        ends = score(torch.stack((baseline_TW, inputs_TW))).double()
+    difference = float(ends[1] - ends[0])
+    points = fewest
+    while True:
+        values_T = yield from _integral(score, inputs_TW, baseline_TW, points)
+        gap = float(values_T.sum()) - difference
+        if abs(gap) <= _allowed(difference) or 2 * points > MOST:
+            return Attribution(values_T, difference, gap, points)
+        points *= 2
 
 
 def _allowed(difference: float) -> float:
     return TOLERANCE * max(abs(difference), 0.1)
 
 
-def _integral(score: Callable[[Tensor], Tensor], inputs_TW: Tensor, baseline_TW: Tensor, points: int) -> Tensor:
+def _integral(score: Callable[[Tensor], Tensor], inputs_TW: Tensor, baseline_TW: Tensor, points: int) -> Steps[Tensor]:
     places, shares = np.polynomial.legendre.leggauss(points)  # on [-1, 1]
     device = inputs_TW.device
     alphas_A = torch.tensor((places + 1) / 2, device=device)
@@ -75,9 +78,10 @@ def _integral(score: Callable[[Tensor], Tensor], inputs_TW: Tensor, baseline_TW:
     summed_TW = torch.zeros(inputs_TW.shape, dtype=torch.float64, device=device)
     rows = max(1, PASS_TOKENS // len(inputs_TW))
     for alpha, share in zip(alphas_A.split(rows), shares_A.split(rows), strict=True):
-        way_ATW = (baseline_TW.double() + alpha[:, None, None] * (inputs_TW.double() - baseline_TW.double())).to(inputs_TW.dtype)
-        with torch.enable_grad():
-            way_ATW.requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            way_ATW = (baseline_TW.double() + alpha[:, None, None] * (inputs_TW.double() - baseline_TW.double())).to(inputs_TW.dtype)
+            way_ATW = way_ATW.detach().requires_grad_()
             (gradient_ATW,) = torch.autograd.grad(score(way_ATW).sum(), way_ATW)
-        summed_TW += torch.einsum("a,atw->tw", share, gradient_ATW.double())
+        summed_TW = summed_TW + torch.einsum("a,atw->tw", share, gradient_ATW.double())
+        yield
     return ((inputs_TW.double() - baseline_TW.double()) * summed_TW).sum(-1).cpu()

@@ -7,9 +7,10 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from ..contracts.language import Language, Words
-from .explanation import METHODS, Explanation, Method
+from .explanation import METHODS, Attended, Explanation, Method
 from .pictures import deletion_curve, head_grid, heat_map, shade
 from .sentences import NAMES, completeness_words, summary_words, verdict_words
 
@@ -70,39 +71,52 @@ def document(explanation: Explanation, *, model: str, language: Language) -> str
     )
 
 
-def part(explanation: Explanation, *, language: Language) -> str:
-    """What stands between the page's head and its foot, as HTML."""
+def part(explanation: Explanation, *, language: Language, level: int = 1) -> str:
+    """What stands between the page's head and its foot, as HTML.
+
+    Args:
+        level: of its first heading, where it becomes a part of another page.
+    """
     say = _in(language)
-    sections = [_head(explanation, language), *(_section(explanation, method, language) for method in METHODS)]
+    sections = [_head(explanation, language, level), *(_section(explanation, method, language, level + 1) for method in METHODS)]
     if explanation.aligned is not None:
-        sections.append(_alignment(explanation, say))
-    heading = say("What this does not show", "这些图没有说明什么")
-    sections.append(f'<section class="caution"><h2>{heading}</h2><p>{_text(CAUTION, language)}</p></section>')
+        sections.append(_alignment(explanation, say, level + 1))
+    heading = _title(say("What this does not show", "这些图没有说明什么"), level + 1)
+    sections.append(f'<section class="caution">{heading}<p>{_text(CAUTION, language)}</p></section>')
     return "\n".join(sections)
 
 
-def _head(explanation: Explanation, language: Language) -> str:
+def attention_maps(attended: Attended, *, language: Language) -> str:
+    """The map of the layer and head that were asked for, and a small one of each, as HTML."""
+    say = _in(language)
+    name = str(NAMES["attention"].in_language(language))
+    return _map(attended, attended.chosen, name, _chosen_words(attended, say)) + _grid(attended, say)
+
+
+def _title(text: str, level: int) -> str:
+    return f'<h{level} class="title">{escape(text)}</h{level}>'
+
+
+def _head(explanation: Explanation, language: Language, level: int) -> str:
     say = _in(language)
     answer = escape(_shorter(explanation.answer.strip() or repr(explanation.answer)))
     return (
         f'<section class="head"><p class="kind">{say("The answer", "答案")}</p>'
-        f"<h1>{answer} <small>{explanation.probability:.1%}</small></h1>"
+        f'<h{level} class="said">{answer} <small>{explanation.probability:.1%}</small></h{level}>'
         f'<p class="summary">{_text(summary_words(explanation), language)}</p></section>'
     )
 
 
-def _section(explanation: Explanation, method: Method, language: Language) -> str:
+def _section(explanation: Explanation, method: Method, language: Language, level: int) -> str:
     say, verdict = _in(language), explanation.verdicts[method]
-    labels = [word.label for word in explanation.words]
-    rows = [word.label for word in explanation.rows]
     name = str(NAMES[method].in_language(language))
     pictures = [highlights(explanation, method)]
     if method == "gradients":
         pictures.append(_bars(explanation, say))
-    else:
-        weights = explanation.flow if method == "rollout" else explanation.chosen
-        caption = f"<figcaption>{_map_words(explanation, method, say)}</figcaption>"
-        pictures.append(f'<figure class="wide">{heat_map(weights, rows, labels, name=name)}{caption}</figure>')
+        pictures.append(f'<p class="note">{_text(completeness_words(explanation), language)}</p>')
+    elif method == "rollout":
+        caption = say("A row: where what reached this word’s last state came from.", "一行：到达该词最后状态的内容来自哪里。")
+        pictures.append(_map(explanation, explanation.flow, name, caption))
     curve = deletion_curve(
         verdict, explanation.chance, name=say(f"Deletion curve: {name}", f"删除曲线：{name}"),
         across=say("words removed, most important first", "已移除的词（从最重要开始）"), up=say("probability of the answer", "答案的概率"),
@@ -115,12 +129,16 @@ def _section(explanation: Explanation, method: Method, language: Language) -> st
         f'<p class="figures">{say("comprehensiveness", "全面性")} {verdict.comprehensiveness:+.3f} · '
         f"{say('sufficiency', '充分性')} {verdict.sufficiency:+.3f}</p></figure>"
     )
-    grid = _grid(explanation, say) if method == "attention" else ""
-    added = f'<p class="note">{_text(completeness_words(explanation), language)}</p>' if method == "gradients" else ""
+    maps = f'<div class="maps">{attention_maps(explanation, language=language)}</div>' if method == "attention" else ""
     return (
-        f'<section><h2>{escape(name)}</h2><p class="how">{_text(HOW[method], language)}</p>'
-        f'<div class="beside"><div>{"".join(pictures)}{added}</div>{test}</div>{grid}</section>'
+        f'<section class="{method}">{_title(name, level)}<p class="how">{_text(HOW[method], language)}</p>'
+        f'<div class="beside"><div>{"".join(pictures)}</div>{test}</div>{maps}</section>'
     )
+
+
+def _map(attended: Attended, weights: Tensor, name: str, caption: str) -> str:
+    picture = heat_map(weights, [word.label for word in attended.rows], [word.label for word in attended.words], name=name)
+    return f'<figure class="wide" tabindex="0">{picture}<figcaption>{caption}</figcaption></figure>'
 
 
 def highlights(explanation: Explanation, method: Method) -> str:
@@ -166,11 +184,9 @@ def _bar(share: float) -> str:
     return f'<rect class="{side}" x="{x:.1f}" y="2" width="{width:.1f}" height="8"/>'
 
 
-def _map_words(explanation: Explanation, method: Method, say: Say) -> str:
-    if method == "rollout":
-        return say("A row: where what reached this word’s last state came from.", "一行：到达该词最后状态的内容来自哪里。")
+def _chosen_words(attended: Attended, say: Say) -> str:
     row = say("A row: what this word looks at. ", "一行：该词看向哪些词。")
-    layer, head = explanation.layer, explanation.head
+    layer, head = attended.layer, attended.head
     if layer is None and head is None:
         return row + say("The mean of all layers and heads.", "各层各头的平均。")
     if head is None:
@@ -180,18 +196,18 @@ def _map_words(explanation: Explanation, method: Method, say: Say) -> str:
     return row + say(f"Layer {layer + 1}, head {head + 1}.", f"第 {layer + 1} 层第 {head + 1} 头。")
 
 
-def _grid(explanation: Explanation, say: Say) -> str:
-    layers, heads = len(explanation.maps), len(explanation.maps[0])
+def _grid(attended: Attended, say: Say) -> str:
+    layers, heads = len(attended.maps), len(attended.maps[0])
     picture = head_grid(
-        explanation.maps, layer_name=say("layer {}", "第 {} 层"), head_name=say("head {}", "头 {}"),
-        chosen=(explanation.layer, explanation.head),
+        attended.maps, layer_name=say("layer {}", "第 {} 层"), head_name=say("head {}", "头 {}"),
+        chosen=(attended.layer, attended.head),
         name=say(f"Attention of {layers} layers and {heads} heads", f"{layers} 层 {heads} 头的注意力"),
     )  # fmt: skip
     caption = say("Every layer and head, each in its own shades.", "各层各头，深浅各自为准。")
-    return f'<figure class="wide grid">{picture}<figcaption>{caption}</figcaption></figure>'
+    return f'<figure class="wide grid" tabindex="0">{picture}<figcaption>{caption}</figcaption></figure>'
 
 
-def _alignment(explanation: Explanation, say: Say) -> str:
+def _alignment(explanation: Explanation, say: Say, level: int) -> str:
     assert explanation.aligned is not None
     picture = heat_map(
         explanation.aligned, [word.label for word in explanation.output], [word.label for word in explanation.words],
@@ -202,7 +218,10 @@ def _alignment(explanation: Explanation, say: Say) -> str:
         "(Garg et al. 2019). It was trained to write, not to align.",
         "输出的每个词由原文的哪些词写成：倒数第二层交叉注意力各头的平均（Garg 等，2019）。它为写作而训练，并非为对齐而训练。",
     )
-    return f'<section><h2>{say("Alignment", "对齐")}</h2><p class="how">{how}</p><figure class="wide">{picture}</figure></section>'
+    return (
+        f'<section class="alignment">{_title(say("Alignment", "对齐"), level)}<p class="how">{how}</p>'
+        f'<figure class="wide" tabindex="0">{picture}</figure></section>'
+    )
 
 
 def _text(words: Words, language: Language) -> str:

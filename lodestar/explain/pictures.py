@@ -21,10 +21,12 @@ from .words import width_of
 SHADES = 10
 NAMED = 48
 """Words up to which a map names them."""
+UNNAMED = 128
+"""The most cells along a map without names; a larger one is averaged down."""
 ROOM = 540
 """How wide a map may grow, in the page's pixels, as long as its cells stay large enough to be told apart."""
-THUMBNAIL, THUMBNAIL_CELLS = 64, 32
-"""Of a head in the grid: its side, and the most cells along it; a larger map is averaged down."""
+THUMBNAIL, THUMBNAIL_CELLS, GRID_CELLS = 64, 32, 65_536
+"""Of a head in the grid: its side, and the most cells along it; a larger map is averaged down. And the cells of all heads together."""
 LABEL = 14
 """Columns of a label at most, a Chinese character counted as two."""
 
@@ -36,6 +38,9 @@ def heat_map(weights_NM: Tensor, rows: Sequence[str], columns: Sequence[str], *,
         name: what the picture shows, for who cannot see it.
     """
     named = len(rows) <= NAMED and len(columns) <= NAMED
+    if not named:
+        weights_NM = _smaller(weights_NM, UNNAMED)
+        rows, columns = [""] * len(weights_NM), [""] * weights_NM.shape[1]
     left = 8 + 7 * max(map(width_of, map(_cut, rows)), default=0) if named else 4
     cell = max(15 if named else 4, min(30, (ROOM - left) // max(1, len(columns), len(rows))))
     # A label that its column is too narrow for stands on its side.
@@ -55,7 +60,7 @@ def heat_map(weights_NM: Tensor, rows: Sequence[str], columns: Sequence[str], *,
                 place = f'transform="translate({x} {top - 6}) rotate(-90)" dominant-baseline="central"'
             parts.append(f'<text class="label" {place}>{_label(label)}</text>')
     # What a cell says when it is pointed at.
-    if len(rows) * len(columns) <= 2000:
+    if named and len(rows) * len(columns) <= 2000:
         values = weights_NM.tolist()
         parts += [
             f'<rect class="cell" x="{left + cell * j}" y="{top + cell * i}" width="{cell}" height="{cell}">'
@@ -74,6 +79,7 @@ def head_grid(maps: Sequence[Tensor], *, layer_name: str, head_name: str, chosen
         chosen: layer and head that are framed, from 0; a whole row or column where the other is None.
     """
     left, top, step = 64, 24, THUMBNAIL + 10
+    cells = min(THUMBNAIL_CELLS, int(np.sqrt(GRID_CELLS / (len(maps) * len(maps[0])))))
     parts = []
     for head in range(len(maps[0])):
         x = left + step * head + THUMBNAIL / 2
@@ -85,7 +91,7 @@ def head_grid(maps: Sequence[Tensor], *, layer_name: str, head_name: str, chosen
             f"{escape(layer_name.format(layer + 1))}</text>"
         )
         for head, weights_NM in enumerate(heads_HNM):
-            small = _smaller(weights_NM)
+            small = _smaller(weights_NM, cells)
             x, framed = (
                 left + step * head,
                 chosen != (None, None) and all(c in (None, at) for c, at in zip(chosen, (layer, head), strict=True)),
@@ -95,6 +101,8 @@ def head_grid(maps: Sequence[Tensor], *, layer_name: str, head_name: str, chosen
             parts.append(f'<g transform="translate({x} {y}) scale({scale_x:.3f} {scale_y:.3f})">{_shades(small)}</g>')
             if framed:
                 parts.append(f'<rect class="frame" x="{x - 2}" y="{y - 2}" width="{THUMBNAIL + 4}" height="{THUMBNAIL + 4}"/>')
+            place = f'data-layer="{layer + 1}" data-head="{head + 1}"'
+            parts.append(f'<rect class="cell" {place} x="{x}" y="{y}" width="{THUMBNAIL}" height="{THUMBNAIL}"/>')
     return _svg("".join(parts), left + step * len(maps[0]), top + step * len(maps), name)
 
 
@@ -152,9 +160,9 @@ def _shades(weights_NM: Tensor) -> str:
     return "".join(f'<path class="heat" fill-opacity="{step / SHADES:g}" d="{"".join(places)}"/>' for step, places in sorted(cells.items()))
 
 
-def _smaller(weights_NM: Tensor) -> Tensor:
-    """At most so many cells along each side as a thumbnail shows."""
-    rows, columns = (min(size, THUMBNAIL_CELLS) for size in weights_NM.shape)
+def _smaller(weights_NM: Tensor, cells: int) -> Tensor:
+    """At most so many cells along each side."""
+    rows, columns = (min(size, max(1, cells)) for size in weights_NM.shape)
     return torch.nn.functional.adaptive_avg_pool2d(weights_NM[None], (rows, columns))[0]
 
 

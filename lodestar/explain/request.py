@@ -1,9 +1,9 @@
-"""A request for an explanation, the same from the command line and over HTTP."""
+"""A request for an explanation over HTTP, and what is answered to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import nn
@@ -12,9 +12,9 @@ from ..contracts.config import Config
 from ..contracts.language import Language
 from ..contracts.task import Task
 from ..contracts.tokenizer import Tokenizer
-from .explanation import Method, explain, to_json
+from .explanation import Explanation, attention_json, check_explainable, explain, look, to_json
 from .faithfulness import ORDERS
-from .page import part, style
+from .page import attention_maps, part, style
 from .sentences import summary_words, verdict_words
 
 
@@ -25,37 +25,54 @@ class ExplainRequest(Config):
     """The request whose answer is explained, as the task's own endpoint takes it."""
     output: str | None = None
     """The answer to be explained, a label or a text; the model's own where absent."""
-    method: Method = "gradients"
-    """Which method's values lead; all three are given."""
+    only: Literal["attention"] | None = None
+    """Give nothing but the attention, which takes one pass of the model: to look through layers and heads."""
     layer: int | None = Field(None, ge=1)
-    """Whose attention is shown, counted from 1; the mean of all where absent."""
+    """Whose attention is given, counted from 1; the mean of all where absent."""
     head: int | None = Field(None, ge=1)
     """As `layer`."""
-    orders: int = Field(ORDERS, ge=1, le=999)
+    orders: int = Field(ORDERS, ge=1, le=199)
     """Random orders that each method must beat; fewer than 19 let none win."""
     seed: int = 0
     """Of the random orders."""
     language: Language = "en"
-    """Of the sentences, and of the page."""
+    """Of the sentences."""
     html: bool = False
-    """Give the pictures, too: `html`, a part of a page, and its style sheet, `css`."""
+    """Give pictures in place of numbers: `html`, a part of a page, and its style sheet, `css`."""
 
 
-def answer(task: Task, model: nn.Module, tokenizer: Tokenizer, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The explanation that a body of POST /v1/explain asks for.
+def answer(task: Task, model: nn.Module, tokenizer: Tokenizer, body: Mapping[str, Any]) -> Iterator[dict[str, Any] | None]:
+    """The explanation that a body of POST /v1/explain asks for, after a None for each step on the way to it.
 
     Raises:
         UserError: the body is wrong, or its answer cannot be explained.
     """
     asked = ExplainRequest.parse(body, where="request")
-    made = explain(
-        model, tokenizer, task.reading(model, tokenizer, asked.request, asked.output),
-        layer=None if asked.layer is None else asked.layer - 1, head=None if asked.head is None else asked.head - 1,
-        orders=asked.orders, seed=asked.seed,
-    )  # fmt: skip
-    told = to_json(made, asked.method)
+    check_explainable(model)
+    reading = task.reading(model, tokenizer, asked.request, asked.output)
+    layer, head = (None if one is None else one - 1 for one in (asked.layer, asked.head))
+    usage = {"usage": {"prompt_tokens": len(reading.source) + len(reading.tokens)}}
+    yield None
+    if asked.only == "attention":
+        seen = look(model, tokenizer, reading, layer=layer, head=head)
+        yield (_drawn(attention_maps(seen, language=asked.language)) if asked.html else attention_json(seen)) | usage
+        return
+    made = yield from explain(model, tokenizer, reading, layer=layer, head=head, orders=asked.orders, seed=asked.seed)
+    summary = {"summary": summary_words(made).in_language(asked.language)}
+    if asked.html:
+        drawn = _drawn(part(made, language=asked.language, level=3))
+        size = {"layers": len(made.maps), "heads": len(made.maps[0])}
+        yield {"answer": made.answer, "probability": made.probability, **size, **summary, **drawn, **usage}
+    else:
+        yield _told(made, asked.language) | summary | usage
+
+
+def _drawn(html: str) -> dict[str, str]:
+    return {"html": html, "css": style()}
+
+
+def _told(made: Explanation, language: Language) -> dict[str, Any]:
+    told = to_json(made)
     for name, verdict in made.verdicts.items():
-        told["faithfulness"][name]["sentence"] = verdict_words(verdict).in_language(asked.language)
-    pictures = {"html": part(made, language=asked.language), "css": style()} if asked.html else {}
-    usage = {"prompt_tokens": max(word.end for word in made.words)}
-    return {**told, "summary": summary_words(made).in_language(asked.language), **pictures, "usage": usage}
+        told["faithfulness"][name]["sentence"] = verdict_words(verdict).in_language(language)
+    return told

@@ -391,7 +391,10 @@ class Classification(Task):
         asked = ClassifyRequest.parse(request, where="request").input
         if not isinstance(asked, str):
             raise UserError("several texts were sent, and one is explained at a time", where="request", fix="send one text as input")
-        return read_label(model, _tokens(asked, tokenizer), self.labels, output, exclusive=not self.multi_label)
+        return read_label(
+            model, _tokens(asked, tokenizer), self.labels, output,
+            exclusive=not self.multi_label, temperature=self.calibration.temperature,
+        )  # fmt: skip
 
 
 def _tokens(text: str, tokenizer: Tokenizer) -> list[int]:

@@ -18,6 +18,7 @@ from lodestar.contracts.errors import UserError
 from lodestar.contracts.reading import Label, Reading, Span, Written
 from lodestar.explain.explanation import METHODS, MOST_TOKENS, Explanation, explain, to_json
 from lodestar.explain.faithfulness import judge
+from lodestar.explain.steps import Steps, finish
 from lodestar.explain.subject import subject_of
 from lodestar.model.config import ModelConfig
 from lodestar.model.transformer import Transformer
@@ -27,7 +28,7 @@ SIZE: dict[str, Any] = {"width": 32, "depth": 2, "heads": 2, "context": 64}
 
 @pytest.fixture(scope="module")
 def stormy(weather: Any) -> Explanation:
-    return explain(weather.model, weather.tokenizer, weather.read(weather.text(1)))
+    return finish(explain(weather.model, weather.tokenizer, weather.read(weather.text(1))))
 
 
 def test_the_word_that_decides_is_found_and_believed(weather: Any, stormy: Explanation) -> None:
@@ -43,19 +44,20 @@ def test_a_random_explanation_loses(weather: Any, stormy: Explanation) -> None:
     subject = subject_of(weather.model, weather.read(weather.text(1)), weather.tokenizer.pad)
     end = len(stormy.words) - 1
 
-    def answering(rows: Sequence[Sequence[int]]) -> np.ndarray:
-        return np.exp(subject.log_probabilities([[*sorted(row), end] for row in rows]))
+    def answering(rows: Sequence[Sequence[int]]) -> Steps[np.ndarray]:
+        found = yield from subject.log_probabilities([[*sorted(row), end] for row in rows])
+        return np.exp(found)
 
     draws = np.random.default_rng(0)
-    won = [judge(answering, draws.random(len(stormy.tried)), stormy.chance).wins for _ in range(20)]
+    won = [finish(judge(answering, draws.random(len(stormy.tried)), stormy.chance)).wins for _ in range(20)]
     assert sum(won) <= 3  # at a level of 1 in 20, one is expected
     worst = -np.abs(stormy.importance["gradients"][stormy.tried])
-    assert not judge(answering, worst, stormy.chance).wins
+    assert not finish(judge(answering, worst, stormy.chance)).wins
 
 
 def test_another_label_is_explained_where_it_is_asked_for(weather: Any) -> None:
     reading = weather.read(weather.text(1), "calm")
-    found = explain(weather.model, weather.tokenizer, reading, orders=3)
+    found = finish(explain(weather.model, weather.tokenizer, reading, orders=3))
     assert found.answer == "calm"
     assert found.probability < 0.1
     place = [word.label for word in found.words].index(weather.deciding[1])
@@ -63,28 +65,28 @@ def test_another_label_is_explained_where_it_is_asked_for(weather: Any) -> None:
 
 
 def test_equal_seeds_give_equal_explanations_and_json_holds_all(weather: Any, stormy: Explanation) -> None:
-    told = to_json(stormy, "gradients")
-    again = explain(weather.model, weather.tokenizer, weather.read(weather.text(1)))
-    assert json.loads(json.dumps(told, allow_nan=False)) == to_json(again, "gradients")
+    told = to_json(stormy)
+    again = finish(explain(weather.model, weather.tokenizer, weather.read(weather.text(1))))
+    assert json.loads(json.dumps(told, allow_nan=False)) == to_json(again)
     assert set(told["faithfulness"]) == set(METHODS)
     assert len(told["attention"]) == len(told["rows"]) == len(told["words"])
     assert (told["layers"], told["heads"]) == (2, 2)
 
 
 def test_layer_and_head_choose_the_map(weather: Any, stormy: Explanation) -> None:
-    found = explain(weather.model, weather.tokenizer, weather.read(weather.text(1)), layer=1, head=0, orders=3)
+    found = finish(explain(weather.model, weather.tokenizer, weather.read(weather.text(1)), layer=1, head=0, orders=3))
     torch.testing.assert_close(found.chosen, stormy.maps[1][0])
     torch.testing.assert_close(stormy.chosen, torch.stack(stormy.maps).mean((0, 1)))
     wrong: list[dict[str, Any]] = [{"layer": 2}, {"head": 7}, {"layer": -1}]
     for asked in wrong:
         with pytest.raises(UserError, match=f"there is no {next(iter(asked))}"):
-            explain(weather.model, weather.tokenizer, weather.read("word1"), **asked)
+            finish(explain(weather.model, weather.tokenizer, weather.read("word1"), **asked))
 
 
 def test_works_in_inference_mode_and_leaves_the_model_as_it_was(weather: Any, stormy: Explanation) -> None:
     weather.model.train()
     with torch.inference_mode():
-        found = explain(weather.model, weather.tokenizer, weather.read(weather.text(1)))
+        found = finish(explain(weather.model, weather.tokenizer, weather.read(weather.text(1))))
     assert weather.model.training
     weather.model.eval()
     np.testing.assert_allclose(found.importance["gradients"], stormy.importance["gradients"])
@@ -142,10 +144,10 @@ def test_what_is_explained_is_what_the_model_answers(kind: str, kinds: dict[str,
     model, reading, wanted = kinds[kind]
     subject = subject_of(model, reading, weather.tokenizer.pad)
     everything, count = list(range(len(subject.tokens))), len(subject.tokens)
-    found = subject.log_probabilities([everything, [0, *everything[2:]], everything[:1] + everything[3:]])
+    found = finish(subject.log_probabilities([everything, [0, *everything[2:]], everything[:1] + everything[3:]]))
     assert found[0] == pytest.approx(wanted, abs=1e-4)
     # A row's company and its filling change nothing.
-    assert subject.log_probabilities([[0, *everything[2:]]])[0] == pytest.approx(found[1], abs=1e-4)
+    assert finish(subject.log_probabilities([[0, *everything[2:]]]))[0] == pytest.approx(found[1], abs=1e-4)
     assert float(subject.readers().sum()) == pytest.approx(1)
     assert len(subject.readers()) in (count, len(reading.tokens) - 1)
 
@@ -153,7 +155,7 @@ def test_what_is_explained_is_what_the_model_answers(kind: str, kinds: dict[str,
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_explained(kind: str, kinds: dict[str, Any], weather: Any) -> None:
     model, reading, wanted = kinds[kind]
-    found = explain(model, weather.tokenizer, reading, orders=5)
+    found = finish(explain(model, weather.tokenizer, reading, orders=5))
     assert found.probability == pytest.approx(np.exp(wanted), abs=1e-4)
     assert found.attribution.complete
     for weights in (found.chosen, *found.maps[0]):
@@ -171,13 +173,13 @@ def test_every_kind_is_explained(kind: str, kinds: dict[str, Any], weather: Any)
 def test_what_cannot_be_explained_is_said_in_one_sentence(kinds: dict[str, Any], weather: Any) -> None:
     model, reading, _ = kinds["label"]
     with pytest.raises(UserError, match=rf"tokens, and at most {MOST_TOKENS} are explained at once"):
-        explain(model, weather.tokenizer, Reading([3] * (MOST_TOKENS + 1), Label(0, ["a"]), "a"))
+        finish(explain(model, weather.tokenizer, Reading([3] * (MOST_TOKENS + 1), Label(0, ["a"]), "a")))
     with pytest.raises(UserError, match="the answers of a SequenceClassifier cannot be explained"):
-        explain(model, weather.tokenizer, Reading(reading.tokens, Written(1), ""))
+        finish(explain(model, weather.tokenizer, Reading(reading.tokens, Written(1), "")))
     coded = SequenceClassifier(ModelConfig(architecture="encoder", vocabulary_size=40, **SIZE), 2)
     quantize(coded, bits=8)
     with pytest.raises(UserError, match="have no gradients"):
-        explain(coded, weather.tokenizer, reading)
+        finish(explain(coded, weather.tokenizer, reading))
     with pytest.raises(UserError, match="unknown label 'strom'; did you mean 'storm'"):
         weather.read("word1", "strom")
     with pytest.raises(UserError, match="the context has 64 tokens, and the text takes 71"):

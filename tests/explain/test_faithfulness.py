@@ -8,13 +8,24 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lodestar.explain.faithfulness import ALL_ORDERS, ORDERS, Answering, area, chance, judge
+from lodestar.explain import faithfulness
+from lodestar.explain.faithfulness import ALL_ORDERS, ORDERS, Answering, Chance, Verdict, area
+from lodestar.explain.steps import Steps, finish
+
+
+def chance(answering: Answering, words: int, *, orders: int = ORDERS, seed: int = 0) -> Chance:
+    return finish(faithfulness.chance(answering, words, orders=orders, seed=seed))
+
+
+def judge(answering: Answering, importance: np.ndarray, beside: Chance) -> Verdict:
+    return finish(faithfulness.judge(answering, importance, beside))
 
 
 def additive(weights: Sequence[float]) -> Answering:
     """The answer's probability is the sum of what the words left carry."""
 
-    def answering(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    def answering(rows: Sequence[Sequence[int]]) -> Steps[np.ndarray]:
+        yield
         return np.array([sum(weights[word] for word in row) for row in rows])
 
     return answering
