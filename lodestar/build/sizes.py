@@ -42,13 +42,16 @@ class Derived:
     """Passes over the data that are trained on where the user names no tokens; 20 tokens a parameter where None."""
 
 
-def derive(settings: ModelSettings, decided: Mapping[str, Any], vocabulary_size: int) -> Derived:
+def derive(
+    settings: ModelSettings, decided: Mapping[str, Any], vocabulary_size: int, source_vocabulary_size: int | None = None
+) -> Derived:  # fmt: skip
     """The model and the training scale of a size.
 
     Args:
         settings: the size and what is set by hand.
         decided: the fields of ModelConfig that the task decides; what is set by hand wins over them.
         vocabulary_size: of the tokenizer.
+        source_vocabulary_size: of what is read, where that has a tokenizer of its own.
 
     Raises:
         UserError: an override is no field of ModelConfig, has the wrong type, or does not fit the others.
@@ -61,7 +64,8 @@ def derive(settings: ModelSettings, decided: Mapping[str, Any], vocabulary_size:
     fields.setdefault("width", HEAD_WIDTH * int(fields["depth"]))
     fields.setdefault("heads", max(1, int(fields["width"]) // HEAD_WIDTH))
     try:
-        config = ModelConfig.from_dict({"vocabulary_size": vocabulary_size, **fields})
+        vocabularies = {"vocabulary_size": vocabulary_size, "source_vocabulary_size": source_vocabulary_size}
+        config = ModelConfig.from_dict({**vocabularies, **fields})
     except (TypeError, ValueError) as error:
         raise UserError(str(error), where="model") from None
     # Larger models want larger batches (McCandlish et al. 2018); the rule is a power of two near depth² × 64. assumed.
@@ -80,7 +84,8 @@ def token_budget(config: ModelConfig, data_tokens: int) -> tuple[int, Words]:
 
 
 def _check_overrides(overrides: Mapping[str, Any]) -> None:
-    known = {field.name: str(field.type) for field in dataclasses.fields(ModelConfig) if field.name != "vocabulary_size"}
+    of_tokenizer = ("vocabulary_size", "source_vocabulary_size")
+    known = {field.name: str(field.type) for field in dataclasses.fields(ModelConfig) if field.name not in of_tokenizer}
     for name, value in overrides.items():
         if name not in known:
             raise unknown("field", name, known, where="model.overrides")

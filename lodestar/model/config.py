@@ -94,6 +94,9 @@ class ModelConfig:
     """As `feed_forward_width`, which it equals where None."""
     source_context: int | None = None
     """The encoder's context; `context` where None."""
+    source_vocabulary_size: int | None = None
+    """Where the encoder reads tokens of another vocabulary than the decoder, which has `vocabulary_size`: its size. Each stack then has an
+    embedding of its own."""
 
     # Attention
     key_value_heads: int | None = None
@@ -198,9 +201,11 @@ class ModelConfig:
             raise ValueError(f"key_value_heads ({self.kv_heads}) does not divide heads ({self.heads}); choose a divisor of {self.heads}")
         self._check_positions()
         self._check_layers()
-        for field in ("decoder_depth", "decoder_heads", "decoder_feed_forward_width", "source_context"):
+        for field in ("decoder_depth", "decoder_heads", "decoder_feed_forward_width", "source_context", "source_vocabulary_size"):
             if getattr(self, field) is not None and self.architecture != "encoder-decoder":
                 raise ValueError(f"{field} is for the encoder-decoder, and architecture is {self.architecture}; remove {field}")
+        if self.source_vocabulary_size is not None and self.source_vocabulary_size < 1:
+            raise ValueError(f"source_vocabulary_size is {self.source_vocabulary_size}; it must be at least 1")
         for name in self.biased or ():
             if name not in BIASED:
                 raise ValueError(f"biased names {name!r}; use {', '.join(BIASED)}")
@@ -305,7 +310,7 @@ class ModelConfig:
     def parameter_count(self) -> int:
         """The number of parameters, in closed form."""
         norm, cross = self._norm_count(), self.architecture == "encoder-decoder"
-        count = (self.vocabulary_size + self.token_types) * self.width
+        count = (self.vocabulary_size + (self.source_vocabulary_size or 0) + self.token_types) * self.width
         if self.encoder_layers:
             count += self.of_encoder()._stack_count(self.encoder_layers, norm, cross=False)
         if self.decoder_layers:

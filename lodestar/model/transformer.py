@@ -127,6 +127,9 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary_size, config.width) if config.vocabulary_size else None
+        apart = config.source_vocabulary_size
+        self.source_embedding = nn.Embedding(apart, config.width) if apart is not None else None
+        """Of the tokens that the encoder reads, where they are of another vocabulary than the decoder's."""
         self.token_types = nn.Embedding(config.token_types, config.width) if config.token_types else None
         cross = config.architecture == "encoder-decoder"
         self.encoder = Stack(config.of_encoder(), causal=False, cross=False) if config.encoder_layers else None
@@ -209,6 +212,8 @@ class Transformer(nn.Module):
         """The encoder's hidden states (B, T, W) of token ids (B, T), or of embeddings (B, T, W)."""
         if self.encoder is None:
             raise ValueError("a decoder-only model has no encoder; use hidden")
+        if embeddings is None and tokens is not None and self.source_embedding is not None:
+            embeddings = self._scaled(self.source_embedding(tokens))
         return self.encoder(self.embed(tokens, embeddings), attention_mask=attention_mask)
 
     def embed(self, tokens: Tensor | None, embeddings: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
@@ -216,12 +221,13 @@ class Transformer(nn.Module):
         if embeddings is None:
             if tokens is None or self.embedding is None:
                 raise ValueError("the model reads tokens or embeddings; give one that it has a front end for")
-            embeddings = self.embedding(tokens)
-            if self.config.scaled_embeddings:
-                embeddings = embeddings * math.sqrt(self.config.width)
+            embeddings = self._scaled(self.embedding(tokens))
         if self.token_types is None:
             return embeddings
         return embeddings + (self.token_types.weight[0] if token_types is None else self.token_types(token_types))
+
+    def _scaled(self, embedded: Tensor) -> Tensor:
+        return embedded * math.sqrt(self.config.width) if self.config.scaled_embeddings else embedded
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (…, W) → logits (…, V)."""

@@ -160,7 +160,8 @@ class Reference:
 
     def stack(self, name: str, tokens: Tensor, allowed: Any, positions: Tensor, memory: Any = None, source_allowed: Any = None) -> Tensor:
         """`allowed`: the window of a layer → what its queries see."""
-        x = self.w["embedding.weight"][tokens]
+        apart = name == "encoder" and self.c.source_vocabulary_size is not None
+        x = self.w["source_embedding.weight" if apart else "embedding.weight"][tokens]
         if self.c.scaled_embeddings:
             x = x * math.sqrt(self.c.width)
         if self.c.token_types:
@@ -232,6 +233,7 @@ def configs(draw: st.DrawFn, architecture: str | None = None) -> ModelConfig:
         decoder_depth=decoder_depth,
         decoder_feed_forward_width=draw(st.sampled_from([None, 5])) if architecture == "encoder-decoder" else None,
         source_context=draw(st.sampled_from([None, 10])) if architecture == "encoder-decoder" else None,
+        source_vocabulary_size=draw(st.sampled_from([None, 3, 30])) if architecture == "encoder-decoder" else None,
         heads=heads,
         key_value_heads=kv_heads,
         head_width=head_width if own_width else None,
@@ -444,7 +446,7 @@ def test_forward_is_the_formula(config: ModelConfig, seed: int, with_documents: 
     elif config.architecture == "decoder":
         ours, theirs = model(tokens, **common), reference.logits(reference.stack("decoder", tokens, allowed, at))
     else:
-        source = torch.randint(0, config.vocabulary_size, (batch, source_length))
+        source = torch.randint(0, config.source_vocabulary_size or config.vocabulary_size, (batch, source_length))
         source_real = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
 
         def seen(window: int | None) -> Tensor:
@@ -470,7 +472,7 @@ def test_incremental_decoding_equals_the_full_forward(config: ModelConfig, seed:
     tokens = torch.randint(0, config.vocabulary_size, (2, length))
     given_source: dict[str, Any] = {}
     if config.architecture == "encoder-decoder":
-        source = torch.randint(0, config.vocabulary_size, (2, 4))
+        source = torch.randint(0, config.source_vocabulary_size or config.vocabulary_size, (2, 4))
         source_mask = torch.tensor([[True] * 4, [True, True, False, False]])
         given_source = {"memory": model.encode(source, source_mask), "source_mask": source_mask}
     cache = KVCache(config, 2, length, dtype=torch.float64)
@@ -558,6 +560,8 @@ def test_same_seed_same_model_and_dropout_only_in_training() -> None:
         ({"biased": ("querry",)}, "biased names 'querry'"),
         ({"vocabulary_size": 0}, "vocabulary_size is 0, and a decoder writes tokens"),
         ({"decoder_heads": 2}, "decoder_heads is for the encoder-decoder"),
+        ({"source_vocabulary_size": 9}, "source_vocabulary_size is for the encoder-decoder"),
+        ({"source_vocabulary_size": 0, "architecture": "encoder-decoder"}, "source_vocabulary_size is 0"),
     ],
 )
 def test_a_config_that_does_not_fit_says_why(fields: dict[str, Any], sentence: str) -> None:
