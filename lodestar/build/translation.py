@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from torch import nn
 
 from ..contracts.errors import UserError
+from ..contracts.reading import Reading, Written
 from ..contracts.task import IGNORE
 from ..contracts.tokenizer import Tokenizer
 from ..model.beam import BeamSettings
@@ -92,14 +93,17 @@ class PairForm:
             tagged: whether the model writes several languages.
         """
         asked = self.ask(source, languages, tokenizer, tagged=tagged)
+        written, end = self.written(target, tokenizer), tokenizer.end_of_text
         if self.kind == "decoder":
-            written = tokenizer.encode(f" {target}")
-            end = tokenizer.end_of_text
             return {
                 "tokens": [*asked.start, *written, end],
                 "targets": [*[IGNORE] * (len(asked.start) - 1), *written, end, IGNORE],
             }
-        return encode_pair(asked.source, tokenizer.encode(target), start=asked.start, end=tokenizer.end_of_text)
+        return encode_pair(asked.source, written, start=asked.start, end=end)
+
+    def written(self, target: str, tokenizer: Tokenizer) -> list[int]:
+        """A translation as it is to be written, without its end."""
+        return tokenizer.encode(f" {target}" if self.kind == "decoder" else target)
 
     def ask(self, source: str, languages: tuple[str, str], tokenizer: Tokenizer, *, tagged: bool) -> ToWrite:
         """What the model is given to translate a text, and how many tokens it may write."""
@@ -151,7 +155,7 @@ def _tag(tokenizer: Tokenizer, language: str) -> int:
 
 
 @dataclass(frozen=True)
-class Written:
+class Translated:
     """One translation."""
 
     text: str
@@ -172,7 +176,7 @@ class Translator:
         self._banned = form.banned(tokenizer)
         self.tokens_read = self.tokens_written = 0
 
-    def translate(self, texts: Sequence[tuple[str, tuple[str, str]]], label: str = "") -> list[Written]:
+    def translate(self, texts: Sequence[tuple[str, tuple[str, str]]], label: str = "") -> list[Translated]:
         """Each text, given with its languages. One that is longer than the context is translated sentence by sentence.
 
         Args:
@@ -190,7 +194,7 @@ class Translator:
         form: str = "plain",
         glossary: Mapping[str, str] | None = None,
         numbers: bool = False,
-    ) -> Written:
+    ) -> Translated:
         """A text sentence by sentence, with what is between them as it was; see `documents.translate_document`."""
         truncated = False
 
@@ -202,7 +206,29 @@ class Translator:
 
         fits = partial(self.fits, languages=languages)
         made = translate_document(text, translate, form=form, glossary=glossary, numbers=numbers, fits=fits)
-        return Written(made.text, truncated)
+        return Translated(made.text, truncated)
+
+    def read(self, text: str, languages: tuple[str, str], output: str | None = None) -> Reading:
+        """A text that the model translates at once, for the translation to be explained.
+
+        Args:
+            output: the translation to be explained; the model's own where None.
+
+        Raises:
+            UserError: the text is blank or too long to be read at once, or the output is.
+        """
+        if not text.strip():
+            raise UserError("the input has no text", where="request", fix="send a sentence")
+        if not self.fits(text, languages):
+            raise UserError("the text is longer than what the model reads at once", where="request", fix="explain one sentence of it")
+        if output is None:
+            output = self._write([(text, languages)], "")[0].text
+        asked, written = self._ask(text, languages), self._form.written(output, self._tokenizer)
+        if not output.strip():
+            raise UserError("the output to explain is empty", where="output", fix="give a translation")
+        if len(asked.start) + len(written) > self._model.config.context:
+            raise UserError("the output is longer than what the model writes", where="output", fix="explain one sentence of it")
+        return Reading([*asked.start, *written], Written(len(asked.start)), output, source=asked.source)
 
     def fits(self, text: str, languages: tuple[str, str]) -> bool:
         """Whether the model can read the text, and write as many tokens."""
@@ -219,7 +245,7 @@ class Translator:
     def _ask(self, text: str, languages: tuple[str, str]) -> ToWrite:
         return self._form.ask(text, languages, self._tokenizer, tagged=self._tagged)
 
-    def _write(self, texts: Sequence[tuple[str, tuple[str, str]]], label: str) -> list[Written]:
+    def _write(self, texts: Sequence[tuple[str, tuple[str, str]]], label: str) -> list[Translated]:
         """Texts that fit; a blank one is its own translation."""
         places = [place for place, (text, _) in enumerate(texts) if text.strip()]
         asked = [self._ask(*texts[place]) for place in places]
@@ -228,9 +254,9 @@ class Translator:
         hypotheses = write_texts(
             self._model, wanted, self._settings, ends=self._tokenizer.stop_ids, pad=self._tokenizer.pad, banned=self._banned, label=label
         )
-        written = [Written(text) for text, _ in texts]
+        written = [Translated(text) for text, _ in texts]
         for place, one, (best, *_) in zip(places, wanted, hypotheses, strict=True):
             self.tokens_read += len(one.source) or len(one.start)
             self.tokens_written += len(best.tokens)
-            written[place] = Written(self._form.read_text(best.tokens, self._tokenizer), not best.finished)
+            written[place] = Translated(self._form.read_text(best.tokens, self._tokenizer), not best.finished)
         return written

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..build.translation import PairForm
+    from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.beam import BeamSettings
     from ..model.config import ModelConfig
@@ -344,6 +345,16 @@ class Translation(Task):
         ]
         usage = {"prompt_tokens": translator.tokens_read, "completion_tokens": translator.tokens_written}
         return {**results[0], "usage": usage} if isinstance(asked.input, str) else {"results": results, "usage": usage}
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        from ..build.translation import Translator
+
+        asked = TranslateRequest.parse(request, where="request")
+        if not isinstance(asked.input, str) or asked.document:
+            what = "a document was sent" if asked.document else "several texts were sent"
+            raise UserError(f"{what}, and one text is explained at a time", where="request", fix="send one sentence of it as input")
+        translator = Translator(model, tokenizer, self.form, self.beams(asked.beams), tagged=self.tagged)
+        return translator.read(asked.input, self._asked_languages(asked.source, asked.target), output)
 
     def _asked_languages(self, source: str | None, target: str | None) -> tuple[str, str]:
         fitting = [pair for pair in self.directions if source in (None, pair[0]) and target in (None, pair[1])]
