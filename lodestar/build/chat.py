@@ -31,7 +31,7 @@ class JsonSchema(Config):
     """A JSON schema under the name that OpenAI's API gives it."""
 
     name: str = ""
-    description: str = ""
+    description: str | None = None
     of: dict[str, Any] = Field(alias="schema")
     strict: bool | None = None
     """Held to either way."""
@@ -84,6 +84,8 @@ class ChatRequest(Drawing):
     its parameters."""
     tool_choice: Literal["auto", "none", "required"] | ToolChoice = "auto"
     """Whether it calls one: as it likes; never; at least one; or this one, once."""
+    parallel_tool_calls: bool = True
+    """Whether one answer may call several."""
     response_format: ResponseFormat = ResponseFormat()
     """The form of the answer: text, a JSON object, or JSON that a schema allows."""
     max_tokens: int | None = Field(None, ge=1)
@@ -117,8 +119,8 @@ class Question:
     """How to draw; `max_tokens` filled in."""
     stop_ids: list[int]
     tools: bool
-    grammar: Grammar | None = None
-    """The form that the answer keeps to, where it has one."""
+    constraint: Constraint | None = None
+    """The form that the answer keeps to, where it has one; `again` for each answer."""
 
 
 @dataclass
@@ -169,37 +171,38 @@ def ask(model: Transformer, tokenizer: Tokenizer, form: ChatFormat, request: Cha
         max_tokens=wanted or min(room, ANSWER_TOKENS), temperature=request.temperature, top_k=request.top_k, top_p=request.top_p,
         seed=request.seed, stop=request.stop,
     )  # fmt: skip
-    return Question(ids, drawing, form.stop_ids(tokenizer), bool(tools), grammar)
+    stop_ids = form.stop_ids(tokenizer)
+    constraint = None if grammar is None else Constraint(grammar, tokenizer, model.config.vocabulary_size, stop_ids)
+    return Question(ids, drawing, stop_ids, bool(tools), constraint)
 
 
 def _grammar(tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest, tools: Sequence[Mapping[str, Any]]) -> Grammar | None:
     """The form that a request asks its answer to keep to."""
     choice = request.tool_choice
     wanted = request.response_format.grammar()
+    if choice not in ("auto", "none") and not tools:
+        raise UserError("a call of a tool is required, and there are no tools", where="tool_choice", fix="send tools, or leave it out")
     if isinstance(choice, ToolChoice):
         known = [tool["function"].get("name") for tool in tools]
         if choice.function.name not in known:
             raise unknown("tool", choice.function.name, [str(name) for name in known], where="tool_choice")
         tools = [tool for tool in tools if tool["function"].get("name") == choice.function.name]
-    elif choice == "required" and not tools:
-        raise UserError("a call of a tool is required, and there are no tools", where="tool_choice", fix="send tools, or leave it out")
     required = choice not in ("auto", "none")
     if wanted is not None and tools:
         raise UserError(
             "an answer cannot both be held to a form and call tools", where="response_format",
             fix='leave out the tools, or the response_format (tool_choice "none" leaves the tools out)',
         )  # fmt: skip
-    if required or any(tool["function"].get("strict") for tool in tools):
-        return calls_grammar(form, tokenizer, tools, required=required, several=choice == "required")
+    several = request.parallel_tool_calls and not isinstance(choice, ToolChoice)
+    if required or any(tool["function"].get("strict") for tool in tools) or (tools and not several):
+        return calls_grammar(form, tokenizer, tools, required=required, several=several)
     return wanted
 
 
 def answer_parts(model: Transformer, tokenizer: Tokenizer, question: Question, seed: int | None = None) -> Iterator[Part]:
     """The answer's text as it is written; `seed` in place of the request's."""
     request = question.request if seed is None else question.request.model_copy(update={"seed": seed})
-    constraint = None
-    if question.grammar is not None:
-        constraint = Constraint(question.grammar, tokenizer, model.config.vocabulary_size, question.stop_ids)
+    constraint = None if question.constraint is None else question.constraint.again()
     return completion_parts(model, tokenizer, request, question.ids, stop_ids=question.stop_ids, constraint=constraint)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -41,6 +42,11 @@ _SCHEMAS = (
     "additionalItems", "additionalProperties", "allOf", "anyOf", "contains", "else", "if", "items", "not", "oneOf", "prefixItems",
     "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
 )  # fmt: skip
+_NOT_HELD = ("contentEncoding", "contentMediaType", "contentSchema")
+"""llguidance takes these for comments, as the standard allows; who writes them means them."""
+_LEXER_FUEL = 100_000
+"""A tenth of llguidance's own: a pattern such as (a{1000}){1000} ends its answer in 0.1 s, where it held the server for 5 (measured
+2026-12)."""
 
 
 class Grammar(NamedTuple):
@@ -48,6 +54,8 @@ class Grammar(NamedTuple):
 
     text: str
     """As llguidance reads it."""
+    where: str
+    """What of a request asks for it."""
 
 
 class Constraint:
@@ -58,10 +66,24 @@ class Constraint:
         Args:
             vocabulary_size: of the model's logits, which may have more rows than the tokenizer has tokens.
             stop_ids: the tokens that end an answer: allowed where the form is complete.
+
+        Raises:
+            UserError: no answer has this form.
         """
         guide = _library()
-        self._matcher = guide.LLMatcher(_vocabulary(tokenizer, vocabulary_size, tuple(stop_ids)), grammar.text)
-        self._check()
+        vocabulary = _vocabulary(tokenizer, vocabulary_size, tuple(stop_ids))
+        limits = guide.LLParserLimits(initial_lexer_fuel=_LEXER_FUEL, verbose_errors=False)
+        self._matcher = guide.LLMatcher(vocabulary, grammar.text, log_level=0, limits=limits)
+        self._where = grammar.where
+        self._matcher.compute_logit_bias()  # a form that has no first token shows here, before any is asked for
+        if self._matcher.is_error():
+            raise _refusal(self._matcher.get_error().partition("<")[0], grammar.where)
+
+    def again(self) -> Constraint:
+        """The same for another answer, from its beginning; only of one that has accepted nothing yet."""
+        other = copy(self)
+        other._matcher = self._matcher.deep_copy()
+        return other
 
     def mask(self, logits_V: Tensor) -> Tensor:
         """The logits (…, V), -inf for the tokens that cannot come next."""
@@ -78,10 +100,8 @@ class Constraint:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise UserError(
-                f"the answer's form became too large to follow ({_first_line(self._matcher.get_error())})", where="response_format",
-                fix="simplify the schema",
-            )  # fmt: skip
+            reason = _first_line(self._matcher.get_error().partition("<")[0])
+            raise UserError(f"the answer's form became too large to follow ({reason})", where=self._where, fix="simplify the schema")
 
 
 def json_grammar(schema: Mapping[str, Any], where: str) -> Grammar:
@@ -90,10 +110,14 @@ def json_grammar(schema: Mapping[str, Any], where: str) -> Grammar:
     Raises:
         UserError: something in the schema cannot be honoured; nothing of it is ignored.
     """
-    _check_keywords(schema, where)
     guide = _library()
     own = {name: value for name, value in schema.items() if name != "x-guidance"}  # the library's own switches are not the client's
-    return _checked(Grammar(guide.LLMatcher.grammar_from_json_schema(own, overrides=WRITING)), where)
+    try:
+        _check_keywords(schema, where)
+        made = guide.LLMatcher.grammar_from_json_schema(json.dumps(own), overrides=WRITING)
+    except (ValueError, RecursionError) as error:
+        raise _refusal(str(error) or "it is nested too deeply", where) from None
+    return _checked(Grammar(made, where))
 
 
 @dataclass(frozen=True)
@@ -127,7 +151,7 @@ class CallStyle:
         if found is None:
             raise UserError(
                 "this model's chat template writes calls in a form that answers cannot be held to", where="tools",
-                fix="leave out tool_choice, and strict",
+                fix="leave out tool_choice, strict and parallel_tool_calls",
             )  # fmt: skip
         before, arguments, after = found.groups()
         return cls(before.lstrip(), _closing(after), arguments)
@@ -147,7 +171,7 @@ def calls_grammar(
     Args:
         required: the answer is calls and nothing else; otherwise it may be text, and what calls it holds are held to the parameters of
             those functions that are `strict`.
-        several: where calls are required, there may be more than one (in templates that mark where a call ends).
+        several: there may be more than one (in templates that mark where a call ends).
 
     Raises:
         UserError: a function's parameters, or the template's way to write calls, cannot be honoured.
@@ -176,11 +200,11 @@ def calls_grammar(
         # Free text up to the mark, which then cannot be anything but a call.
         opening = f"opened[lazy]: TEXT {begin[0]}"
         body = body.replace(f"call: {begin[0]}", "call: opened", 1)
-        start = f"start: call* TEXT\n{opening}\nTEXT: /(.|\\n)*/"
+        start = f"start: {'call* TEXT' if several else 'call | TEXT'}\n{opening}\nTEXT: /(.|\\n)*/"
     else:
         # A bare call is told from a text by its first character; one after a special token by that token.
         start = "start: call | TEXT\nTEXT: " + ("/(.|\\n)*/" if begin else "/([ \\n\\t\\r]*[^{\\[ \\n\\t\\r](.|\\n)*)?/")
-    return _checked(Grammar(_library().LLMatcher.grammar_from_lark(f"%llguidance {{}}\n{start}\n{body}\n")), "tools")
+    return _checked(Grammar(_library().LLMatcher.grammar_from_lark(f"%llguidance {{}}\n{start}\n{body}\n"), "tools"))
 
 
 def _terminals(text: str, tokenizer: Tokenizer) -> list[str]:
@@ -201,6 +225,12 @@ def _check_keywords(schema: Any, where: str) -> None:
             guess = nearest(name, KEYWORDS)
             fix = f"did you mean {guess!r}" if guess else "leave it out"
             raise UserError(f"JSON Schema has no keyword {name!r}", where=where, fix=fix)
+        if name in _NOT_HELD:
+            raise _refusal(f"an answer cannot be held to {name!r}", where)
+        # Properties that a schema does not name may come twice, which a reader of JSON counts once.
+        required = schema.get("required")
+        if name == "minProperties" and isinstance(value, int) and value > max(1, len(required) if isinstance(required, list) else 0):
+            raise _refusal("an answer cannot be held to 'minProperties' beyond the properties that are required", where)
         if name in _SCHEMAS_BY_NAME and isinstance(value, Mapping):
             for inner in value.values():
                 _check_keywords(inner, where)
@@ -209,15 +239,17 @@ def _check_keywords(schema: Any, where: str) -> None:
                 _check_keywords(inner, where)
 
 
-def _checked(grammar: Grammar, where: str) -> Grammar:
+def _checked(grammar: Grammar) -> Grammar:
     wrong, told = _library().LLMatcher.validate_grammar_with_warnings(grammar.text)
     if wrong or told:
-        raise UserError(
-            f"the schema cannot be honoured: {_first_line(told[0])}",
-            where=where,
-            fix="leave that part out, or check it in the answer yourself",
-        )
+        raise _refusal(told[0], grammar.where)
     return grammar
+
+
+def _refusal(reason: str, where: str) -> UserError:
+    # llguidance's name for a form that has no first token
+    reason = "no answer has this form" if reason.startswith("NoExtensionBias") else _first_line(reason)
+    return UserError(f"the schema cannot be honoured: {reason}", where=where, fix="leave that part out, or check it in the answer yourself")
 
 
 def _first_line(message: str) -> str:

@@ -14,11 +14,12 @@ from ..contracts.tokenizer import Tokenizer
 from ..model.transformer import Transformer
 from .answers import Answer
 from .completions import Delta
+from .errors import ApiError
 from .protocol import IGNORED, NEUTRAL, StreamOptions, as_openai_reads_it, one_or_several
 
 CHAT_NEUTRAL = {
     **{name: values for name, values in NEUTRAL.items() if name != "best_of"},
-    "top_logprobs": (0,), "modalities": (["text"],), "parallel_tool_calls": (True,),
+    "logprobs": (False,), "top_logprobs": (0,), "modalities": (["text"],),
 }  # fmt: skip
 """As `NEUTRAL`, of this route's parameters."""
 CHAT_IGNORED = (*IGNORED, "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key")
@@ -43,7 +44,12 @@ class ChatBody(ChatRequest):
     def _as_openai_reads_it(cls, data: Any) -> Any:
         given = as_openai_reads_it(data, CHAT_NEUTRAL, CHAT_IGNORED)
         if isinstance(given, dict) and "max_completion_tokens" in given:
-            given["max_tokens"] = given.pop("max_completion_tokens")  # its newer name
+            newer = given.pop("max_completion_tokens")
+            if given.setdefault("max_tokens", newer) != newer:
+                raise ApiError(
+                    400, "max_tokens and max_completion_tokens are two names of one limit, and differ. Send one of them.",
+                    param="max_completion_tokens", code="invalid_value",
+                )  # fmt: skip
         return given
 
     @field_validator("stop", mode="before")

@@ -13,7 +13,7 @@ from ..contracts.errors import nearest
 from .errors import ApiError
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "logprobs": (0, False),
+    "logprobs": (),
     "best_of": (1,),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),

@@ -11,8 +11,9 @@ import torch
 
 from lodestar import tasks
 from lodestar.build.chat import ChatRequest, answer
+from lodestar.build.chat import ask as read_question
 from lodestar.build.chat_template import ChatFormat
-from lodestar.build.constrain import CallStyle, json_grammar
+from lodestar.build.constrain import CallStyle, Constraint, calls_grammar, json_grammar
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.model.config import ModelConfig
@@ -33,6 +34,13 @@ SCHEMAS: list[dict[str, Any]] = [
 
 def tool(name: str, parameters: dict[str, Any], *, strict: bool = False) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": name, "parameters": parameters, "strict": strict}}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"items": schema}
+    return schema
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +103,35 @@ def test_an_answer_that_is_cut_off_says_so(model: Transformer, tokenizer: Tokeni
         ({"$ref": "https://example.org/schema"}, "cannot be honoured"),
         ({"type": "string", "minLength": 3, "maxLength": 1}, "Unsatisfiable"),
         ({"type": "array", "uniqueItems": True, "x-guidance": {"lenient": True}}, "uniqueItems"),
+        ({"type": "string", "contentEncoding": "base64"}, "cannot be held to 'contentEncoding'"),
+        ({"type": "object", "minProperties": 2, "required": ["a"]}, "'minProperties' beyond the properties that are required"),
+        ({"const": "\ud800"}, "cannot be honoured"),
+        (nested(150), "cannot be honoured: recursion limit exceeded"),
+        (nested(5000), "cannot be honoured"),
     ],
 )
 def test_a_schema_that_cannot_be_honoured_is_refused(schema: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match="response_format") as refused:
         json_grammar(schema, "response_format")
     assert sentence in str(refused.value)
+
+
+def test_a_form_that_no_answer_has_is_refused_before_one_is_begun(model: Transformer, tokenizer: Tokenizer) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "form", "schema": {"$ref": "#"}}}
+    request = ChatRequest.parse({"messages": ASKED, "response_format": form}, where="request")
+    with pytest.raises(UserError, match="response_format: the schema cannot be honoured: no answer has this form"):
+        read_question(model, tokenizer, ChatFormat(), request)
+
+
+def test_a_form_without_bounds_ends_its_answer(model: Transformer, tokenizer: Tokenizer) -> None:
+    form = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "pattern": "^(a{1000}){1000}$"}}}
+    with pytest.raises(UserError, match=r"response_format: the answer's form became too large to follow \(lexer error: too many"):
+        ask(model, tokenizer, response_format=form)
+
+
+def test_large_numbers_are_held_to(model: Transformer, tokenizer: Tokenizer) -> None:
+    form = {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "minimum": 5, "maximum": 10**40}}}
+    assert int(ask(model, tokenizer, response_format=form)["message"]["content"]) >= 5
 
 
 def test_a_property_may_have_the_name_of_no_keyword(model: Transformer, tokenizer: Tokenizer) -> None:
@@ -132,6 +163,36 @@ def test_strict_functions_leave_the_text_free_and_hold_the_calls(model: Transfor
     told = ask(model, tokenizer, tools=[tool("depth", PLACE, strict=True)], seed=3, max_tokens=40)
     assert told["finish_reason"] in ("stop", "length")
     assert told["message"]["content"]
+
+
+def test_no_more_than_one_call_is_made_where_one_is_asked_for(model: Transformer, tokenizer: Tokenizer) -> None:
+    """Of eight answers some call more than once by themselves, and none where they may not."""
+    tools = [tool("depth", PLACE), tool("tree", TREE)]
+
+    def calls(**request: Any) -> list[int]:
+        told = [ask(model, tokenizer, tools=tools, seed=seed, max_tokens=300, **request) for seed in range(8)]
+        return [len(one["message"].get("tool_calls", [])) for one in told if one["finish_reason"] != "length"]
+
+    assert max(calls(tool_choice="required")) > 1
+    assert set(calls(tool_choice="required", parallel_tool_calls=False)) == {1}
+
+
+def test_where_one_call_may_be_made_nothing_follows_it(tokenizer: Tokenizer) -> None:
+    call = '<tool_call>{"name": "depth", "arguments": {}}</tool_call>'
+    tools = [tool("depth", {"type": "object", "properties": {}, "additionalProperties": False}, strict=True)]
+    stop = ChatFormat().stop_ids(tokenizer)
+
+    def allowed(text: str, *, several: bool) -> list[int]:
+        """The tokens that can come after a text."""
+        grammar = calls_grammar(ChatFormat(), tokenizer, tools, required=False, several=several)
+        constraint = Constraint(grammar, tokenizer, tokenizer.vocabulary_size, stop)
+        for token in tokenizer.encode(text):
+            constraint.accept(token)
+        return torch.isfinite(constraint.mask(torch.zeros(tokenizer.vocabulary_size))).nonzero().flatten().tolist()
+
+    assert set(allowed("Let me see. " + call, several=False)) <= set(stop)
+    assert tokenizer.encode("<")[0] in allowed("Let me see. " + call, several=True)
+    assert tokenizer.encode("x")[0] in allowed("Let me", several=False)
 
 
 # How open families write calls, in the projects' own words.
@@ -167,6 +228,7 @@ def test_a_template_that_writes_calls_otherwise_is_refused(model: Transformer, t
     ("request_", "sentence"),
     [
         ({"tool_choice": "required"}, "there are no tools"),
+        ({"tool_choice": {"function": {"name": "depth"}}}, "there are no tools"),
         ({"tool_choice": {"function": {"name": "dept"}}, "tools": [tool("depth", PLACE)]}, "unknown tool 'dept'; did you mean 'depth'"),
         ({"tools": [tool("depth", PLACE)], "response_format": {"type": "json_object"}}, "both be held to a form and call tools"),
         ({"response_format": {"type": "json_schema"}}, "'json_schema' belongs to the type"),

@@ -167,6 +167,7 @@ def test_the_stream_is_server_sent_events(url: str) -> None:
     [
         ({"suffix": "end"}, None, "has not learnt to fill a gap"),
         ({"logprobs": 3}, "logprobs", "does not support 'logprobs'"),
+        ({"logprobs": 0}, "logprobs", "does not support 'logprobs'"),  # it asks for those of the tokens that were drawn
         ({"best_of": 4}, "best_of", "does not support 'best_of'"),
         ({"presence_penalty": 0.5}, "presence_penalty", "does not support"),
         ({"logit_bias": {"5": 1}}, "logit_bias", "does not support"),
