@@ -17,7 +17,7 @@ from ..contracts.language import say
 from ._command import lodestar_command, show
 
 if TYPE_CHECKING:
-    from ..evaluate.judge import Ask, Preference
+    from ..evaluate.judge import Ask, Judgement, Pair, Preference
     from ..tasks.chat import Conversation
 
 RECORDS = "records"
@@ -79,12 +79,13 @@ def command(
     pairs = [Pair(*row) for row in zip(prompts, *answers, strict=True)]
     judgements = judge(ask, judge_model or "judge", pairs, criteria)
     found = preference(pairs, judgements)
+    by = f"{judge_model} at {judge_at}" if judge_model else judge_at
     if out is not None:
-        _write(out, a, b, pairs, [(one.first, one.second, one.winner) for one in judgements])
-    show({"a": a, "b": b, "judge": judge_model or judge_at, **found.to_json()}, _words(found, a, b, out))
+        _write(out, a, b, by, pairs, judgements)
+    show({"a": a, "b": b, "judge": by, "criteria": criteria, **found.to_json()}, _words(found, a, b, by, out))
 
 
-def _words(found: Preference, a: str, b: str, out: Path | None) -> str:
+def _words(found: Preference, a: str, b: str, by: str, out: Path | None) -> str:
     rate, total = found.win_rate, found.wins + found.losses + found.ties
     better = {"A": a, "B": b}.get(found.verdict)
     lines = [
@@ -95,7 +96,15 @@ def _words(found: Preference, a: str, b: str, out: Path | None) -> str:
             f"  {b} 在 {total} 对中得分 {rate.value:.1%}，介于 {rate.low:.1%} 与 {rate.high:.1%}"
             f"（胜 {found.wins}，负 {found.losses}，平 {found.ties}，平局记一半）",
         ),
+        say(f"  judge: {by}", f"  评判者：{by}"),
     ]
+    if found.unread:
+        lines.append(
+            say(
+                f"  Of {found.unread} pairs the judge said nothing that can be read; they count as ties.",
+                f"  有 {found.unread} 对的评判无法读懂，按平局计。",
+            )
+        )
     if found.contradictions * 3 > total:
         lines.append(
             say(
@@ -163,14 +172,14 @@ def _answers(
     return told
 
 
-def _write(out: Path, a: str, b: str, pairs: Sequence[Any], judgements: Sequence[tuple[str, str, str]]) -> None:
+def _write(out: Path, a: str, b: str, by: str, pairs: Sequence[Pair], judgements: Sequence[Judgement]) -> None:
     import json
 
     from ..store.files import write_atomic
 
     rows = [
         {"messages": pair.messages, "a": {"model": a, "answer": pair.a}, "b": {"model": b, "answer": pair.b},
-         "a_shown_first": first, "b_shown_first": second, "winner": winner}
-        for pair, (first, second, winner) in zip(pairs, judgements, strict=True)
+         "judge": by, "a_shown_first": one.first, "b_shown_first": one.second, "winner": one.winner}
+        for pair, one in zip(pairs, judgements, strict=True)
     ]  # fmt: skip
     write_atomic(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -1,26 +1,25 @@
 """Which of two answers is better, by a judge that the user names: a model behind an OpenAI-compatible server, or one on this disk.
 
 A judge is asked twice about each pair, the second time with the answers exchanged: models lean to a place (Zheng et al. 2023,
-https://arxiv.org/abs/2306.05685). A pair counts as won where both times name the same answer, else as a tie.
+https://arxiv.org/abs/2306.05685). A pair counts as won where both times name the same answer, else as a tie; so does one of which the
+judge says nothing that can be read, and these are counted.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from ..contracts.errors import UserError
 from ..contracts.language import Words
 from ..contracts.progress import track
-from ..contracts.score import Metric, Score
-from .bootstrap import scores
+from ..contracts.score import Score
 
 Choice = Literal["A", "B", "tie"]
 Ask = Callable[[Mapping[str, Any]], str]
@@ -40,8 +39,12 @@ _ROLE = Words(
 _SCHEMA = {
     "type": "object", "properties": {"winner": {"enum": ["A", "B", "tie"]}}, "required": ["winner"], "additionalProperties": False,
 }  # fmt: skip
+_EXCHANGED: Mapping[Choice | None, Choice] = {"A": "B", "B": "A", "tie": "tie"}
 _FORM = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": _SCHEMA, "strict": True}}
 _PATIENCE_S = 120.0
+_BUSY = (429, 500, 502, 503, 504)
+"""Statuses of a server that may answer when it is asked again."""
+_ATTEMPTS, _LONGEST_WAIT_S = 5, 60.0
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,14 @@ class Pair:
 class Judgement:
     """What the judge said of a pair."""
 
-    first: Choice
-    """With `a` shown first."""
-    second: Choice
+    first: Choice | None
+    """With `a` shown first; None where it named none."""
+    second: Choice | None
     """With `b` shown first; named as in the pair, not as shown."""
 
     @property
     def winner(self) -> Choice:
-        return self.first if self.first == self.second else "tie"
+        return self.first if self.first is not None and self.first == self.second else "tie"
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,15 @@ class Preference:
     """How often one model's answers are preferred to another's."""
 
     win_rate: Score
-    """Of `b`: the share of pairs that it won, a tie counting half."""
+    """Of `b`: the share of pairs that it won, a tie counting half. The interval is exact (Clopper and Pearson 1934) for the pairs that were
+    decided, so that it leaves a half out just where a two-sided sign test tells the two apart: few pairs are never enough."""
     wins: int
     losses: int
     ties: int
     contradictions: int
     """Pairs whose winner changed with the places: where these are many, the judge cannot tell, or leans to a place."""
+    unread: int
+    """Pairs of which the judge, once or twice, said nothing that can be read; they are among the ties."""
     longer: float | None
     """The share of decided pairs that the longer answer won; None where none was decided. Far from a half, length may be what is judged."""
 
@@ -91,18 +97,11 @@ class Preference:
         return {**asdict(self), "win_rate": self.win_rate.model_dump(), "verdict": self.verdict}
 
 
-WIN_RATE = Metric(
-    "win_rate",
-    Words("How often the judge prefers these answers; a tie counts half.", "评判者更喜欢这些回答的比例；平局记一半。"),
-    "",
-    "higher",
-    lambda columns: float(columns["points"].mean()),
-)
-
-
 def check_judge(ask: Ask, model: str) -> None:
     """Ask once about nothing much, so that a wrong address, name or key is told before anything expensive begins; raises `UserError`."""
-    _verdict(ask, model, [{"role": "user", "content": "1 + 1?"}], "2", "3", None)
+    told = _ask(ask, model, [{"role": "user", "content": "1 + 1?"}], "2", "3", None)
+    if _verdict(told) is None:
+        raise UserError(f"the judge gave no verdict but {told[:80]!r}", where="judge", fix="name a model that follows instructions")
 
 
 def judge(ask: Ask, model: str, pairs: Sequence[Pair], criteria: str | None = None) -> list[Judgement]:
@@ -113,33 +112,44 @@ def judge(ask: Ask, model: str, pairs: Sequence[Pair], criteria: str | None = No
         criteria: what makes an answer better, in words; `CRITERIA` where absent.
 
     Raises:
-        UserError: the judge cannot be asked, or answers with no verdict.
+        UserError: the judge cannot be asked.
     """
     found = []
     for pair in track(pairs, "judging", "pair"):
-        first = _verdict(ask, model, pair.messages, pair.a, pair.b, criteria)
-        second = _verdict(ask, model, pair.messages, pair.b, pair.a, criteria)
-        found.append(Judgement(first, {"A": "B", "B": "A", "tie": "tie"}[second]))  # type: ignore[arg-type] # the three are Choice
+        first = _verdict(_ask(ask, model, pair.messages, pair.a, pair.b, criteria))
+        second = _verdict(_ask(ask, model, pair.messages, pair.b, pair.a, criteria))
+        found.append(Judgement(first, _EXCHANGED.get(second)))
     return found
 
 
-def preference(pairs: Sequence[Pair], judgements: Sequence[Judgement], *, confidence: float = 0.95, seed: int = 0) -> Preference:
+def preference(pairs: Sequence[Pair], judgements: Sequence[Judgement], *, confidence: float = 0.95) -> Preference:
     """The figures of a comparison."""
     winners = [judgement.winner for judgement in judgements]
-    points = np.array([{"A": 0.0, "B": 1.0, "tie": 0.5}[winner] for winner in winners])
+    wins, losses, ties = (winners.count(name) for name in ("B", "A", "tie"))
     decided = [(pair, winner) for pair, winner in zip(pairs, winners, strict=True) if winner != "tie" and len(pair.a) != len(pair.b)]
     longer = [(len(pair.b) > len(pair.a)) == (winner == "B") for pair, winner in decided]
     return Preference(
-        win_rate=scores([WIN_RATE], {"points": points}, resamples=2000, confidence=confidence, seed=seed)[0],
-        wins=winners.count("B"),
-        losses=winners.count("A"),
-        ties=winners.count("tie"),
+        win_rate=_win_rate(wins, losses, ties, confidence),
+        wins=wins,
+        losses=losses,
+        ties=ties,
         contradictions=sum({judgement.first, judgement.second} == {"A", "B"} for judgement in judgements),
-        longer=float(np.mean(longer)) if longer else None,
+        unread=sum(None in (judgement.first, judgement.second) for judgement in judgements),
+        longer=sum(longer) / len(longer) if longer else None,
     )
 
 
-def _verdict(ask: Ask, model: str, messages: Sequence[Mapping[str, Any]], first: str, second: str, criteria: str | None) -> Choice:
+def _win_rate(wins: int, losses: int, ties: int, confidence: float) -> Score:
+    from scipy.stats import binomtest
+
+    decided, pairs = wins + losses, wins + losses + ties
+    ends = binomtest(wins, decided).proportion_ci(confidence, method="exact") if decided else (0.0, 1.0)
+    value, low, high = ((share * decided + ties / 2) / pairs for share in (wins / max(1, decided), *ends))
+    return Score(metric="win_rate", value=value, low=low, high=high, confidence=confidence, count=pairs, unit="", better="higher")
+
+
+def _ask(ask: Ask, model: str, messages: Sequence[Mapping[str, Any]], first: str, second: str, criteria: str | None) -> str:
+    """What the judge says of two answers in this order."""
     said = "\n".join(f"{message['role']}: {message.get('content') or ''}" for message in messages)
     chinese = len(re.findall(r"[\u3400-\u9fff]", said)) * 4 > len(said)
     role, better = (_ROLE.zh, CRITERIA.zh) if chinese else (_ROLE.en, CRITERIA.en)
@@ -152,11 +162,13 @@ def _verdict(ask: Ask, model: str, messages: Sequence[Mapping[str, Any]], first:
             {"role": "user", "content": json.dumps(shown, ensure_ascii=False, indent=1)},
         ],
     }  # fmt: skip
-    told = ask(body)
-    found = re.search(r'"winner"\s*:\s*"(A|B|tie)"', told)
-    if found is None:
-        raise UserError(f"the judge gave no verdict but {told[:80]!r}", where="judge", fix="name a model that follows instructions")
-    return found.group(1)  # type: ignore[return-value] # one of the three
+    return ask(body)
+
+
+def _verdict(told: str) -> Choice | None:
+    """Which answer was named as it was shown; None where none was, or more than one."""
+    named = set(re.findall(r'"winner"\s*:\s*"(A|B|tie)"', told))
+    return named.pop() if len(named) == 1 else None
 
 
 def http_judge(url: str, key: str | None) -> Ask:
@@ -173,17 +185,27 @@ def http_judge(url: str, key: str | None) -> Ask:
 
     def ask(body: Mapping[str, Any]) -> str:
         request = urllib.request.Request(address, json.dumps(body, ensure_ascii=False).encode(), headers)
-        try:
-            with urllib.request.urlopen(request, timeout=_PATIENCE_S) as response:
-                return str(json.load(response)["choices"][0]["message"]["content"])
-        except urllib.error.HTTPError as error:
-            raise UserError(
-                f"the judge's server answered {error.code}: {error.read(500).decode(errors='replace')}", where=address,
-                fix="check the model's name and the key",
-            ) from None  # fmt: skip
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise UserError(
-                f"the judge cannot be asked ({type(error).__name__}: {error})", where=address, fix="check the address"
-            ) from None
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=_PATIENCE_S) as response:
+                    return str(json.load(response)["choices"][0]["message"]["content"])
+            except urllib.error.HTTPError as error:
+                if error.code not in _BUSY or attempt == _ATTEMPTS:
+                    raise UserError(
+                        f"the judge's server answered {error.code}: {error.read(500).decode(errors='replace')}", where=address,
+                        fix="check the model's name and the key" if error.code not in _BUSY else "try again later",
+                    ) from None  # fmt: skip
+                time.sleep(_wait_s(error.headers.get("Retry-After"), attempt))
+            except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+                raise UserError(
+                    f"the judge cannot be asked ({type(error).__name__}: {error})", where=address, fix="check the address"
+                ) from None
+        raise AssertionError("the last attempt returns or raises")
 
     return ask
+
+
+def _wait_s(asked: str | None, attempt: int) -> float:
+    """Seconds until a busy server is asked again: as many as it asked for, else 1, 2, 4, …"""
+    wanted = float(asked) if asked is not None and asked.strip().isdigit() else 2.0 ** (attempt - 1)
+    return min(wanted, _LONGEST_WAIT_S)

@@ -36,6 +36,7 @@ def test_a_model_is_judged_against_the_records(llama: Path, conversations: Path,
     assert [row["a"]["answer"] for row in rows] == ["Look up."] * 3
     assert [row["winner"] for row in rows].count("B") == found["wins"]
     assert {row["b"]["model"] for row in rows} == {str(llama)}
+    assert {row["judge"] for row in rows} == {found["judge"]} == {str(llama)}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from lodestar.contracts.errors import UserError
-from lodestar.evaluate.judge import Pair, check_judge, http_judge, judge, preference
+from lodestar.evaluate.judge import Choice, Judgement, Pair, check_judge, http_judge, judge, preference
 
 ASKED = [{"role": "user", "content": "Which way is north?"}]
 PAIRS = [Pair(ASKED, f"South {number}.", f"By the star, {number}.") for number in range(12)]
@@ -20,8 +22,10 @@ Taste = Callable[[str, str], str]
 
 
 @contextmanager
-def server(taste: Taste, seen: list[dict[str, Any]] | None = None, status: int = 200, key: str | None = None) -> Iterator[str]:
-    """An OpenAI-compatible server that tells which of the two answers it was shown it likes."""
+def server(
+    taste: Taste, seen: list[dict[str, Any]] | None = None, key: str | None = None, busy: Callable[[], int] = lambda: 0
+) -> Iterator[str]:
+    """An OpenAI-compatible server that tells which of the two answers it was shown it likes; `busy` gives the status of a refusal, or 0."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -32,7 +36,8 @@ def server(taste: Taste, seen: list[dict[str, Any]] | None = None, status: int =
             shown = json.loads(body["messages"][-1]["content"])
             told = {"choices": [{"message": {"content": taste(shown["answer A"], shown["answer B"])}}]} if allowed else {"error": "no key"}
             data = json.dumps(told).encode()
-            self.send_response(status if allowed else 401)
+            self.send_response(busy() or (200 if allowed else 401))
+            self.send_header("Retry-After", "0")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -83,6 +88,44 @@ def test_half_won_and_half_lost_cannot_be_told_apart() -> None:
     assert found.win_rate.value == 0.5
     assert found.win_rate.low < 0.5 < found.win_rate.high
     assert found.verdict == "tie"
+
+
+@pytest.mark.parametrize(("wins", "losses", "ties"), [(1, 0, 0), (5, 0, 0), (6, 0, 0), (40, 20, 40), (35, 25, 0), (0, 9, 1), (0, 0, 4)])
+def test_a_verdict_is_one_where_a_sign_test_finds_it(wins: int, losses: int, ties: int) -> None:
+    """The sign test counted out: how often so uneven a split comes of tossing a coin."""
+    split: list[tuple[Choice, int]] = [("B", wins), ("A", losses), ("tie", ties)]
+    told = [winner for winner, times in split for _ in range(times)]
+    found = preference([Pair(ASKED, "sun", "star")] * len(told), [Judgement(winner, winner) for winner in told])
+    decided = wins + losses
+    chance = 2 * sum(math.comb(decided, more) for more in range(max(wins, losses), decided + 1)) / 2**decided
+    assert (found.verdict != "tie") == (chance <= 0.05)
+    assert found.win_rate.value == pytest.approx((wins + ties / 2) / len(told))
+    assert found.win_rate.low <= found.win_rate.value <= found.win_rate.high
+
+
+def test_what_cannot_be_read_is_counted_and_decides_nothing() -> None:
+    """One in four verdicts is chatter, or names both."""
+    asked = itertools.count()
+
+    def chatters(a: str, b: str) -> str:
+        number = next(asked)
+        if number % 8 == 0:
+            return "Both are nice."
+        return '{"winner": "A"}, or {"winner": "B"}?' if number % 8 == 3 else likes_stars(a, b)
+
+    with server(chatters) as url:
+        judged = judge(http_judge(url, None), "critic", PAIRS)
+    found = preference(PAIRS, judged)
+    assert (found.unread, found.wins, found.losses, found.ties, found.contradictions) == (6, 6, 0, 6, 0)
+    assert [judged[0].first, judged[0].second, judged[1].first, judged[1].second] == [None, "B", "B", None]
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    refusals = iter([429, 503])
+    with server(likes_stars, busy=lambda: next(refusals, 0)) as url:
+        assert len(judge(http_judge(url, None), "critic", PAIRS[:1])) == 1
+    with server(likes_stars, busy=lambda: 429) as url, pytest.raises(UserError, match=r"answered 429.*; try again later"):
+        check_judge(http_judge(url, None), "critic")
 
 
 def test_the_question_s_language_is_the_judge_s() -> None:
