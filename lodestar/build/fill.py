@@ -72,6 +72,12 @@ def draw_gap(text: str, *purpose: str | int) -> Gap:
     return Gap("".join(lines[:first]), "".join(lines[first:behind]), "".join(lines[behind:]))
 
 
+def near_gap(tokenizer: Tokenizer, marks: FillMarks, before: str, after: str, room: int) -> list[int]:
+    """What is read to fill a gap, in at most `room` tokens (6 or more): what stands near it, as much on one side as on the other."""
+    side = max(1, (room - 4) // 2)  # beside the mark that begins a text, and up to three of the gap
+    return [tokenizer.opening, *marks.prompt(tokenizer.encode(before)[-side:], tokenizer.encode(after)[:side])]
+
+
 def rows_with_gaps(text: str, tokenizer: Tokenizer, marks: FillMarks, context: int, share: float) -> Iterator[list[int]]:
     """A document as rows: windows of whole lines that fit the context; some with a gap that is filled at the end, the others as they are,
     neighbours together.

@@ -192,16 +192,15 @@ class CodeGeneration(Task):
         import numpy as np
 
         from ..build.completion import complete_rows
-        from ..build.fill import FillMarks
+        from ..build.fill import FillMarks, near_gap
 
         found, marks = np.full(len(examples), -1), FillMarks.of(tokenizer)
         gaps = [(number, gap) for number, example in enumerate(examples) if (gap := held_out_line(example.text)) is not None]
         if marks is None or not self.chosen.gaps or not gaps:
             return found
-        # What stands near the line: as much on both sides as the context has room for beside the line.
-        side = (model.config.context - LINE_TOKENS - 4) // 2  # type: ignore[operator, union-attr] # a Transformer
-        around = [(tokenizer.encode(before)[-side:], tokenizer.encode(after)[:side]) for _, (before, _, after) in gaps]
-        rows = [[tokenizer.opening, *marks.prompt(*texts)] for texts in around]
+        context: int = model.config.context  # type: ignore[assignment, union-attr] # a Transformer
+        room = context - min(LINE_TOKENS, context // 2)
+        rows = [near_gap(tokenizer, marks, before, after, room) for _, (before, _, after) in gaps]
         told = complete_rows(model, tokenizer, rows, LINE_TOKENS, [tokenizer.end_of_text])
         for (number, (_, line, _)), text in zip(gaps, told, strict=True):
             found[number] = text.split("\n")[0] == line

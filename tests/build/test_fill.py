@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import models
 
 from lodestar.build.completion import CompletionRequest, complete, prompt_tokens
-from lodestar.build.fill import FILL_TOKENS, FillMarks, draw_gap, rows_with_gaps
+from lodestar.build.fill import FILL_TOKENS, FillMarks, draw_gap, near_gap, rows_with_gaps
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.tokenizer import END_OF_TEXT, Tokenizer
 from lodestar.model.config import ModelConfig
@@ -65,6 +65,19 @@ def test_a_document_s_rows_hold_all_of_it_in_order(tokenizer: Tokenizer, marks: 
         assert rows == gapped
     if share == 0.4:
         assert 0 < len(gapped) < len(rows) or len(rows) > 3
+
+
+@pytest.mark.parametrize("marked", [FillMarks(1, 2), FillMarks(1, 2, 3)], ids=["suffix first", "prefix first"])
+@pytest.mark.parametrize("room", [6, 7, 8, 26, 40, 4000])
+def test_what_is_read_near_a_gap_touches_it_and_has_room(tokenizer: Tokenizer, marked: FillMarks, room: int) -> None:
+    gap = TEXT.index("return x + 20")
+    before, after = tokenizer.encode(TEXT[:gap]), tokenizer.encode(TEXT[gap:])
+    row = near_gap(tokenizer, marked, TEXT[:gap], TEXT[gap:], room)
+    sides = {size: [tokenizer.opening, *marked.prompt(before[len(before) - size :], after[:size])] for size in range(1, 2001)}
+    size = next((size for size, expected in sides.items() if row == expected), None)
+    assert size is not None, "as much of the one side as of the other, and at least a token"
+    assert len(row) <= room
+    assert len(row) > room - 3 or (len(before) <= size and len(after) <= size), "no room is left over"
 
 
 def test_the_marks_of_open_families_are_known() -> None:

@@ -62,6 +62,16 @@ def test_the_chance_to_pass_is_estimated_without_bias() -> None:
     assert np.isnan(pass_at({"drawn": np.array([5]), "passed": np.array([5])}, 10))
 
 
+@pytest.mark.parametrize("context", [16, 48, 52, 53, 200])
+def test_lines_are_filled_in_any_context(context: int) -> None:
+    """Also in one that has no room for 48 tokens beside what stands around the line."""
+    task = CodeGeneration()
+    tokenizer = train_tokenizer((text for example in task.sample() for text in task.texts(example)), 400, task.special_tokens)
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(tokenizer.vocabulary_size, width=16, depth=1, heads=1, context=context)).eval()
+    assert set(task._lines_filled(model, tokenizer, task.sample()).tolist()) <= {0, 1}
+
+
 def test_what_is_explained_is_what_was_read_the_text_after_the_gap_too() -> None:
     task = CodeGeneration()
     tokenizer = train_tokenizer((text for example in task.sample() for text in task.texts(example)), 400, task.special_tokens)
