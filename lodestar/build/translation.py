@@ -114,14 +114,15 @@ class PairForm:
         start = list(self.start) or [end]
         if self.kind == "t5":
             source = f"translate {name_of(read)} to {name_of(write)}: {source}"
-        ids = [*tokenizer.encode(source), end]
+        reader = tokenizer.source
+        ids = [*reader.encode(source), reader.end_of_text]
         if self.kind == "own" and tagged:
-            ids.insert(0, tokenizer.special(own_tag(write)))
+            ids.insert(0, reader.special(own_tag(write)))
         elif self.kind == "m2m":
-            ids.insert(0, _tag(tokenizer, read))
+            ids.insert(0, _tag(reader, read))
             start.append(_tag(tokenizer, write))
         elif self.kind == "mbart":
-            ids.append(_tag(tokenizer, read))
+            ids.append(_tag(reader, read))
             start = [_tag(tokenizer, write)]
         elif self.kind == "bart" and tokenizer.begin is not None:
             ids.insert(0, tokenizer.begin)

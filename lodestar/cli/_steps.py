@@ -190,7 +190,7 @@ def lasting(venture: Venture) -> States:
     task, file = task_of(venture), venture.file
     base = base_of(venture)
     vocabulary = file.data.vocabulary if base is None else base.tokenizer.vocabulary_size
-    training = Training(task, _derive(venture, task, vocabulary).config, file.train, file.adapter)
+    training = Training(task, _derive(venture, task, vocabulary, file.data.source_vocabulary).config, file.train, file.adapter)
     return check_states(training, free_bytes(best_device()))
 
 
@@ -255,7 +255,7 @@ def _plan_training(venture: Venture) -> TrainingPlan:
     if (base := base_of(venture)) is not None:
         inputs["base"] = base.identity
     task, tokenizer = load_task(read_json(prepared / "task.json")), Tokenizer.load(prepared)
-    derived = _derive(venture, task, tokenizer.vocabulary_size)
+    derived = _derive(venture, task, tokenizer.vocabulary_size, tokenizer.source_vocabulary_size)
     settings = train_settings(venture.file.train, derived, open_split(prepared, "train").all_tokens)
     described = {"task": task.describe(), "model": derived.config.to_dict(), "train": settings.model_dump(mode="json"), **inputs}
     if venture.file.adapter is not None:
@@ -316,10 +316,14 @@ def check_shape(venture: Venture) -> None:
     Raises:
         UserError: the sentence names the field.
     """
-    _contexts(venture, task_of(venture))
+    from ..prepare.step import check_vocabularies
+
+    task = task_of(venture)
+    check_vocabularies(task, venture.file.data, fine_tunes=venture.file.model.base is not None)
+    _contexts(venture, task)
 
 
-def _derive(venture: Venture, task: Task, vocabulary_size: int) -> Derived:
+def _derive(venture: Venture, task: Task, vocabulary_size: int, source_vocabulary_size: int | None = None) -> Derived:
     from ..build.base import derive_from
     from ..build.sizes import derive
 
@@ -327,7 +331,7 @@ def _derive(venture: Venture, task: Task, vocabulary_size: int) -> Derived:
     decided = dict(task.architecture()) | ({} if train.dropout is None else {"dropout": train.dropout})
     base = base_of(venture)
     if base is None:
-        derived = derive(venture.file.model, decided, vocabulary_size)
+        derived = derive(venture.file.model, decided, vocabulary_size, source_vocabulary_size)
     else:
         derived = derive_from(base, venture.file.model, decided, venture.file.adapter)
     context, batch = derived.config.context, step_tokens(train, derived)

@@ -124,7 +124,7 @@ def _open(folder: Path, *, in_float32: bool) -> _Model:
 
 def _named(tokenizer: Tokenizer, form: ChatFormat | None) -> Tokenizer:
     """The same tokenizer, told which ids end and fill texts: other programs do not know Lodestar's own by their names."""
-    from ..contracts.tokenizer import END_OF_TEXT, PAD, SpecialIds, Tokenizer
+    from ..contracts.tokenizer import END_OF_TEXT, PAD, SpecialIds
 
     find = tokenizer.backend.token_to_id
     known = tokenizer.special_ids or SpecialIds(find(END_OF_TEXT), find(PAD))
@@ -132,7 +132,7 @@ def _named(tokenizer: Tokenizer, form: ChatFormat | None) -> Tokenizer:
         stops = tuple(form.stop_ids(tokenizer))
     else:
         stops = known.stops or (() if known.end_of_text is None else (known.end_of_text,))
-    return Tokenizer(tokenizer.backend, replace(known, stops=stops))
+    return tokenizer.with_special_ids(replace(known, stops=stops))
 
 
 def _to_huggingface(found: _Model, destination: Path) -> Exported:

@@ -36,6 +36,9 @@ class DataSettings(Config):
     training, or the data is refused. How many there are is said before training starts."""
     vocabulary: int = Field(8192, ge=258)
     """The tokenizer's size at most: 256 bytes, the two special tokens, and merges."""
+    source_vocabulary: int | None = Field(None, ge=258)
+    """As that, of a second tokenizer for what is read, where it is not to share that of what is written (translation); one joint
+    vocabulary where absent."""
 
     @model_validator(mode="after")
     def _shares_leave_train(self) -> DataSettings:

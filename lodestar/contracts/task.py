@@ -134,6 +134,8 @@ class Task(ABC):
     """What a tokenizer that is trained for the task has beside the special tokens of every one; `fit` may add some."""
     single_characters: ClassVar[bool] = False
     """Whether such a tokenizer keeps each character of Chinese and Japanese apart, so that any of them can begin or end an answer."""
+    separable: bool = False
+    """Whether what is read may have another vocabulary than what is written (`data.source_vocabulary`): `sides` tells the texts apart."""
     template: ClassVar[Mapping[str, Any]]
     """venture.yaml of `lodestar new --template NAME`, less the name."""
     variants: ClassVar[Mapping[str, Variant]] = {}
@@ -160,6 +162,10 @@ class Task(ABC):
     @abstractmethod
     def texts(self, example: Any) -> Iterator[str]:
         """The texts of an example that the tokenizer is trained on."""
+
+    def sides(self, example: Any) -> tuple[Sequence[str], Sequence[str]]:
+        """Of `texts`, those that are read and those that are written."""
+        raise NotImplementedError(f"{self.name} has one vocabulary")
 
     def fit(self, examples: Iterable[Any]) -> None:  # noqa: B027 - most tasks have nothing to learn here
         """Learn `state` from the training examples; raise `UserError` where they cannot train the task."""

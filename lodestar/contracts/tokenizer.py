@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ TOKENIZER, TOKENS, TOKEN_MAP, GENERATION, MODEL = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"
 )  # fmt: skip
 """The file of the tokenizer, and those that name its special tokens: as text in the first two, as ids in the other two."""
+SOURCE_TOKENIZER = "source_tokenizer.json"
+"""Beside it, the tokenizer of the texts that are read, where they have a vocabulary of their own."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,11 @@ class Tokenizer:
 
     Args:
         special_ids: of an open model; by the names above where None.
+        source: of the texts that are read, where a model writes with another vocabulary than it reads.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, special_ids: SpecialIds | None = None) -> None:
-        self.backend, self.special_ids = backend, special_ids
+    def __init__(self, backend: tokenizers.Tokenizer, special_ids: SpecialIds | None = None, source: Tokenizer | None = None) -> None:
+        self.backend, self.special_ids, self._source = backend, special_ids, source
         self.backend.encode_special_tokens = True
         # A tokenizer.json may bring a length to cut and fill texts to: nothing is cut in silence here.
         self.backend.no_truncation()
@@ -65,27 +69,43 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path, *, fix: str = "run `lodestar prepare` again") -> Tokenizer:
-        """Read tokenizer.json: the file, or the folder that holds it, perhaps with the files that name its special tokens.
+        """Read tokenizer.json: the file, or the folder that holds it, perhaps with the files that name its special tokens, and with the
+        tokenizer of the texts that are read.
 
         Args:
             fix: what the user is told to do where it is damaged.
         """
-        import tokenizers
-
         file = path / TOKENIZER if path.is_dir() else path
-        try:
-            backend = tokenizers.Tokenizer.from_str(file.read_text("utf-8"))
-        except FileNotFoundError:
-            raise UserError("no tokenizer here", where=file, fix="run `lodestar prepare` first") from None
-        except UnicodeDecodeError:
-            raise UserError("the tokenizer is damaged", where=file, fix=fix) from None
-        except Exception as error:  # noqa: BLE001 - the library raises bare Exception for anything it cannot read
-            raise UserError(f"the tokenizer is damaged ({error})", where=file, fix=fix) from None
-        return cls(backend, read_special_ids(file.parent, backend))
+        backend, apart = _read_backend(file, fix), file.with_name(SOURCE_TOKENIZER)
+        source = None
+        if file.name == TOKENIZER and apart.is_file():
+            read = _read_backend(apart, fix)
+            source = cls(read, read_special_ids(file.parent, read))
+        return cls(backend, read_special_ids(file.parent, backend), source)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What the backend is told in __init__ is no part of its own state.
+        return Tokenizer, (self.backend, self.special_ids, self._source)
+
+    @property
+    def source(self) -> Tokenizer:
+        """The tokenizer of the texts that are read: this one, unless they have a vocabulary of their own."""
+        return self if self._source is None else self._source
+
+    @property
+    def source_vocabulary_size(self) -> int | None:
+        """The size of that vocabulary; None where there is one for all texts."""
+        return None if self._source is None else self._source.vocabulary_size
+
+    def with_special_ids(self, special_ids: SpecialIds) -> Tokenizer:
+        """The same tokenizer, told which ids stand for what."""
+        return Tokenizer(self.backend, special_ids, self._source)
 
     def files(self) -> dict[str, str]:
         """What `load` reads back, as the content of each file."""
         files = {TOKENIZER: self.to_json()}
+        if self._source is not None:
+            files[SOURCE_TOKENIZER] = self._source.to_json()
         ids = self.special_ids
         if ids is not None:
             names = {"eos_token": ids.end_of_text, "pad_token": ids.pad, "bos_token": ids.begin}
@@ -158,13 +178,18 @@ class Tokenizer:
 
         Args:
             special: with the tokens that the tokenizer puts around a text (Llama's `<s>`, BERT's `[CLS]` and `[SEP]`).
+
+        Raises:
+            UserError: it holds half of a surrogate pair, which JSON and broken file names can bring; so do the two methods below.
         """
-        encoding = self.backend.encode(text, add_special_tokens=special)
+        with half_pairs_told([text]):
+            encoding = self.backend.encode(text, add_special_tokens=special)
         return self._as_text(text, encoding.ids, encoding.special_tokens_mask)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """As `encode`, on all cores."""
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        with half_pairs_told(texts):
+            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [self._as_text(text, encoding.ids, encoding.special_tokens_mask) for text, encoding in zip(texts, encodings, strict=True)]
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -172,7 +197,8 @@ class Tokenizer:
 
         A token that is a part of a character (one byte of it, say) has the whole character.
         """
-        encoding = self.backend.encode(text, add_special_tokens=False)
+        with half_pairs_told([text]):
+            encoding = self.backend.encode(text, add_special_tokens=False)
         if self._special_texts.keys().isdisjoint(encoding.ids):
             return encoding.ids, encoding.offsets
         found: list[int] = []
@@ -209,6 +235,38 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, special tokens left out; bytes that are no UTF-8 (a cut character) become U+FFFD."""
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
+
+
+def _read_backend(file: Path, fix: str) -> tokenizers.Tokenizer:
+    import tokenizers
+
+    try:
+        return tokenizers.Tokenizer.from_str(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError("no tokenizer here", where=file, fix="run `lodestar prepare` first") from None
+    except UnicodeDecodeError:
+        raise UserError("the tokenizer is damaged", where=file, fix=fix) from None
+    except Exception as error:  # noqa: BLE001 - the library raises bare Exception for anything it cannot read
+        raise UserError(f"the tokenizer is damaged ({error})", where=file, fix=fix) from None
+
+
+@contextmanager
+def half_pairs_told(texts: Iterable[str]) -> Iterator[None]:
+    """One sentence in the place of the library's TypeError about strings that are no Unicode.
+
+    Raises:
+        UserError: one of the texts that are encoded here holds half of a surrogate pair.
+    """
+    try:
+        yield
+    except TypeError:
+        for text in texts:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                what = f"the text holds U+{ord(text[error.start]):04X}, half of a surrogate pair, which is no character"
+                raise UserError(what, fix="remove it") from None
+        raise
 
 
 def read_special_ids(folder: Path, backend: tokenizers.Tokenizer) -> SpecialIds | None:

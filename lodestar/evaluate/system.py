@@ -67,7 +67,7 @@ def measure_system(task: Task, model: nn.Module, tokenizer: Tokenizer, examples:
     with tempfile.TemporaryFile() as job, tempfile.TemporaryFile() as result:
         measured = list(examples[: REQUESTS + WARM_UP])
         pickle.dump(sys.path, job)
-        pickle.dump((torch.get_num_threads(), task, model, tokenizer.to_json(), tokenizer.special_ids, measured), job)
+        pickle.dump((torch.get_num_threads(), task, model, tokenizer, measured), job)
         job.seek(0)
         finished = subprocess.run([sys.executable, "-P", "-c", PROGRAM], stdin=job, stdout=result, check=False)
         result.seek(0)
@@ -83,15 +83,12 @@ def _columns(rows: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
 
 def serve_job() -> None:
     """In the measuring process: read the job from standard input, answer, and write the rows as the last line of standard output."""
-    import tokenizers
     import torch
 
-    from ..contracts.tokenizer import Tokenizer
-
     # Written a moment ago by the process that started this one, into a file that has no name.
-    threads, task, model, tokenizer, special_ids, examples = pickle.load(sys.stdin.buffer)
+    threads, task, model, tokenizer, examples = pickle.load(sys.stdin.buffer)
     torch.set_num_threads(threads)
-    rows = answer_all(task, model.eval(), Tokenizer(tokenizers.Tokenizer.from_str(tokenizer), special_ids), examples)
+    rows = answer_all(task, model.eval(), tokenizer, examples)
     sys.stdout.write("\n" + json.dumps(rows) + "\n")
 
 

@@ -72,13 +72,13 @@ class Subject(ABC):
     def embeddings(self, tokens: Tensor) -> Tensor:
         """Ids → what the first layer is given, without positions and types."""
         transformer = transformer_of(self.model)
-        assert transformer.embedding is not None
-        embedded = transformer.embedding(tokens)
+        assert transformer.reading_embedding is not None
+        embedded = transformer.reading_embedding(tokens)
         return embedded * math.sqrt(transformer.config.width) if transformer.config.scaled_embeddings else embedded
 
     def average_embedding(self) -> Tensor:
         """The mean of `embeddings` over the vocabulary, (W,): a word that says nothing."""
-        embedding = transformer_of(self.model).embedding
+        embedding = transformer_of(self.model).reading_embedding
         assert embedding is not None
         return self.embeddings(torch.arange(embedding.num_embeddings, device=device_of(self.model))).mean(0)
 

@@ -212,8 +212,9 @@ class Transformer(nn.Module):
         """The encoder's hidden states (B, T, W) of token ids (B, T), or of embeddings (B, T, W)."""
         if self.encoder is None:
             raise ValueError("a decoder-only model has no encoder; use hidden")
-        if embeddings is None and tokens is not None and self.source_embedding is not None:
-            embeddings = self._scaled(self.source_embedding(tokens))
+        table = self.reading_embedding
+        if embeddings is None and tokens is not None and table is not None:
+            embeddings = self._scaled(table(tokens))
         return self.encoder(self.embed(tokens, embeddings), attention_mask=attention_mask)
 
     def embed(self, tokens: Tensor | None, embeddings: Tensor | None = None, token_types: Tensor | None = None) -> Tensor:
@@ -242,6 +243,11 @@ class Transformer(nn.Module):
             logits = logits + self.output_bias
         cap = self.config.logit_cap
         return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    @property
+    def reading_embedding(self) -> nn.Embedding | None:
+        """Of the tokens that the first stack reads: an encoder's own, where its vocabulary is another than the decoder's."""
+        return self.embedding if self.source_embedding is None else self.source_embedding
 
     @property
     def dtype(self) -> torch.dtype:

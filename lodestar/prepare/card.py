@@ -140,8 +140,9 @@ def _notes(card: Mapping[str, Any]) -> list[Words]:
         return [*notes, Words(f"tokenizer: the base model's, {size:,} tokens", f"分词器：沿用基座模型，{size:,} 个词元")]
     sampled, total = tokenizer["sample_bytes"], card["splits"]["train"]["bytes"]
     part = Words("", "") if sampled >= total else Words(f" (an even sample of {total:,})", f"（在 {total:,} 字节中均匀抽样）")
-    notes.append(Words(
-        f"tokenizer: {tokenizer['vocabulary']:,} tokens, learnt from {sampled:,} bytes of train{part.en}",
-        f"分词器：{tokenizer['vocabulary']:,} 个词元，学自训练划分的 {sampled:,} 字节{part.zh}",
-    ))  # fmt: skip
+    size, read = tokenizer["vocabulary"], tokenizer.get("source_vocabulary")
+    en, zh = f"tokenizer: {size:,} tokens", f"分词器：{size:,} 个词元"
+    if read is not None:
+        en, zh = f"tokenizers: {read:,} tokens to read and {size:,} to write", f"分词器：读 {read:,} 个词元，写 {size:,} 个词元"
+    notes.append(Words(f"{en}, learnt from {sampled:,} bytes of train{part.en}", f"{zh}，学自训练划分的 {sampled:,} 字节{part.zh}"))
     return notes

@@ -11,7 +11,7 @@ Memory stays bounded whatever the data's size: a few bytes a record, and one bat
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ def prepare(
         UserError: the sources, their records or the settings are at fault, or the disk is full; `out` is then as it was.
     """
     started, meter = timestamp(), Meter()
+    check_vocabularies(task, settings, fine_tunes=tokenizer is not None)
     sources = find_sources(settings, root)
     done = _finished(out)
     if done is None:  # else it may be the same work, which needs no space
@@ -86,9 +87,9 @@ def prepare(
         _write_records(folder, staging, decision)
         staging.remove()
         task.fit(Examples(folder / "train", task))
-        sample = None
+        samples: list[TokenizerSample] = []
         if tokenizer is None:
-            tokenizer, sample = _train_tokenizer(task, folder, settings.vocabulary, seed)
+            tokenizer, samples = _train_tokenizer(task, folder, settings, seed)
         for name, content in tokenizer.files().items():
             write_atomic(folder / name, content)
         whole = None if task.batching == "packed" else context
@@ -99,7 +100,7 @@ def prepare(
         splits = {name: open_split(folder, name) for name in decision.names}
         if context is not None and task.batching == "packed":
             check_context(splits["train"], context)
-        card = _card(task, sources, staging, decision, splits, statistics, fits, tokenizer, sample, context)
+        card = _card(task, sources, staging, decision, splits, statistics, fits, tokenizer, samples, context)
         write_json(folder / "task.json", task.describe())
         write_json(folder / "card.json", card)
         write_atomic(folder / "card.md", markdown(card))
@@ -111,6 +112,21 @@ def prepare(
         )  # fmt: skip
         write_json(folder / RECORD_FILE, record.model_dump())
     return record
+
+
+def check_vocabularies(task: Task, settings: DataSettings, *, fine_tunes: bool) -> None:
+    """Refuse a vocabulary of its own for what is read, where there can be none.
+
+    Raises:
+        UserError: the task, or the model to fine-tune, has one vocabulary.
+    """
+    if settings.source_vocabulary is None:
+        return
+    where, fix = "data.source_vocabulary", "leave it out: data.vocabulary is then for all texts"
+    if fine_tunes:
+        raise UserError("the model to begin from brings its tokenizer", where=where, fix="leave it out")
+    if not task.separable:
+        raise UserError(f"the task {task.name} has, with its options, one vocabulary for what it reads and writes", where=where, fix=fix)
 
 
 def fingerprint_inputs(task: Task, sources: Sources) -> dict[str, str]:
@@ -201,9 +217,20 @@ def _write_records(folder: Path, staging: Staging, decision: Decision) -> None:
             write_examples(folder / name, staging.lines(chosen), len(chosen))
 
 
-def _train_tokenizer(task: Task, folder: Path, vocabulary: int, seed: int) -> tuple[Tokenizer, TokenizerSample]:
-    sample = TokenizerSample(task, Examples(folder / "train", task), seed)
-    return train_tokenizer(sample, vocabulary, task.special_tokens, single_characters=task.single_characters), sample
+def _train_tokenizer(task: Task, folder: Path, settings: DataSettings, seed: int) -> tuple[Tokenizer, list[TokenizerSample]]:
+    """The tokenizer, and the texts that it was learnt from: of each side, where what is read has a vocabulary of its own."""
+    examples = Examples(folder / "train", task)
+
+    def learn(texts: Callable[[Any], Iterable[str]], vocabulary: int) -> tuple[Tokenizer, TokenizerSample]:
+        sample = TokenizerSample(texts, examples, seed)
+        return train_tokenizer(sample, vocabulary, task.special_tokens, single_characters=task.single_characters), sample
+
+    if settings.source_vocabulary is None:
+        tokenizer, sample = learn(task.texts, settings.vocabulary)
+        return tokenizer, [sample]
+    source, read = learn(lambda example: task.sides(example)[0], settings.source_vocabulary)
+    target, written = learn(lambda example: task.sides(example)[1], settings.vocabulary)
+    return Tokenizer(target.backend, source=source), [read, written]
 
 
 def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit, context: int | None) -> TextStatistics:
@@ -212,7 +239,11 @@ def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit, context: i
 
     def look(batch: Sequence[Any]) -> None:
         texts = [text for example in batch for text in task.texts(example)]
-        ahead.prepare(texts)
+        if tokenizer.source_vocabulary_size is None:
+            ahead.prepare(texts)
+        else:
+            sides = [task.sides(example) for example in batch]
+            ahead.prepare([text for _, written in sides for text in written], [text for read, _ in sides for text in read])
         for text in texts:
             statistics.add(text)
         statistics.records += len(batch)
@@ -220,14 +251,15 @@ def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit, context: i
     def rows(example: Any) -> list[Encoded]:
         return [fit(row) for row in task.rows(example, ahead, context)]
 
-    write_tokens(folder, Examples(folder, task), rows, tokenizer.vocabulary_size, look, f"encode {folder.name}")
+    vocabulary = max(tokenizer.vocabulary_size, tokenizer.source_vocabulary_size or 0)
+    write_tokens(folder, Examples(folder, task), rows, vocabulary, look, f"encode {folder.name}")
     statistics.flush()
     return statistics
 
 
 def _card(
     task: Task, sources: Sources, staging: Staging, decision: Decision, splits: dict[str, Split],
-    statistics: dict[str, TextStatistics], fits: dict[str, Fit], tokenizer: Tokenizer, sample: TokenizerSample | None,
+    statistics: dict[str, TextStatistics], fits: dict[str, Fit], tokenizer: Tokenizer, samples: Sequence[TokenizerSample],
     context: int | None,
 ) -> dict[str, Any]:  # fmt: skip
     return {
@@ -246,6 +278,8 @@ def _card(
         "skipped_files": dict(sources.skipped),
         "tokenizer": {
             "vocabulary": tokenizer.vocabulary_size,
-            "sample_bytes": sample.bytes if sample else 0, "sample_records": sample.records if sample else 0,
+            **({} if tokenizer.source_vocabulary_size is None else {"source_vocabulary": tokenizer.source_vocabulary_size}),
+            "sample_bytes": sum(sample.bytes for sample in samples),
+            "sample_records": max((sample.records for sample in samples), default=0),
         },
     }  # fmt: skip

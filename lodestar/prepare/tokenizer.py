@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..contracts.progress import track
 from ..contracts.randomness import generator
-from ..contracts.task import Task
 from ..contracts.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 BYTES = 256
@@ -95,10 +94,13 @@ class TokenizerSample:
     """Texts for the trainer: the examples in a random order drawn from the seed, until either of two bounds is reached.
 
     The order makes every beginning of it an even sample of the whole; the bound on distinct words bounds the trainer's memory.
+
+    Args:
+        texts: those of an example.
     """
 
-    def __init__(self, task: Task, examples: Sequence[Any], seed: int) -> None:
-        self._task, self._examples, self._seed = task, examples, seed
+    def __init__(self, texts: Callable[[Any], Iterable[str]], examples: Sequence[Any], seed: int) -> None:
+        self._texts, self._examples, self._seed = texts, examples, seed
         self.bytes = 0
         """Bytes of text that were given out."""
         self.records = 0
@@ -109,7 +111,7 @@ class TokenizerSample:
         words: set[str] = set()
         distinct = 0
         for place in track(order, "tokenizer", "record"):
-            for text in self._task.texts(self._examples[int(place)]):
+            for text in self._texts(self._examples[int(place)]):
                 new = set(_WORD.findall(text)) - words
                 words |= new
                 distinct += sum(len(word.encode()) for word in new)
@@ -127,12 +129,15 @@ class AheadTokenizer(Tokenizer):
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__(tokenizer.backend, tokenizer.special_ids)
+        self._read_ahead = None if tokenizer.source_vocabulary_size is None else AheadTokenizer(tokenizer.source)
+        super().__init__(tokenizer.backend, tokenizer.special_ids, self._read_ahead)
         self._ahead: dict[str, list[int]] = {}
         self._offsets: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
 
-    def prepare(self, texts: Sequence[str]) -> None:
-        """Encode `texts` now, and forget the ones before."""
+    def prepare(self, texts: Sequence[str], read: Sequence[str] = ()) -> None:
+        """Encode `texts` now, and forget the ones before; and `read`, where the texts that are read have a tokenizer of their own."""
+        if self._read_ahead is not None:
+            self._read_ahead.prepare(read)
         distinct = list(dict.fromkeys(texts))
         self._ahead = dict(zip(distinct, self.encode_batch(distinct), strict=True))
         self._offsets = {}

@@ -159,6 +159,8 @@ class Translation(Task):
         self.chosen = Options.parse(self.options, where="options")
         if self.chosen.architecture == "decoder":
             self.batching = "whole"
+        # What reads and writes every language has no side to itself.
+        self.separable = self.batching == "paired" and not self.chosen.both_directions
 
     @classmethod
     def sample(cls) -> Sequence[Pair]:
@@ -194,8 +196,12 @@ class Translation(Task):
 
     def texts(self, example: Pair) -> Iterator[str]:
         # With one side blank there is nothing to learn: the record counts as blank.
-        if example.source.strip() and example.target.strip():
-            yield from (example.source, example.target)
+        read, written = self.sides(example)
+        yield from (*read, *written)
+
+    def sides(self, example: Pair) -> tuple[Sequence[str], Sequence[str]]:
+        blank = not (example.source.strip() and example.target.strip())
+        return ((), ()) if blank else ((example.source,), (example.target,))
 
     def languages(self, example: Pair) -> tuple[str, str]:
         """Of a record: its own, else those of the options."""

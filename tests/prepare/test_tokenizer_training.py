@@ -116,17 +116,17 @@ def test_the_sample_is_bounded_even_and_told(text_task, monkeypatch):
     from lodestar.prepare import tokenizer as module
 
     examples = [text_task.example(text=f"{number} " + "word " * 20) for number in range(1000)]
-    whole = TokenizerSample(text_task, examples, 0)
+    whole = TokenizerSample(text_task.texts, examples, 0)
     assert sorted(whole) == sorted(example.text for example in examples)
     assert (whole.records, whole.bytes) == (1000, sum(len(example.text) for example in examples))
     monkeypatch.setattr(module, "SAMPLE_BYTES", 10_000)
-    part = TokenizerSample(text_task, examples, 0)
+    part = TokenizerSample(text_task.texts, examples, 0)
     numbers = [int(text.split()[0]) for text in part]
     assert 10_000 <= part.bytes < 10_200
     # The mean of 96 of 0…999, within four standard errors.
     assert abs(sum(numbers) / len(numbers) - 499.5) < 4 * 288.7 / len(numbers) ** 0.5
     monkeypatch.setattr(module, "SAMPLE_DISTINCT_BYTES", 30)
-    assert len(list(TokenizerSample(text_task, examples, 0))) < 15
+    assert len(list(TokenizerSample(text_task.texts, examples, 0))) < 15
 
 
 def test_end_of_text_and_pad_are_left_out_of_text(trained):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...contracts.errors import UserError, unknown
-from ...contracts.tokenizer import Tokenizer
+from ...contracts.tokenizer import SOURCE_TOKENIZER, Tokenizer
 from ...model.adapted import Adapted
 from ...model.config import BIASED, ModelConfig
 from ...model.meta import without_storage
@@ -58,7 +58,9 @@ def save_model(
     if origin is not None and origin.family != chosen.name:
         origin = None
     fields = _fields(chosen, config, origin, model, tokenizer)
-    kept = [] if origin is None else [file for file in origin.kept if tokenizer is None or not file.name.startswith("tokenizer.")]
+    kept = [] if origin is None else list(origin.kept)
+    if tokenizer is not None:
+        kept = [file for file in kept if not file.name.startswith("tokenizer.") and file.name != SOURCE_TOKENIZER]
     for file in kept:
         if not file.is_file():
             raise UserError("the file is gone since the model was read", where=file, fix="restore it, or give save_model a tokenizer")
