@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...contracts.errors import UserError
+from ...contracts.tokenizer import SOURCE_TOKENIZER, TOKENIZER
 from ...model.config import ModelConfig
 from ...model.meta import make_buffers, without_storage
 from . import hub
@@ -57,7 +58,8 @@ def load_model(
     weights = Weights(find_weights(folder), family)
     config = read_config(family, fields, folder / CONFIG)
     bound = _Bound(family, config, fields, weights, folder)
-    check_vocabulary(folder, bound.config.vocabulary_size)
+    check_vocabulary(folder / TOKENIZER, bound.config.vocabulary_size)
+    check_vocabulary(folder / SOURCE_TOKENIZER, bound.config.source_vocabulary_size or bound.config.vocabulary_size)
     weights.check_finite(bound.wanted, every=check)
     model = bound.fill(dtype, device)
     files = tuple(file.path for file in weights.files)

@@ -5,18 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 from ...model.config import ModelConfig
-from .encoder_decoders import DEFAULTS, TIED, read_encoder_decoder, tensors, write_encoder_decoder
-from .family import Family, Fields
+from .encoder_decoders import DEFAULTS, TIED, read_encoder_decoder, write_encoder_decoder
+from .encoder_decoders import tensors as body
+from .family import Family, Fields, Rule
 from .fields import only
 
 
 def read_config(fields: Fields) -> ModelConfig:
-    only(fields, share_encoder_decoder_embeddings=True, decoder_vocab_size=fields["vocab_size"])
-    return read_encoder_decoder(fields, position="sinusoidal-halves", norm_place="post", output_bias=True)
+    sizes = {}
+    if fields.get("share_encoder_decoder_embeddings", True):
+        only(fields, decoder_vocab_size=fields["vocab_size"])
+    else:
+        sizes = {
+            "vocabulary_size": fields.get("decoder_vocab_size") or fields["vocab_size"],
+            "source_vocabulary_size": fields["vocab_size"],
+        }
+    return read_encoder_decoder(fields, position="sinusoidal-halves", norm_place="post", output_bias=True, **sizes)
 
 
 def write_config(config: ModelConfig) -> dict[str, Any]:
-    return {**write_encoder_decoder(config), "decoder_vocab_size": config.vocabulary_size}
+    written = {**write_encoder_decoder(config), "decoder_vocab_size": config.vocabulary_size}
+    if config.source_vocabulary_size is not None:
+        written |= {"vocab_size": config.source_vocabulary_size, "share_encoder_decoder_embeddings": False}
+    return written
+
+
+def tensors(config: ModelConfig, fields: Fields) -> list[Rule]:
+    rules = body(config, fields)
+    if config.source_vocabulary_size is None:
+        return rules
+    apart = [Rule("model.encoder.embed_tokens", "source_embedding"), Rule("model.decoder.embed_tokens", "embedding")]
+    return [*apart, *(rule for rule in rules if rule.ours != "embedding")]
 
 
 FAMILY = Family(

@@ -39,16 +39,16 @@ def load_tokenizer(source: str | Path, *, revision: str | None = None) -> Tokeni
     return Tokenizer.load(folder, fix="download or save the tokenizer again")
 
 
-def check_vocabulary(folder: Path, rows: int) -> None:
-    """Refuse a folder whose tokenizer has ids that the embedding has no row for. An embedding may have more rows: many are padded.
+def check_vocabulary(file: Path, rows: int) -> None:
+    """Refuse a tokenizer with ids that the embedding has no row for. An embedding may have more rows: many are padded.
 
     Args:
+        file: tokenizer.json, which may be absent.
         rows: of the embedding; 0 where the model reads no tokens.
 
     Raises:
         UserError: it has; the sentence has both numbers.
     """
-    file = folder / TOKENIZER
     if not rows or not file.is_file():
         return
     ids = _largest_id(read_json(file)) + 1
