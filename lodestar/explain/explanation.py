@@ -240,7 +240,7 @@ def _read(model: nn.Module, tokenizer: Tokenizer, reading: Reading) -> tuple[Sub
             f"the model reads it as {longest} tokens, and at most {MOST_TOKENS} are explained at once", fix="explain a part of the text"
         )
     subject = subject_of(model, reading, tokenizer.pad)
-    words = clipped(split_words(tokenizer, _all_tokens(subject)), len(subject.tokens))
+    words = clipped(split_words(tokenizer.source, _all_tokens(subject)), len(subject.tokens))
     if isinstance(subject, TranslatedSubject):
         return subject, words, clipped(split_words(tokenizer, reading.tokens), len(reading.tokens) - 1)
     return subject, words, words
