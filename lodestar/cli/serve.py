@@ -38,6 +38,7 @@ from ._command import lodestar_command, venture_option
 def command(release: str | None, venture: Path, host: str, port: int, adapters: tuple[str, ...], index: Path | None) -> None:
     from ..deploy.documents.library import Library
     from ..deploy.serve import serve
+    from ..explain.request import answer as explainer
     from ..venture.product import find_release, verify
     from ..venture.venture import Venture
     from . import _serving
@@ -47,11 +48,12 @@ def command(release: str | None, venture: Path, host: str, port: int, adapters: 
     named = _serving.named_folders(adapters)
     library = None if index is None else Library.open(index, open_encoder)
     if release is not None and (Path(release) / "config.json").is_file():
-        serve(Path(release), task_for(Path(release)), host=host, port=port, library=library, adapters=named)
+        serve(Path(release), task_for(Path(release)), host=host, port=port, library=library, explainer=explainer, adapters=named)
         return
     opened = Venture.open(venture)
     made = find_release(opened, release)
     verify(opened, made)
     folder = opened.releases / made.name
     note = _serving.note_in(opened, made.name)
-    serve(folder, _serving.task_of(folder), host=host, port=port, library=library, on_request=note, adapters=named)
+    task = _serving.task_of(folder)
+    serve(folder, task, host=host, port=port, library=library, explainer=explainer, on_request=note, adapters=named)

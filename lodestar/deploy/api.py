@@ -65,6 +65,8 @@ def create_app(
         app.post("/v1/chat/completions")(routes.chat)
     else:
         app.post(service.route)(routes.whole)
+    if service.explains:
+        app.post("/v1/explain")(routes.explain)
     _mount_common(app, service, engine, exchanges)
     _mount_page(app)
     _mount_errors(app, service)
@@ -125,7 +127,8 @@ def _mount_page(app: FastAPI) -> None:
 
 def _mount_errors(app: FastAPI, service: Service) -> None:
     fields = list((ChatBody if service.task.endpoint == "chat/completions" else CompletionBody).model_fields)
-    served = f"POST {service.route}, GET /v1/models, POST /v1/feedback, GET /healthz and the page at /"
+    also = "POST /v1/explain, " if service.explains else ""
+    served = f"POST {service.route}, {also}GET /v1/models, POST /v1/feedback, GET /healthz and the page at /"
 
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> JSONResponse:

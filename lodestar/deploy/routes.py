@@ -41,6 +41,8 @@ class ApiLimits:
     max_tokens: int = 4096
     inputs: int = 128
     """Texts in one request for a whole answer, which is one turn of the engine."""
+    explanations: int = 8
+    """Explanations that wait for the one in work; more are refused."""
 
 
 WHOLE: Mapping[Endpoint, tuple[str, str]] = {
@@ -58,6 +60,8 @@ class Routes:
 
     def __init__(self, service: Service, engine: Engine, exchanges: Exchanges, limits: ApiLimits) -> None:
         self.service, self.engine, self.exchanges, self.limits = service, engine, exchanges, limits
+        self._explaining = asyncio.Lock()
+        self._explanations = 0
 
     async def completions(self, body: CompletionBody, request: Request) -> Response:
         """Continue one or several prompts, as OpenAI's route of this name does."""
@@ -93,6 +97,28 @@ class Routes:
             raise self._refused(exchange, error) from None
         return await self._answer(request, exchange, self._whole(feed, exchange, kind, model))
 
+    async def explain(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
+        """Which words an answer rests on, and how far that may be believed."""
+        exchange = self.exchanges.begin("/v1/explain", "expl")
+        try:
+            asked = dict(body)
+            model = self._asked(asked.pop("model", None))
+            self._check_text(asked)
+        except ApiError as error:
+            raise self._refused(exchange, error) from None
+        return await self._answer(request, exchange, self._explain(asked, exchange, model))
+
+    async def _explain(self, asked: dict[str, Any], exchange: Exchange, model: str) -> dict[str, Any]:
+        """One at a time: each takes as many passes of the model as hundreds of answers do, and the engine's other places are for these."""
+        if self._explanations > self.limits.explanations:
+            raise BusyError(self.limits.explanations, self._explanations - 1)
+        self._explanations += 1
+        try:
+            async with self._explaining:
+                return await self._whole(self._feed(model, lambda: self.service.explain(asked)), exchange, "explanation", model)
+        finally:
+            self._explanations -= 1
+
     def _begin_completion(self, body: CompletionBody, exchange: Exchange) -> Completion:
         model = self._asked(body.model)
         self._check_amount(len(body.prompts) * body.n, body.max_tokens)
@@ -127,7 +153,7 @@ class Routes:
 
     async def _whole(self, feed: Feed, exchange: Exchange, kind: str, model: str) -> dict[str, Any]:
         with feed:
-            answers = [answer async for answer in feed]
+            answers = [answer async for answer in feed if answer is not None]  # None is a step on the way
             exchange.queue_ms = feed.job.queue_ms
         usage = answers[0].get("usage", {})
         exchange.prompt_tokens = int(usage.get("prompt_tokens", 0))

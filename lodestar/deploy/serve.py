@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,7 +26,7 @@ from .documents.library import Library
 from .engine import Engine, Limits
 from .guard import LOOPBACK_HOSTS
 from .routes import ApiLimits
-from .service import Service
+from .service import Explainer, Service
 
 KEY_VARIABLE = "LODESTAR_API_KEY"
 """The environment variable that holds the API key; unset or empty leaves the API open."""
@@ -46,6 +47,7 @@ def serve(
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
     library: Library | None = None,
+    explainer: Explainer | None = None,
     limits: Limits | None = None,
     api_limits: ApiLimits | None = None,
 ) -> None:
@@ -63,12 +65,13 @@ def serve(
         hosts: further names that this server may be called by, when it listens on loopback and a proxy stands before it.
         origins: web pages of other origins that may use the API (CORS); none by default.
         library: documents that a reader is asked about.
+        explainer: what explains the answers; they are not explained without.
 
     Raises:
         UserError: when the port is taken or not allowed, the host is unknown, or the release cannot be loaded.
     """
     with _listen(host, port) as listener:
-        service = Service.load(release, task, name=name, adapters=adapters)
+        service = replace(Service.load(release, task, name=name, adapters=adapters), explainer=explainer)
         service = service if library is None else service.with_library(library)
         app = _app(service, host, hosts, origins, on_request, limits, api_limits)
         tell = ready or _welcome(service, open_to_all=not _is_loopback(host))

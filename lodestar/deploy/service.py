@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,10 @@ GLANCE = 160
 """Characters of a prompt that the page offers."""
 
 
+Explainer = Callable[[Task, nn.Module, Tokenizer, Mapping[str, Any]], Iterator[dict[str, Any] | None]]
+"""What answers a body of POST /v1/explain, after a None for each step on the way. It is given, since no step imports another."""
+
+
 @dataclass(frozen=True)
 class Service:
     """A model in memory, ready to answer."""
@@ -54,6 +58,8 @@ class Service:
     """Those beside its weights, each of which can be asked by its name as a model of its own."""
     library: Library | None = None
     """The documents that a reader is asked about where a request brings no text of its own."""
+    explainer: Explainer | None = None
+    """What explains the answers, where they are to be explained."""
 
     @classmethod
     def load(cls, release: Path, task: Task, *, name: str | None = None, adapters: Mapping[str, Path] | None = None) -> Service:
@@ -97,6 +103,20 @@ class Service:
         return replace(self, library=library)
 
     @property
+    def explains(self) -> bool:
+        """Whether POST /v1/explain is served: there is what explains, and the task tells what its model read."""
+        return self.explainer is not None and type(self.task).reading is not Task.reading
+
+    def explain(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any] | None]:
+        """An answer explained, after a None for each step on the way.
+
+        Raises:
+            UserError: the request is at fault, or such a model cannot be explained.
+        """
+        assert self.explainer is not None
+        return self.explainer(self.task, self.model, self.tokenizer, request)
+
+    @property
     def route(self) -> str:
         return f"/v1/{self.task.endpoint}"
 
@@ -135,6 +155,7 @@ class Service:
             "gates": list(self.gates),
             "examples": self._examples(),
             "choices": self.task.choices(),
+            "explains": self.explains,
             "documents": None if self.library is None else {"passages": len(self.library)},
         }
 

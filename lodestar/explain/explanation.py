@@ -193,6 +193,7 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
             "points": explanation.attribution.points, "complete": explanation.attribution.complete,
         },
         "shares_removed": [_short(x) for x in explanation.chance.shares],
+        "random_curve": [_short(x) for x in explanation.chance.curves.mean(0)],
         "faithfulness": {name: _verdict(verdict) for name, verdict in explanation.verdicts.items()},
     }  # fmt: skip
 

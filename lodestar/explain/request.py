@@ -18,6 +18,10 @@ from .page import attention_maps, part, style
 from .sentences import summary_words, verdict_words
 
 
+SENDING = ("model", "n", "stream", "stream_options", "user")
+"""Fields of OpenAI's requests that say who answers and how it is sent, not what is asked."""
+
+
 class ExplainRequest(Config):
     """What is to be explained, and how."""
 
@@ -49,7 +53,8 @@ def answer(task: Task, model: nn.Module, tokenizer: Tokenizer, body: Mapping[str
     """
     asked = ExplainRequest.parse(body, where="request")
     check_explainable(model)
-    reading = task.reading(model, tokenizer, asked.request, asked.output)
+    request = {name: value for name, value in asked.request.items() if name not in SENDING and value is not None}
+    reading = task.reading(model, tokenizer, request, asked.output)
     layer, head = (None if one is None else one - 1 for one in (asked.layer, asked.head))
     usage = {"usage": {"prompt_tokens": len(reading.source) + len(reading.tokens)}}
     yield None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
@@ -28,6 +31,15 @@ from lodestar.deploy.service import Service
 from lodestar.model.config import ModelConfig
 from lodestar.model.transformer import Transformer
 from lodestar.prepare.tokenizer import train_tokenizer
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-quic",
+]  # fmt: skip
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
+DESKTOP = {"width": 1200, "height": 900}
 
 TEXTS = [
     "The star that does not set is the one we steer by, said the captain, and the crew slept well.",
@@ -206,3 +218,42 @@ def reporter() -> Service:
     task = tasks.find("summarization")({"summary_tokens": 12, "beams": 2})
     tokenizer = train_tokenizer([text for example in task.sample() for text in task.texts(example)], 400)
     return _service(task, tokenizer, replace(_config(tokenizer, "encoder-decoder", context=64), initial_std=0.3))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Its absence skips a test, but fails it in CI."""
+    if not CHROMIUM.exists():
+        message = f"no browser at {CHROMIUM}; install Debian's package chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page in a fresh profile; whatever the console complains of fails the test at its end."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_page(url: str, *, size: dict[str, int] = DESKTOP, ready: bool = True, **options: Any) -> Page:
+        context = browser.new_context(viewport=size, **{"locale": "en-US", **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(url) else None)
+        page.goto(url)
+        if ready:
+            expect(page.locator("#workshop")).to_be_visible()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from lodestar.build.bundle import load_bundle
 from lodestar.build.embed import TextEncoder
@@ -26,28 +25,7 @@ from lodestar.model.config import ModelConfig
 from lodestar.prepare import train_tokenizer
 from lodestar.tasks import find, names
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-quic",
-]  # fmt: skip
-PATIENCE_MS = 30_000
-expect.set_options(timeout=PATIENCE_MS)
-DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Its absence skips a test, but fails it in CI."""
-    if not CHROMIUM.exists():
-        message = f"no browser at {CHROMIUM}; install Debian's package chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
+PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -60,31 +38,6 @@ def poet_url(poet: Service) -> Iterator[str]:
 def judge_url(judge: Service) -> Iterator[str]:
     with serving(judge) as url:
         yield url
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page in a fresh profile; whatever the console complains of fails the test at its end."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_page(url: str, *, size: dict[str, int] = DESKTOP, ready: bool = True, **options: Any) -> Page:
-        context = browser.new_context(viewport=size, **{"locale": "en-US", **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(url) else None)
-        page.goto(url)
-        if ready:
-            expect(page.locator("#workshop")).to_be_visible()
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def overflow(page: Page) -> int:
@@ -171,7 +124,7 @@ def test_every_word_is_there_in_both_languages(visit: Callable[..., Page], poet_
     )
     assert words[0] == words[1]
     used = set(re.findall(r'data-say(?:-\w+)?="(\w+)"', (PAGE / "index.html").read_text("utf-8")))
-    used |= set(re.findall(r'say\("(\w+)"\)', "".join((PAGE / name).read_text("utf-8") for name in ("app.js", "kit.js"))))
+    used |= set(re.findall(r'say\("(\w+)"\)', "".join((PAGE / name).read_text("utf-8") for name in ("app.js", "explain.js", "kit.js"))))
     asked = {"label", "placeholder", "run"}
     assert used - asked <= set(words[0][0])
     for form in sorted((PAGE / "forms").iterdir()):

@@ -7,9 +7,10 @@
 //   translated() the reader's language has changed: fields that say more than `data-say` does (optional)
 //   exampleText  an example of the release → what is filled in; useExample(example) fills in more than the text (optional)
 //   request()    the body of what is asked
-//   run(signal)  asks and draws, with `ask` or `stream` and `show` of kit.js
+//   run(signal)  asks and draws, with `ask` or `stream` and `show` of kit.js; returns what of it can be explained: `request`, `output`
 //   snippet      Python that asks the same (optional: the standard library's otherwise)
 
+import * as explanation from "/explain.js";
 import { byId, call, number, percent, say, show, showStats, state } from "/kit.js";
 import { WORDS } from "/words.js";
 
@@ -36,6 +37,7 @@ function setLanguage(language) {
   if (state.release) {
     state.form.translated?.();
     showRelease();
+    explanation.translated();
   }
   showStats();
 }
@@ -148,8 +150,9 @@ async function run() {
   state.stats = { start: performance.now() };
   busy(true);
   showStats();
+  explanation.offer(null);
   try {
-    await state.form.run(state.running.signal);
+    explanation.offer(await state.form.run(state.running.signal));
     opinions(true);
   } catch (error) {
     if (error.name === "AbortError") state.stats.stopped = true;

@@ -39,18 +39,20 @@ export function fields() {
 export async function run(signal) {
   const body = request();
   const answer = await ask(body, signal);
-  if (body.context === undefined) return showCited(answer);
+  if (body.context === undefined) return showCited(body.question, answer);
   const notes = [say("sure")(percent(answer.score, 0)), ...(answer.windows > 1 ? [say("windows")(answer.windows)] : [])];
   const found = answer.answer === null ? [say("none")] : [answer.answer];
   show(found[0], make("p", { class: "verdict" }, ...found), make("p", { class: "note" }, notes.join(" · ")), passage(body.context, answer));
   byId("answer").querySelector("mark")?.scrollIntoView({ block: "nearest" });
+  return { request: body };
 }
 
-function showCited({ answer, citations, nearest }) {
+function showCited(question, { answer, citations, nearest }) {
   const found = answer ?? say("nowhere");
   const cited = (citation) => make("div", {}, make("p", { class: "note below" }, say("place")(citation)), passage(citation.passage, { start: null, ...citation }));
   const heading = nearest.length ? [make("p", { class: "note" }, say("nearest"))] : [];
   show(found, make("p", { class: "verdict" }, found), ...heading, ...[...citations, ...nearest].map(cited));
+  return answer && { request: { question, context: citations[0].passage }, output: answer };
 }
 
 // The text with the answer marked. Offsets count characters, as Python does, and not UTF-16's halves.

@@ -73,6 +73,7 @@ export async function run(signal) {
     throw error;
   }
   remember(asked);
+  return state.answerText ? { request: { messages: body.messages }, output: state.answerText } : null;
 }
 
 function remember(asked) {

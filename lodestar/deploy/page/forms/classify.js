@@ -17,13 +17,15 @@ export const exampleText = (example) => example.input;
 export const request = () => ({ input: byId("input").value });
 
 export async function run(signal) {
-  const answer = await ask(request(), signal);
+  const body = request();
+  const answer = await ask(body, signal);
   const shares = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]);
   const text = shares.map(([label, share]) => `${label}\t${share}`).join("\n");
   const thresholds = answer.thresholds ?? {};
   const given = new Set(answer.labels ?? (answer.label === null ? [] : [answer.label]));
   const bars = shares.map(([label, share]) => bar(label, share, given.has(label), thresholds[label]));
   show(text, ...verdict(answer), make("ul", { class: "bars labels" }, ...bars));
+  return { request: body, output: shares[0][0], outputs: shares.map(([label]) => label) };
 }
 
 function verdict(answer) {

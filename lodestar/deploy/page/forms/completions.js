@@ -27,6 +27,8 @@ export async function run(signal) {
   const made = make("span", { class: "made" });
   show("", make("span", { class: "given" }, body.prompt), made, make("span", { class: "given" }, body.suffix ?? ""));
   await stream(body, made, (choice) => choice.text, signal);
+  const { prompt, suffix } = body;
+  return state.answerText ? { request: { prompt, ...(suffix && { suffix }) }, output: state.answerText } : null;
 }
 
 export const snippet = (body, place) => openaiSnippet(body, "completions.create", "answer.choices[0].text", place);

@@ -41,4 +41,5 @@ export async function run(signal) {
   ];
   const text = answer.summary || say("none");
   show(answer.summary, make("p", { class: "passage" }, text), make("p", { class: "note below" }, notes.join(" · ")));
+  return answer.summary ? { request: body, output: answer.summary } : null;
 }

@@ -71,6 +71,8 @@ function choose(source, target) {
 }
 
 export async function run(signal) {
-  const answer = await ask(request(), signal);
+  const body = request();
+  const answer = await ask(body, signal);
   show(answer.text, make("p", { class: "passage", ...(answer.target && { lang: answer.target.replaceAll("_", "-") }) }, answer.text));
+  return answer.text.trim() ? { request: body, output: answer.text } : null;
 }
