@@ -23,10 +23,14 @@ _BULLET = re.compile(r"^\s*(?:[*\-•·]|\d+[.)、])\s+\S", re.MULTILINE)
 SCRIPTS = {
     "latin": "A-Za-z\u00c0-\u024f", "han": "\u3400-\u9fff\uf900-\ufaff", "kana": "\u3040-\u30ff", "hangul": "\uac00-\ud7af\u1100-\u11ff",
     "cyrillic": "\u0400-\u04ff", "arabic": "\u0600-\u06ff", "hebrew": "\u0590-\u05ff", "devanagari": "\u0900-\u097f",
-    "thai": "\u0e00-\u0e7f", "greek": "\u0370-\u03ff",
+    "thai": "\u0e00-\u0e7f", "greek": "\u0370-\u03ff", "bengali": "\u0980-\u09ff", "gurmukhi": "\u0a00-\u0a7f",
+    "gujarati": "\u0a80-\u0aff", "tamil": "\u0b80-\u0bff", "telugu": "\u0c00-\u0c7f", "kannada": "\u0c80-\u0cff",
+    "malayalam": "\u0d00-\u0d7f",
 }  # fmt: skip
 LANGUAGES = {
     "zh": ("han",), "ja": ("kana", "han"), "ko": ("hangul",), "th": ("thai",), "el": ("greek",), "he": ("hebrew",),
+    "bn": ("bengali",), "pa": ("gurmukhi",), "gu": ("gujarati",), "ta": ("tamil",), "te": ("telugu",), "kn": ("kannada",),
+    "ml": ("malayalam",),
     **dict.fromkeys(("ru", "uk", "bg"), ("cyrillic",)), **dict.fromkeys(("ar", "fa", "ur"), ("arabic",)),
     **dict.fromkeys(("hi", "mr", "ne"), ("devanagari",)),
     **dict.fromkeys(("en", "de", "fr", "es", "it", "pt", "nl", "fi", "sv", "vi", "pl", "cs", "tr", "sw"), ("latin",)),
@@ -82,9 +86,9 @@ def _sections(text: str, of: str, at_least: int) -> bool:
     return len(re.findall(rf"^\s*(?:#+\s*)?{re.escape(of)}\s*[\dA-Z一二三四五六七八九十]+", text, re.MULTILINE)) >= at_least
 
 
-def _paragraph_begins(text: str, number: int, word: str, of: int | None = None) -> bool:
+def _paragraph_begins(text: str, number: int, word: str, paragraphs: int | None = None) -> bool:
     parts = _paragraphs(text, "\n\n")
-    if (of is not None and len(parts) != of) or len(parts) < number:
+    if (paragraphs is not None and len(parts) != paragraphs) or not 1 <= number <= len(parts):
         return False
     return parts[number - 1].strip().lstrip("\"'“‘*_").lower().startswith(word.lower())
 
@@ -122,13 +126,23 @@ RULES: Mapping[str, Callable[..., bool]] = {
     "repeats": lambda text, of: text.strip().lower().startswith(of.strip().lower()),
 }
 """Each a function of the answer and of the rule's own fields."""
+_COUNT = (lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0, "a whole number, 0 or more")
+_TEXT = (lambda value: isinstance(value, str) and bool(value), "a text that is not empty")
+_TEXTS = (lambda value: isinstance(value, list) and all(map(_TEXT[0], value)) and bool(value), "a list of texts")
+FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("at_least", "at_most", "number", "paragraphs"), _COUNT),
+    **dict.fromkeys(("of", "with", "word", "mark", "language"), _TEXT),
+    **dict.fromkeys(("texts", "keys"), _TEXTS),
+    "any": (lambda value: isinstance(value, bool), "true or false"),
+}
+"""What each field of a rule holds: a test of it, and the same in words."""
 
 
 def check_rules(rules: Any, where: str) -> list[dict[str, Any]]:
     """Rules as their user wrote them.
 
     Raises:
-        UserError: one has an unknown name or field, or lacks one, with the nearest that is known.
+        UserError: one has an unknown name or field, with the nearest that is known, or lacks one, or holds in it what it cannot.
     """
     if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
         raise UserError("'rules' is no list of records", where=where, fix='write [{"rule": "words", "at_most": 50}, …]')
@@ -146,6 +160,10 @@ def check_rules(rules: Any, where: str) -> list[dict[str, Any]]:
         for field in missing:
             if field not in rule:
                 raise UserError(f"the rule {name!r} lacks its field {field!r}", where=where, fix="add it")
+        for field in rule.keys() & set(known):
+            holds, words = FIELDS[field]
+            if not holds(rule[field]):
+                raise UserError(f"{field!r} of the rule {name!r} is {rule[field]!r}", where=where, fix=f"write {words}")
         if name == "language" and rule["language"] not in LANGUAGES:
             raise unknown("language", str(rule["language"]), LANGUAGES, where=where)
     return [dict(rule) for rule in rules]
@@ -186,19 +204,21 @@ _IFEVAL: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "length_constraints:number_sentences": lambda f: {"rule": "sentences", **_ifeval_bounds(f, "relation", "num_sentences")},
     "length_constraints:number_words": lambda f: {"rule": "words", **_ifeval_bounds(f, "relation", "num_words")},
     "length_constraints:number_paragraphs": lambda f: {
-        "rule": "paragraphs", "at_least": f["num_paragraphs"], "at_most": f["num_paragraphs"], "mark": "***",
+        "rule": "paragraphs", "at_least": int(f["num_paragraphs"]), "at_most": int(f["num_paragraphs"]), "mark": "***",
     },
     "length_constraints:nth_paragraph_first_word": lambda f: {
-        "rule": "paragraph_begins", "number": f["nth_paragraph"], "word": f["first_word"], "of": f["num_paragraphs"],
+        "rule": "paragraph_begins", "number": int(f["nth_paragraph"]), "word": f["first_word"], "paragraphs": int(f["num_paragraphs"]),
     },
-    "detectable_content:number_placeholders": lambda f: {"rule": "placeholders", "at_least": f["num_placeholders"]},
+    "detectable_content:number_placeholders": lambda f: {"rule": "placeholders", "at_least": int(f["num_placeholders"])},
     "detectable_content:postscript": lambda f: {"rule": "postscript", "mark": f["postscript_marker"]},
-    "detectable_format:number_bullet_lists": lambda f: {"rule": "bullets", "at_least": f["num_bullets"], "at_most": f["num_bullets"]},
+    "detectable_format:number_bullet_lists": lambda f: {
+        "rule": "bullets", "at_least": int(f["num_bullets"]), "at_most": int(f["num_bullets"]),
+    },
     "detectable_format:constrained_response": lambda f: {
         "rule": "one_of", "texts": ["My answer is yes.", "My answer is no.", "My answer is maybe."],
     },
-    "detectable_format:number_highlighted_sections": lambda f: {"rule": "highlights", "at_least": f["num_highlights"]},
-    "detectable_format:multiple_sections": lambda f: {"rule": "sections", "of": f["section_spliter"], "at_least": f["num_sections"]},
+    "detectable_format:number_highlighted_sections": lambda f: {"rule": "highlights", "at_least": int(f["num_highlights"])},
+    "detectable_format:multiple_sections": lambda f: {"rule": "sections", "of": f["section_spliter"], "at_least": int(f["num_sections"])},
     "detectable_format:json_format": lambda f: {"rule": "json"},
     "detectable_format:title": lambda f: {"rule": "title"},
     "combination:two_responses": lambda f: {"rule": "two_answers"},
@@ -230,4 +250,6 @@ def from_ifeval(names: Sequence[str], fields: Sequence[Mapping[str, Any]]) -> li
             rules.append(_IFEVAL[name](given))
         except KeyError as error:
             raise UserError(f"the kwargs of {name!r} lack {error.args[0]!r}", where="kwargs", fix="add it") from None
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the kwargs of {name!r} hold no number ({error})", where="kwargs", fix="correct them") from None
     return rules

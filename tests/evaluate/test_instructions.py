@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lodestar.contracts.errors import UserError
-from lodestar.evaluate.instructions import RULES, RULES_KEPT, check_rules, count_sentences, count_words, from_ifeval, kept
+from lodestar.evaluate.instructions import FIELDS, RULES, RULES_KEPT, check_rules, count_sentences, count_words, from_ifeval, kept
 
 CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"rule": "contains", "texts": ["star", "灯"]}, "A Star and a 灯.", "A star."),
@@ -28,7 +29,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"rule": "placeholders", "at_least": 2}, "[name], [place]", "[name], (place)"),
     ({"rule": "capitals", "at_least": 2, "at_most": 2}, "SHIP AHOY, I say", "SHIP ahoy"),
     ({"rule": "sections", "of": "Section", "at_least": 2}, "Section 1\na\nSection 2\nb", "Section 1\na\nSection b"),
-    ({"rule": "paragraph_begins", "number": 2, "word": "then", "of": 2}, "First.\n\nThen more.", "Then.\n\nFirst."),
+    ({"rule": "paragraph_begins", "number": 2, "word": "then", "paragraphs": 2}, "First.\n\nThen more.", "Then.\n\nFirst."),
     ({"rule": "begins", "with": "dear"}, "Dear crew,", "My dear crew,"),
     ({"rule": "ends", "with": "Over and out."}, 'It is done. over and out."', "Over and out. Bye."),
     ({"rule": "postscript"}, "Text\nP.S. more", "Text P.S. more"),
@@ -83,6 +84,44 @@ def test_ifeval_s_records_are_read_as_rules() -> None:
         from_ifeval(["punctuation:no_coma"], [{}])
     with pytest.raises(UserError, match="lack 'end_phrase'"):
         from_ifeval(["startend:end_checker"], [{}])
+    with pytest.raises(UserError, match="hold no number"):
+        from_ifeval(["length_constraints:number_paragraphs"], [{"num_paragraphs": None}])
+
+
+IFEVAL: dict[str, dict[str, Any]] = {
+    "keywords:existence": {"keywords": ["a"]}, "keywords:frequency": {"keyword": "a", "frequency": 2, "relation": "at least"},
+    "keywords:forbidden_words": {"forbidden_words": ["a"]},
+    "keywords:letter_frequency": {"letter": "a", "let_frequency": 2, "let_relation": "less than"},
+    "language:response_language": {"language": "kn"},
+    "length_constraints:number_sentences": {"num_sentences": 2, "relation": "at least"},
+    "length_constraints:number_paragraphs": {"num_paragraphs": 2},
+    "length_constraints:number_words": {"num_words": 2, "relation": "less than"},
+    "length_constraints:nth_paragraph_first_word": {"num_paragraphs": 2, "nth_paragraph": 1, "first_word": "a"},
+    "detectable_content:number_placeholders": {"num_placeholders": 2}, "detectable_content:postscript": {"postscript_marker": "P.S."},
+    "detectable_format:number_bullet_lists": {"num_bullets": 2}, "detectable_format:constrained_response": {},
+    "detectable_format:number_highlighted_sections": {"num_highlights": 2},
+    "detectable_format:multiple_sections": {"section_spliter": "Section", "num_sections": 2}, "detectable_format:json_format": {},
+    "detectable_format:title": {}, "combination:two_responses": {}, "combination:repeat_prompt": {"prompt_to_repeat": "a"},
+    "startend:end_checker": {"end_phrase": "a"}, "startend:quotation": {},
+    "change_case:capital_word_frequency": {"capital_frequency": 2, "capital_relation": "at least"}, "change_case:english_capital": {},
+    "change_case:english_lowercase": {}, "punctuation:no_comma": {},
+}  # fmt: skip
+"""Each of the paper's 25 instructions with its own fields (Zhou et al. 2023, table 1, and the names of its data)."""
+
+
+def test_each_of_ifeval_s_instructions_is_a_rule_that_can_be_checked() -> None:
+    assert len(IFEVAL) == 25
+    every = dict.fromkeys(name for fields in IFEVAL.values() for name in fields)
+    for name, fields in IFEVAL.items():
+        # As the data is published, every record has all fields, and those of other instructions are null.
+        (rule,) = from_ifeval([name], [{**every, **fields}])
+        assert check_rules([rule], "record 1") == [rule]
+        assert kept(rule, "A text.") in (True, False)
+
+
+def test_every_field_of_a_rule_has_a_check() -> None:
+    fields = {name.rstrip("_") for rule in RULES.values() for name in list(inspect.signature(rule).parameters)[1:]}
+    assert fields == set(FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +132,11 @@ def test_ifeval_s_records_are_read_as_rules() -> None:
         ([{"rule": "words", "at_mots": 3}], "has no field 'at_mots'; did you mean 'at_most'"),
         ([{"rule": "ends"}], "lacks its field 'with'"),
         ([{"rule": "language", "language": "xx"}], "unknown language 'xx'"),
+        ([{"rule": "words", "at_most": "50"}], "'at_most' of the rule 'words' is '50'; write a whole number"),
+        ([{"rule": "lacks", "texts": "sun"}], "'texts' of the rule 'lacks' is 'sun'; write a list of texts"),
+        ([{"rule": "lacks", "texts": []}], "write a list of texts"),
+        ([{"rule": "ends", "with": ""}], "write a text that is not empty"),
+        ([{"rule": "contains", "texts": ["a"], "any": "yes"}], "write true or false"),
     ],
 )
 def test_a_rule_that_cannot_be_checked_is_refused(rules: Any, sentence: str) -> None:
