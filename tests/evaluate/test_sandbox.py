@@ -217,6 +217,8 @@ attempts = [
     (os.listdir, "/proc"), (os.link, secret, "hard"), (os.rename, secret, "moved"), (os.remove, secret), (os.truncate, secret, 0),
     (os.open, secret, os.O_RDONLY | os.O_TRUNC), (os.chmod, secret, 0o777), (os.utime, secret, (0, 0)), (os.mkdir, secret + "d"),
     (os.setxattr, secret, "user.x", b"x"), (os.chroot, "."), (os.mkfifo, "pipe"), (open, "/dev/mem", "rb"),
+    (open, "/proc/self/mem", "r+b"), (open, "/proc/self/oom_score_adj", "w"), (open, "/proc/self/comm", "w"),
+    (open, "/proc/sys/kernel/hostname", "w"), (open, f"/proc/{os.getppid()}/environ"), (open, "/dev/shm/left", "w"),
 ]
 print([attempt[1:] for attempt in attempts if not refused(*attempt)])
 """

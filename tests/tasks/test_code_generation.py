@@ -42,9 +42,9 @@ def test_humaneval_s_records_are_problems_with_tests() -> None:
 
 
 def test_the_solutions_of_humaneval_pass_and_the_empty_ones_do_not(shared_data: Path) -> None:
-    """The published solutions are right by definition: 40 of the 164, so that it takes seconds."""
+    """The published solutions are right by definition: 21 of the 164, so that it takes seconds."""
     with gzip.open(shared_data / "code-generation" / "humaneval" / "HumanEval.jsonl.gz", "rt", encoding="utf-8") as file:
-        problems = [Module.model_validate(Module.of_record(json.loads(line))) for line in file][::4]
+        problems = [Module.model_validate(Module.of_record(json.loads(line))) for line in file][::8]
     expected = [{"prompt": problem.prompt, "tests": problem.tests} for problem in problems]
     solutions = [problem.text.removeprefix(problem.prompt) for problem in problems]
     assert [first_block(solution) for solution in solutions] == solutions
