@@ -63,7 +63,7 @@ class Recipe:
 
 
 _SHAPE: Mapping[str, Any] = {"depth": 4, "width": 192, "heads": 6, "feed_forward_width": 384, "dropout": 0.3}
-_TRAIN: Mapping[str, Any] = {"batch_tokens": 8192, "precision": "fp32", "learning_rate": 0.006, "decay": 0.5, "weight_decay": 0.1}
+_TRAIN: Mapping[str, Any] = {"batch_tokens": 8192, "precision": "bf16", "learning_rate": 0.006, "decay": 0.5, "weight_decay": 0.1}
 _BEAMS: Mapping[str, Any] = {"beams": 5, "length_penalty": 1.0}
 _OURS: Mapping[str, Any] = {**_BEAMS, "word_dropout": 0.1}
 RECIPES: Mapping[str, Recipe] = {
@@ -103,7 +103,7 @@ class Trained:
     def translate(self) -> list[str]:
         """The test's sources."""
         task: Any = self.task
-        translator = Translator(self.model, self.tokenizer, task.form, task.beams(None), tagged=task.tagged)
+        translator = Translator(self.model, self.tokenizer, task.pair_form, task.beams(None), tagged=task.tagged)
         return [one.text for one in translator.translate([(pair.source, task.languages(pair)) for pair in self.test], label="test")]
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..model.blocks import ACTIVATIONS
+from ..model.blocks import ACTIVATIONS, Dropout
 from ..model.config import FeedForward, ModelConfig
 from ..model.linear import Linear, linear
 from ..model.norms import make_norm
@@ -67,7 +67,7 @@ class _Classifier(nn.Module):
         self.projection = (
             Projection(config, shape.activation, bias=shape.dense_bias, norm=shape.norm) if shape.activation else nn.Identity()
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(config.width, labels)
         self.initialise_head()
 

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..model.blocks import Dropout
 from ..model.config import ModelConfig
 from ..model.transformer import Transformer
 from .stems import MelStem, PatchShape, PatchStem, WaveShape, WaveStem
@@ -139,7 +140,7 @@ class CTCRecognizer(SoundEncoder):
 
     def __init__(self, config: ModelConfig, shape: WaveShape, symbols: int) -> None:
         super().__init__(config, shape)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(config.width, symbols)
         _initialise(self.output, config)
 

@@ -68,6 +68,14 @@ def attend(
             queries_BHTD = queries_BHTD * (scale * math.sqrt(queries_BHTD.shape[-1]))
         return training_cpu.CausalAttention.apply(queries_BHTD, keys_BGSD, values_BGSD, mask.allowed)
     causal = mask.causal and mask.allowed is None and mask.bias is None
+    if queries_BHTD.dtype is torch.bfloat16 and training_cpu.takes(queries_BHTD, keys_BGSD, values_BGSD):
+        # torch's fused attention is slower in bfloat16 than in float32 on a CPU, its gradient above all; autocast would choose it.
+        with torch.autocast("cpu", enabled=False):
+            table = None if causal else mask.table(torch.float32)
+            return F.scaled_dot_product_attention(
+                queries_BHTD.float(), keys_BGSD.float(), values_BGSD.float(), attn_mask=table, is_causal=causal, scale=scale,
+                enable_gqa=group > 1,
+            ).to(queries_BHTD.dtype)  # fmt: skip
     table = None if causal else mask.table(queries_BHTD.dtype)
     return F.scaled_dot_product_attention(
         queries_BHTD, keys_BGSD, values_BGSD, attn_mask=table, is_causal=causal, scale=scale, enable_gqa=group > 1

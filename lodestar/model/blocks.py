@@ -21,6 +21,16 @@ from .norms import make_norm
 Activation = Callable[[Tensor], Tensor]
 
 
+class Dropout(nn.Dropout):
+    """Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        if self.training and 0 < self.p < 1 and training_cpu.takes(x):
+            return training_cpu.Dropout.apply(x, self.p)
+        return super().forward(x)
+
+
 def relu2(x: Tensor) -> Tensor:
     """relu(x)². So et al. 2021, https://arxiv.org/abs/2109.08668."""
     return training_cpu.Relu2.apply(x) if training_cpu.takes(x) else F.relu(x).square()
@@ -144,7 +154,7 @@ class Block(nn.Module):
         self.cross_output_norm = after() if cross else None
         self.feed_forward = make_feed_forward(config, layer)
         self.feed_forward_norm, self.feed_forward_output_norm = before(), after()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import native
 from .attention import Attention
-from .blocks import Block, FeedForward, GatedFeedForward
+from .blocks import Block, Dropout, FeedForward, GatedFeedForward
 from .cache import KVCache
 from .linear import Linear
 from .native import structures
@@ -34,7 +34,7 @@ NORM_PLACES = ("pre", "post", "sandwich", "output")
 """`NormPlace` of decode.h."""
 KNOWN = {
     Transformer, Stack, Block, Attention, FeedForward, GatedFeedForward, Linear, QuantizedLinear, LayerNorm, RMSNorm, nn.Embedding,
-    Rotary, nn.Identity, nn.Dropout, nn.ModuleList,
+    Rotary, nn.Identity, Dropout, nn.ModuleList,
 }  # fmt: skip
 """Modules whose meaning is known here. A subclass may mean something else."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .attention import Attention, Mask, make_mask
-from .blocks import Block, FeedForward, GatedFeedForward
+from .blocks import Block, Dropout, FeedForward, GatedFeedForward
 from .cache import KVCache
 from .config import ModelConfig
 from .linear import Linear, linear
@@ -37,7 +37,7 @@ class Stack(nn.Module):
         self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
         self.blocks = nn.ModuleList(Block(config, layer, cross=cross) for layer in range(config.depth))
         self.norm = nn.Identity() if config.norm_place == "post" else make_norm(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def _make_rotary(self) -> tuple[Rotary | None, Rotary | None]:
         """The angles of all layers, and those of the layers that have a window where theirs are others."""

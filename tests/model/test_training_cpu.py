@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lodestar.model import native, training_cpu
 from lodestar.model.attention import attend, make_mask
+from lodestar.model.blocks import Dropout
 from lodestar.model.config import ModelConfig
 from lodestar.model.positions import rotary_frequencies, rotary_tables
 from lodestar.model.transformer import Transformer
@@ -93,6 +94,64 @@ def test_compiled_attention_takes_the_layout_of_a_fused_projection_and_grouped_h
 
     mask = make_mask(70, 70, causal=True)
     check(lambda x: attend(*split(x), mask), grouped, [packed], torch.float32)
+
+
+@needs_compiler
+@pytest.mark.parametrize("causal", [False, True])
+def test_autocast_does_not_round_what_attention_adds_up(causal: bool) -> None:
+    """A source's padding is hidden, and two heads of queries share one of keys: bfloat16 in and out, float32 between."""
+    queries = draws(2, 4, 9, 32, seed=0, dtype=torch.bfloat16)
+    keys, values = (draws(2, 2, 9, 32, seed=n, dtype=torch.bfloat16) for n in (1, 2))
+    real = torch.arange(9) < torch.tensor([[9], [5]])
+    mask = make_mask(9, 9, causal=causal, attention_mask_BS=real)
+    assert mask.allowed is not None
+    table = mask.allowed
+
+    def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return written_out(q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1), table)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        check(lambda q, k, v: attend(q, k, v, mask), plain, [queries, keys, values], torch.bfloat16)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_keeps_each_number_by_itself_and_its_gradient_keeps_the_same(dtype: torch.dtype, p: float) -> None:
+    dropout, shape = Dropout(p), (300, 1056)  # rows, chunks and threads do not end together
+    x = torch.ones(shape, dtype=dtype).requires_grad_()
+    torch.manual_seed(0)
+    y, again = dropout(x), dropout(x)
+    assert y.grad_fn is not None
+    assert "Dropout" in y.grad_fn.name()
+    kept = [one.detach().ne(0) for one in (y, again)]
+    torch.testing.assert_close(y[kept[0]], torch.full_like(y[kept[0]], 1 / (1 - p)))
+    # Of n numbers, kept with probability q: within 5 standard deviations; so are the pairs of neighbours, of rows, of two calls.
+    q, n = 1 - p, x.numel()
+    first, second, flat = *kept, kept[0].flatten()
+    pairs = (
+        first & second, first & second.roll(1, 1), first & first.roll(1, 1), first & first.roll(1, 0), flat & flat.roll(1024),
+    )  # fmt: skip
+    for events, chance in ((first, q), (second, q), *((pair, q * q) for pair in pairs)):
+        assert abs(events.sum().item() - n * chance) < 5 * math.sqrt(n * chance * (1 - chance) * (1 + 2 * q)), chance
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    torch.testing.assert_close(torch.autograd.grad(y, x, gradient)[0], torch.where(kept[0], gradient.float() / q, 0).to(dtype))
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x), y)
+
+
+@needs_compiler
+def test_dropout_does_not_depend_on_the_threads() -> None:
+    x, threads = torch.ones(64, 1024), torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(native.dropout(x, 0.3, 2**63 + 12345))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 @needs_compiler

@@ -134,6 +134,13 @@ def gelu_tanh(x: Tensor, gradient: Tensor | None = None) -> Tensor:
     return y
 
 
+def dropout(x: Tensor, share: float, seed: int) -> Tensor:
+    """x / (1 − share) with a share of the numbers, which follow from the seed (0 ≤ seed < 2⁶⁴) and their places, set to 0. Contiguous."""
+    y = torch.empty_like(x)
+    _library().dropout(x.data_ptr(), seed, share, y.data_ptr(), x.numel(), *_kind(x))
+    return y
+
+
 def softmax_gradient(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """−log softmax(logits)[target] of each row, (N,) float32; in place, the logits become its gradient, softmax − one at the target.
 

@@ -58,6 +58,7 @@ def load(built: Path) -> ctypes.CDLL:
     loaded.rms_norm_backward.argtypes = [*[pointer] * 6, number, number, flag, flag]
     loaded.rotate.argtypes = [tensor, tensor, pointer, pointer, number, flag, *[number] * 4, flag, flag]
     loaded.relu2.argtypes = [*[pointer] * 3, number, flag, flag]
+    loaded.dropout.argtypes = [pointer, ctypes.c_uint64, ctypes.c_double, pointer, number, flag, flag]
     loaded.gelu_tanh.argtypes = [*[pointer] * 3, number, flag, flag]
     loaded.softmax_gradient.argtypes = [*[pointer] * 3, number, number, flag]
     loaded.best.argtypes = [*[pointer] * 4, *[number] * 4, flag]

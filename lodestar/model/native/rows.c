@@ -81,6 +81,28 @@ void relu2(const void *x, const void *g, void *y, long count, int bf16, int thre
   }
 }
 
+/* A bijection of 32 bits that leaves no pattern: xor-shifts and products, with the constants of Wellons's lowbias32. */
+static inline uint32_t mixed(uint32_t x) {
+  x = (x ^ x >> 16) * 0x7feb352du;
+  x = (x ^ x >> 15) * 0x846ca68bu;
+  return x ^ x >> 16;
+}
+
+/* y = x / (1 − share), and 0 where the seed's bits for the number's place, as a fraction, are below `share`: the gradient is the same of g. */
+void dropout(const void *x, uint64_t seed, double share, void *y, long count, int bf16, int threads) {
+  const uint32_t below = (uint32_t)(share * 4294967296.0);
+  const float scale = (float)(1 / (1 - share));
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (long start = 0; start < count; start += CHUNK) {
+    const long numbers = count - start < CHUNK ? count - start : CHUNK;
+    const uint32_t first = (uint32_t)seed ^ mixed((uint32_t)(start / CHUNK)), second = (uint32_t)(seed >> 32);
+    float kept[CHUNK];
+    widen(x, start, numbers, bf16, kept);
+    for (long i = 0; i < numbers; i++) kept[i] = mixed(mixed((uint32_t)i ^ first) ^ second) < below ? 0 : kept[i] * scale;
+    narrow(kept, numbers, bf16, y, start);
+  }
+}
+
 /* y = silu(gate) · up; count numbers, a multiple of LANES. */
 void swiglu_forward(const void *gate, const void *up, void *y, long count, int bf16, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
