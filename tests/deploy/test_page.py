@@ -372,6 +372,7 @@ def test_a_conversation_is_remembered_until_a_new_one_begins(visit: Callable[...
         expect(page.get_by_label("Your message")).to_have_value("")
         page.reload()
         expect(page.locator(".turn")).to_have_count(4)
+        expect(page.get_by_label("Instructions")).to_have_value("Be brief.")
         page.get_by_role("button", name="切换到中文").click()
         expect(page.locator(".turn .who").first).to_have_text("你")
         page.get_by_role("button", name="新对话").click()

@@ -17,18 +17,23 @@ export const streams = true;
 let messages = [];
 const place = () => `conversation of ${state.release.name}`;
 
-// A conversation outlives a reload of its tab, and nothing more.
+// A conversation and its instructions outlive a reload of their tab, and nothing more.
 function keep() {
-  try { sessionStorage.setItem(place(), JSON.stringify(messages)); } catch { /* private browsing: not remembered */ }
+  const kept = { system: byId("system").value, messages };
+  try { sessionStorage.setItem(place(), JSON.stringify(kept)); } catch { /* private browsing: not remembered */ }
 }
 
 function kept() {
-  try { return JSON.parse(sessionStorage.getItem(place())) ?? []; } catch { return []; }
+  const nothing = { system: "", messages: [] };
+  try { return JSON.parse(sessionStorage.getItem(place())) ?? nothing; } catch { return nothing; }
 }
 
 export function fields() {
-  messages = kept();
+  const before = kept();
+  messages = before.messages;
   const system = make("textarea", { id: "system", rows: "1", "data-say-placeholder": "systemPlaceholder" });
+  system.value = before.system;
+  system.addEventListener("input", keep);
   const fresh = make("button", { id: "fresh", type: "button", class: "quiet", "data-say": "fresh" });
   fresh.addEventListener("click", () => {
     messages = [];
