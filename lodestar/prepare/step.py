@@ -126,7 +126,11 @@ def check_vocabularies(task: Task, settings: DataSettings, *, fine_tunes: bool) 
     if fine_tunes:
         raise UserError("the model to begin from brings its tokenizer", where=where, fix="leave it out")
     if not task.separable:
-        raise UserError(f"the task {task.name} has, with its options, one vocabulary for what it reads and writes", where=where, fix=fix)
+        raise UserError(
+            f"the task {task.name or type(task).__name__} has, with its options, one vocabulary for what it reads and writes",
+            where=where,
+            fix=fix,
+        )
 
 
 def fingerprint_inputs(task: Task, sources: Sources) -> dict[str, str]:
