@@ -182,7 +182,7 @@ class Translation(Task):
         return len({target for _, target in self.directions}) > 1
 
     @property
-    def form(self) -> PairForm:
+    def pair_form(self) -> PairForm:
         from ..build.translation import PairForm
 
         if "form" in self.state:
@@ -219,7 +219,7 @@ class Translation(Task):
         counts = Counter(self.languages(example) for example in examples)
         for source, target in counts:
             half = bool(source) != bool(target)
-            if half or (not source and (len(counts) > 1 or self.form.names_languages)):
+            if half or (not source and (len(counts) > 1 or self.pair_form.names_languages)):
                 what = f"{counts[source, target]:,} records name no {'target' if source else 'source'} language"
                 raise UserError(what, where="data", fix="set options.source and options.target, or data.constants")
         if self.chosen.both_directions:
@@ -227,21 +227,21 @@ class Translation(Task):
             if ("", "") in counts:
                 raise UserError("both_directions needs the languages", where="options", fix="set options.source and options.target")
         self.state["directions"] = sorted(map(list, counts))
-        self.state["form"] = self.form.to_json()
-        if self.form.kind == "own" and self.tagged:
+        self.state["form"] = self.pair_form.to_json()
+        if self.pair_form.kind == "own" and self.tagged:
             from ..build.translation import own_tag
 
             self.special_tokens = tuple(own_tag(target) for target in sorted({target for _, target in counts}))
 
     def encode(self, example: Pair, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
-        return self.form.pair(example.source, example.target, self.languages(example), tokenizer, tagged=self.tagged)
+        return self.pair_form.pair(example.source, example.target, self.languages(example), tokenizer, tagged=self.tagged)
 
     def rows(self, example: Pair, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:
         there = self.encode(example, tokenizer)
         if not self.chosen.both_directions:
             return [there]
         source, target = self.languages(example)
-        return [there, self.form.pair(example.target, example.source, (target, source), tokenizer, tagged=self.tagged)]
+        return [there, self.pair_form.pair(example.target, example.source, (target, source), tokenizer, tagged=self.tagged)]
 
     # Model
 
@@ -254,7 +254,7 @@ class Translation(Task):
         return Transformer(config)
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        if self.form.kind == "decoder":
+        if self.pair_form.kind == "decoder":
             from ..build.language import next_token_loss
 
             return next_token_loss(model, batch)
@@ -274,7 +274,7 @@ class Translation(Task):
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Pair]) -> dict[str, np.ndarray]:
         from ..build.translation import Translator
 
-        translator = Translator(model, tokenizer, self.form, self.beams(None), tagged=self.tagged)
+        translator = Translator(model, tokenizer, self.pair_form, self.beams(None), tagged=self.tagged)
         written = translator.translate([(example.source, self.languages(example)) for example in examples], label="translate")
         return self._columns([one.text for one in written], examples)
 
@@ -338,7 +338,7 @@ class Translation(Task):
         if not asked.document and (asked.format != "plain" or asked.glossary or asked.numbers):
             raise UserError("format, glossary and numbers are for documents", where="request", fix="send document: true")
         languages = self._asked_languages(asked.source, asked.target)
-        translator = Translator(model, tokenizer, self.form, self.beams(asked.beams), tagged=self.tagged)
+        translator = Translator(model, tokenizer, self.pair_form, self.beams(asked.beams), tagged=self.tagged)
         if asked.document:
             written = [
                 translator.document(text, languages, form=asked.format, glossary=asked.glossary, numbers=asked.numbers) for text in texts
@@ -359,7 +359,7 @@ class Translation(Task):
         if not isinstance(asked.input, str) or asked.document:
             what = "a document was sent" if asked.document else "several texts were sent"
             raise UserError(f"{what}, and one text is explained at a time", where="request", fix="send one sentence of it as input")
-        translator = Translator(model, tokenizer, self.form, self.beams(asked.beams), tagged=self.tagged)
+        translator = Translator(model, tokenizer, self.pair_form, self.beams(asked.beams), tagged=self.tagged)
         return translator.read(asked.input, self._asked_languages(asked.source, asked.target), output)
 
     def _asked_languages(self, source: str | None, target: str | None) -> tuple[str, str]:
@@ -369,7 +369,7 @@ class Translation(Task):
         if len({write for _, write in fitting}) > 1:
             choices = ", ".join(sorted({write for _, write in fitting}))
             raise UserError("the model writes several languages", where="request", fix=f"send target: one of {choices}")
-        if len(fitting) > 1 and self.form.kind != "own":
+        if len(fitting) > 1 and self.pair_form.kind != "own":
             choices = ", ".join(sorted({read for read, _ in fitting}))
             raise UserError("the model reads several languages", where="request", fix=f"send source: one of {choices}")
         return fitting[0] if len(fitting) == 1 else ("", fitting[0][1])

@@ -46,7 +46,7 @@ def test_the_probability_is_that_of_the_pair(ready: tuple[Translation, Tokenizer
     assert found.probability == pytest.approx(float((-loss).exp()), rel=1e-4)
     assert found.answer == pair.target
     assert {"Who", "key"} <= {word.label for number, word in enumerate(found.words) if number in found.tried}
-    if task.form.kind == "own":
+    if task.pair_form.kind == "own":
         assert found.aligned is not None
         assert "".join(word.text for word in found.output) == pair.target
         assert not any("zh" in found.words[number].text for number in found.tried)  # the tag of the language stays
@@ -64,7 +64,11 @@ def test_the_model_s_own_translation_is_what_it_answers(ready: tuple[Translation
         ({"input": ["A dog.", "A cat."], "target": "zh"}, None, "several texts were sent, and one text is explained at a time"),
         ({"input": "A dog.", "target": "zh", "document": True}, None, "a document was sent"),
         ({"input": " ", "source": "en", "target": "zh"}, None, "the input has no text; send a sentence"),
-        ({"input": "A dog. " * 120, "source": "en", "target": "zh"}, None, "longer than what the model reads at once; explain one sentence"),
+        (
+            {"input": "A dog. " * 120, "source": "en", "target": "zh"},
+            None,
+            "longer than what the model reads at once",
+        ),
         ({"input": "A dog.", "source": "en", "target": "zh"}, "狗" * 200, "the output is longer than what the model writes"),
         ({"input": "A dog.", "source": "en", "target": "zh"}, " ", "the output to explain is empty"),
         ({"input": "A dog.", "source": "en", "target": "ja"}, None, "was not trained from en to ja"),

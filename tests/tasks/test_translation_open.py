@@ -82,12 +82,12 @@ def test_it_translates_as_transformers_does(base: tuple[Any, Base], tmp_path: Pa
     derived = derive_from(ours, ModelSettings(context=64), task.architecture(), None)
     model = begin_from(ours, task, derived.config, None).eval()
     pair = Pair(source="The harbour is quiet tonight.", target="", source_language="en", target_language="zh")
-    asked = task.form.ask(pair.source, ("en", "zh"), ours.tokenizer, tagged=True)
+    asked = task.pair_form.ask(pair.source, ("en", "zh"), ours.tokenizer, tagged=True)
     answer = task.answer(model, ours.tokenizer, {"input": pair.source, "source": "en", "target": "zh"})
     start = torch.tensor([list(asked.start)])
     written = theirs.generate(
         input_ids=torch.tensor([list(asked.source)]), decoder_input_ids=start, num_beams=1, do_sample=False,
         decoder_start_token_id=asked.start[0],  # what does not begin with it, generate puts it before
-        max_new_tokens=min(asked.limit, 64 - len(asked.start)), suppress_tokens=task.form.banned(ours.tokenizer),
+        max_new_tokens=min(asked.limit, 64 - len(asked.start)), suppress_tokens=task.pair_form.banned(ours.tokenizer),
     )  # fmt: skip
     assert answer["text"] == ours.tokenizer.decode(written[0, len(asked.start) :].tolist())
