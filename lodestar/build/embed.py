@@ -54,11 +54,15 @@ class TextEncoder(nn.Module):
         vectors_BPW, _ = self.parts(tokens_BT, attention_mask_BT.long())
         return vectors_BPW[:, 0]
 
-    def parts(self, tokens_BT: Tensor, part_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """A unit vector (B, P, W) of each part, from 1 on, and which of them the row has (B, P)."""
+    def parts(self, tokens_BT: Tensor | None, part_BT: Tensor, *, embeddings: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """A unit vector (B, P, W) of each part, from 1 on, and which of them the row has (B, P).
+
+        Args:
+            embeddings: in place of the tokens, (B, T, W).
+        """
         positions_BT = positions_within(part_BT)
         hidden_BTW = self.transformer.hidden(
-            tokens_BT, positions=positions_BT, document_ids=part_BT, attention_mask=part_BT > 0
+            tokens_BT, embeddings=embeddings, positions=positions_BT, document_ids=part_BT, attention_mask=part_BT > 0
         )  # fmt: skip
         count = int(part_BT.max())
         own_BPT = (part_BT[:, None] == torch.arange(1, count + 1, device=part_BT.device)[:, None]).to(hidden_BTW.dtype)

@@ -37,12 +37,22 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """Which of several texts is the nearest to one: the two of them stand one behind the other in what was read."""
+
+    start: int
+    """The first token of the text that was chosen; those before it are of the text that it was chosen for."""
+    others: Sequence[Sequence[int]]
+    """The tokens of each text that was not chosen."""
+
+
+@dataclass(frozen=True)
 class Reading:
     """A request as the model reads it, whole and in one row."""
 
     tokens: Sequence[int]
     """What its only stack reads, or the decoder of an encoder-decoder; with the output at the end, where that is what is asked about."""
-    asked: Label | Span | Written
+    asked: Label | Span | Written | Nearest
     answer: str
     """The answer in words: a label's name, a text."""
     source: Sequence[int] = ()

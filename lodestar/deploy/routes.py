@@ -103,6 +103,7 @@ class Routes:
         try:
             asked = dict(body)
             model = self._asked(asked.pop("model", None))
+            self._check_inputs(asked["request"] if isinstance(asked.get("request"), dict) else {})
             self._check_text(asked)
         except ApiError as error:
             raise self._refused(exchange, error) from None

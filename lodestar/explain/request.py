@@ -17,7 +17,6 @@ from .faithfulness import ORDERS
 from .page import attention_maps, part, style
 from .sentences import summary_words, verdict_words
 
-
 SENDING = ("model", "n", "stream", "stream_options", "user")
 """Fields of OpenAI's requests that say who answers and how it is sent, not what is asked."""
 

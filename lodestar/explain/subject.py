@@ -1,7 +1,8 @@
 """What is explained: one answer of one model to one text. Which tokens were read, and which number of the output stands for the answer.
 
 The number is always the mean log-probability, in nats, of what the answer is made of: one label, the tokens of a written text, the two ends
-of a span. Its exponential, the answer's probability (for a written text, the geometric mean over its tokens), is what curves show.
+of a span, one text of several. Its exponential, the answer's probability (for a written text, the geometric mean over its tokens), is what
+curves show.
 
 Axes: B rows, T tokens of the text that is explained, U tokens of the decoder beside it, W model width, C classes, V vocabulary.
 """
@@ -17,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..build.embed import PASSAGE, QUESTION, TextEncoder, embed_tokens
 from ..build.heads import SequenceClassifier, TokenClassifier
 from ..build.measuring import batches_by_length, evaluating
 from ..build.ngram_votes import VotingClassifier
 from ..contracts.errors import UserError
 from ..contracts.progress import track
-from ..contracts.reading import Label, Reading, Span, Written
+from ..contracts.reading import Label, Nearest, Reading, Span, Written
 from ..contracts.task import device_of
 from ..model.transformer import Transformer
 from .attention import AttentionMaps, attention_maps, transformer_of
@@ -217,6 +219,50 @@ class SpanSubject(Subject):
 
 
 @dataclass(frozen=True)
+class NearestSubject(Subject):
+    """The text that an encoder placed nearest to another one: its probability is the softmax over all of those it was chosen from, at the
+    temperature that the encoder was trained with.
+    """
+
+    nearest: Nearest
+    others: Tensor
+    """The unit vectors of the texts that were not chosen, (N, W)."""
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self.reading.tokens
+
+    @property
+    def fixed(self) -> frozenset[int]:
+        """The last token of either text, its mark: of no token there is no vector."""
+        return frozenset({self.nearest.start - 1, len(self.tokens) - 1})
+
+    @property
+    def parts(self) -> list[int]:
+        """Which text each token is of."""
+        return [QUESTION if place < self.nearest.start else PASSAGE for place in range(len(self.tokens))]
+
+    def scores(self, embeddings_BTW: Tensor, mask_BT: Tensor, places_BT: Tensor) -> Tensor:
+        assert isinstance(self.model, TextEncoder)
+        part_BT = torch.tensor([*self.parts, 0], device=mask_BT.device)[places_BT]
+        vectors_B2W, _ = self.model.parts(None, part_BT, embeddings=embeddings_BTW)
+        own_BW, chosen_BW = vectors_B2W.unbind(1)
+        near_BN = torch.cat(((own_BW * chosen_BW).sum(-1, keepdim=True), own_BW @ self.others.T), 1)
+        return (near_BN * self.model.scale).log_softmax(-1)[:, 0]
+
+    def read(self) -> AttentionMaps:
+        assert isinstance(self.model, TextEncoder)
+        tokens_1T, part_1T = (torch.tensor([list(each)], device=device_of(self.model)) for each in (self.tokens, self.parts))
+        with evaluating(self.model), attention_maps(self.model) as maps:
+            self.model.parts(tokens_1T, part_1T)
+        return maps
+
+    def readers(self) -> Tensor:
+        part_T = torch.tensor(self.parts)
+        return sum((part_T == part).double() / (part_T == part).sum() / 2 for part in (QUESTION, PASSAGE))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
 class WrittenSubject(Subject):
     """What a decoder wrote after a text: the next token, or several. What it read again of them stands behind the text, and stays."""
 
@@ -298,6 +344,9 @@ def subject_of(model: nn.Module, reading: Reading, pad: int) -> Subject:
         return LabelSubject(model, reading, pad, asked)
     if isinstance(asked, Span) and isinstance(model, TokenClassifier):
         return SpanSubject(model, reading, pad, asked)
+    if isinstance(asked, Nearest) and isinstance(model, TextEncoder):
+        others_NW = torch.from_numpy(embed_tokens(model, pad, asked.others)).to(device_of(model))
+        return NearestSubject(model, reading, pad, asked, others_NW)
     if isinstance(asked, Written) and isinstance(model, Transformer):
         if model.encoder is not None and model.decoder is not None:
             return TranslatedSubject(model, reading, pad, asked)

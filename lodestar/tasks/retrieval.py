@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
 
@@ -180,6 +181,28 @@ class Retrieval(Task):
         ]
         count = sum(map(len, rows))
         return {"data": data, "usage": {"prompt_tokens": count, "total_tokens": count}}
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        """The first text and the one that is nearest to it; with `output`, another one of those that were sent."""
+        from ..build.embed import TextEncoder, embed_tokens, text_tokens
+        from ..contracts.reading import Nearest, Reading
+
+        assert isinstance(model, TextEncoder)
+        texts = EmbeddingsRequest.parse(request, where="request").input
+        if isinstance(texts, str) or len({*texts[1:]}) < 2:
+            what = "the nearest text is explained, and there are no two to choose from"
+            raise UserError(what, where="request", fix="send as input a question and at least two other texts")
+        question, *rows = [text_tokens(text, tokenizer) for text in texts]
+        if output is not None and output not in texts[1:]:
+            raise UserError("the output is none of the texts", where="output", fix="give one of those that were sent after the first")
+        vectors = embed_tokens(model, tokenizer.pad, [question, *rows])
+        chosen = int((vectors[1:] @ vectors[0]).argmax()) if output is None else texts[1:].index(output)
+        length = len(question) + len(rows[chosen])
+        if length > model.config.context:
+            what = f"the two texts take {length} tokens, and the model reads {model.config.context} at once"
+            raise UserError(what, where="request", fix="explain shorter ones")
+        others = [row for row, text in zip(rows, texts[1:], strict=True) if text != texts[1 + chosen]]
+        return Reading([*question, *rows[chosen]], Nearest(len(question), others), texts[1 + chosen])
 
 
 def _pool(examples: Sequence[QuestionAndPassage]) -> tuple[list[str], np.ndarray]:

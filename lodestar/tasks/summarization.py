@@ -225,9 +225,10 @@ class Summarization(Task):
         from ..build.summarize import SummarizeRequest, read_summary
 
         asked = SummarizeRequest.parse(request, where="request")
-        document = asked.input if isinstance(asked.input, str) else asked.input[0] if asked.input else ""
+        if not isinstance(asked.input, str):
+            raise UserError("several documents were sent, and one is explained at a time", where="request", fix="send one as input")
         limit = asked.max_tokens or self.chosen.summary_tokens
-        return read_summary(model, tokenizer, self.summary_form, document, output, max_tokens=limit, settings=self._beams(asked.beams))
+        return read_summary(model, tokenizer, self.summary_form, asked.input, output, max_tokens=limit, settings=self._beams(asked.beams))
 
 
 def first_sentences(text: str, count: int) -> str:

@@ -33,11 +33,11 @@ export function translated() {
   if (!byId("explanation").hidden) open();
 }
 
-// Of a label, any other can be asked about, too.
+// Of labels, and of texts that are compared, any other can be asked about, too.
 function outputField() {
   if (!explained.outputs) return [];
   const select = make("select", { id: "output" });
-  select.append(...explained.outputs.map((label) => new Option(label, label, false, label === explained.output)));
+  select.append(...explained.outputs.map((output) => new Option(output, output, false, output === explained.output)));
   select.addEventListener("change", () => {
     explained = { ...explained, output: select.value };
     explain();
