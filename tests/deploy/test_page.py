@@ -135,6 +135,12 @@ def test_every_word_is_there_in_both_languages(visit: Callable[..., Page], poet_
         assert used <= {*own[0], *words[0][0]}, form.name
 
 
+def test_every_metric_of_a_task_has_a_name_on_the_page() -> None:
+    """In both languages, which the test above holds to the same names."""
+    named = (PAGE / "words.js").read_text("utf-8")
+    assert {metric.name for task in map(find, names()) for metric in task.metrics if f" {metric.name}: " not in named} == set()
+
+
 def test_every_endpoint_has_a_form() -> None:
     served = {task.endpoint.split("/")[0] for task in map(find, names())}
     assert served <= {form.stem for form in (PAGE / "forms").iterdir()}

@@ -53,7 +53,10 @@ export const WORDS = {
       bits_per_byte: "Bits per byte", perplexity: "Perplexity", syntax_valid: "Valid syntax", exact_match: "Exact match", answer_f1: "Answer F1",
       no_answer_accuracy: "No-answer accuracy", rouge_l: "ROUGE-L", rouge_1: "ROUGE-1", rouge_2: "ROUGE-2", rouge_lsum: "ROUGE-Lsum",
       coverage: "Words from the document", repetition: "Repetition", latency_ms_p50: "Latency, median",
-      latency_ms_p95: "Latency, 95%", memory_bytes: "Memory", model_bytes: "Model size",
+      latency_ms_p95: "Latency, 95%", memory_bytes: "Memory", model_bytes: "Model size", rules_kept: "Rules kept", line_filled: "Lines filled",
+      pass_at_1: "pass@1", pass_at_10: "pass@10", ece: "Calibration error", ece_equal_mass: "Calibration error, equal mass",
+      answered_accuracy: "Accuracy where answered", f1_micro: "F1, micro", f1_macro: "F1, macro", hamming_loss: "Hamming loss", mrr: "MRR",
+      recall_at_1: "Recall@1", recall_at_5: "Recall@5", ndcg_at_10: "nDCG@10",
     },
   },
   zh: {
@@ -108,7 +111,10 @@ export const WORDS = {
       bits_per_byte: "每字节比特", perplexity: "困惑度", syntax_valid: "语法正确率", exact_match: "完全匹配", answer_f1: "答案 F1",
       no_answer_accuracy: "无答案准确率", rouge_l: "ROUGE-L", rouge_1: "ROUGE-1", rouge_2: "ROUGE-2", rouge_lsum: "ROUGE-Lsum",
       coverage: "出自原文的词", repetition: "重复", latency_ms_p50: "延迟（中位）",
-      latency_ms_p95: "延迟（95%）", memory_bytes: "内存", model_bytes: "模型大小",
+      latency_ms_p95: "延迟（95%）", memory_bytes: "内存", model_bytes: "模型大小", rules_kept: "遵守规则", line_filled: "整行补全",
+      pass_at_1: "pass@1", pass_at_10: "pass@10", ece: "校准误差", ece_equal_mass: "校准误差（等频）",
+      answered_accuracy: "作答部分的准确率", f1_micro: "F1（微平均）", f1_macro: "F1（宏平均）", hamming_loss: "汉明损失", mrr: "MRR",
+      recall_at_1: "召回率@1", recall_at_5: "召回率@5", ndcg_at_10: "nDCG@10",
     },
   },
 };
