@@ -5,7 +5,7 @@ Axes: B rows, T tokens, W model width, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -32,8 +32,25 @@ def class_logits(model: nn.Module, rows: Sequence[Sequence[int]], pad: int) -> n
 def read_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
     """As `class_logits`, and the one vector that each row's logits are made of, (rows, W)."""
     assert isinstance(model, SequenceClassifier)
+
+    def take(hidden_BTW: Tensor, tokens_BT: Tensor, mask_BT: Tensor) -> Sequence[Tensor]:
+        return model.decide(hidden_BTW, tokens_BT, mask_BT).double(), model.pooled(hidden_BTW, mask_BT).float()
+
+    logits, vectors = read_batches(model, rows, pad, take)
+    return logits, vectors
+
+
+def read_batches(
+    model: SequenceClassifier, rows: Sequence[Sequence[int]], pad: int, take: Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]
+) -> list[np.ndarray]:
+    """What is taken of each row, (rows, …), in the order given; of a row longer than the model's context, without its end.
+
+    Args:
+        rows: tokens; at least one row.
+        take: from the encoder's states (B, T, W), the tokens (B, T) and the attention mask (B, T), tensors (B, …).
+    """
     kept = [list(row[: model.config.context]) for row in rows]
-    logits, vectors = np.empty((len(kept), model.output.out_features)), np.empty((len(kept), model.config.width), np.float32)
+    found: list[np.ndarray] = []
     device = device_of(model)
     with evaluating(model):
         for batch in batches_by_length([len(row) for row in kept]):
@@ -41,10 +58,11 @@ def read_rows(model: nn.Module, rows: Sequence[Sequence[int]], pad: int) -> tupl
             longest = len(kept[batch[-1]])
             tokens_BT = torch.tensor([kept[row] + [pad] * (longest - len(kept[row])) for row in batch], device=device)
             mask_BT = torch.arange(longest, device=device) < lengths_B[:, None]
-            hidden_BTW = model.transformer.hidden(tokens_BT, attention_mask=mask_BT)
-            logits[batch] = model.decide(hidden_BTW, tokens_BT, mask_BT).double().cpu().numpy()
-            vectors[batch] = model.pooled(hidden_BTW, mask_BT).float().cpu().numpy()
-    return logits, vectors
+            taken = [each.cpu().numpy() for each in take(model.transformer.hidden(tokens_BT, attention_mask=mask_BT), tokens_BT, mask_BT)]
+            found = found or [np.empty((len(kept), *each.shape[1:]), each.dtype) for each in taken]
+            for whole, each in zip(found, taken, strict=True):
+                whole[batch] = each
+    return found
 
 
 def masked_reading(model: nn.Module, batch: Batch, share: float) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,12 @@ On a few thousand texts a linear model on n-grams is better than an encoder from
 2016, https://arxiv.org/abs/1606.07792, train both at once; here the linear ones are solved to their optimum before training, as stochastic
 steps leave them points behind (measured: bench/RESULTS.md, sentiment), and how much each counts is fitted on validation.
 
-Axes: B rows, T tokens, C classes, G n-grams of a row, K n-grams that are known.
+Axes: B rows, N texts, T tokens, C classes, G n-grams of a row, K n-grams that are known, P parts of a mix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ..contracts.language import Words
 from ..model.config import ModelConfig
+from .classify import read_batches
 from .heads import SequenceClassifier
 
 if TYPE_CHECKING:
@@ -206,64 +207,50 @@ class VotingClassifier(SequenceClassifier):
         self.register_buffer("mix", torch.full((PARTS,), 1 / PARTS))
 
     def decide(self, hidden_BTW: Tensor, tokens_BT: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        logits_BC = self.classify(hidden_BTW, attention_mask)
         if self.training:
-            return logits_BC
-        parts_PBC = torch.stack((logits_BC, *self.votes(tokens_BT, attention_mask)))
-        return torch.einsum("p,pbc->bc", self.mix, parts_PBC)
+            return self.classify(hidden_BTW, attention_mask)
+        return torch.einsum("p,bpc->bc", self.mix, self.parts(hidden_BTW, tokens_BT, attention_mask))
 
-    def shares(self, tokens_T: Tensor) -> Tensor:
-        """What each token of one text adds to the logits by the n-grams' votes, (T, C); `vote_bias` is what they add to any text."""
-        ratio_TC, frequency_TC = self.votes.shares(tokens_T)
-        return self.mix[1] * ratio_TC + self.mix[2] * frequency_TC
-
-    @property
-    def vote_bias(self) -> Tensor:
-        """(C,)."""
-        return self.mix[1] * self.votes.ratio_bias + self.mix[2] * self.votes.frequency_bias
+    def parts(self, hidden_BTW: Tensor, tokens_BT: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The logits (B, P, C) of each part by itself."""
+        return torch.stack((self.classify(hidden_BTW, attention_mask), *self.votes(tokens_BT, attention_mask)), 1)
 
 
-def weigh(model: nn.Module, logits: Callable[[], np.ndarray], truth: np.ndarray) -> list[Words]:
-    """Decide how much the encoder and the votes count, and say it; nothing where the model has no votes.
+def weigh(model: VotingClassifier, rows: Sequence[Sequence[int]], pad: int, truth: np.ndarray) -> tuple[np.ndarray, Words]:
+    """Decide on validation how much the encoder and the votes count: the logits (n, C) that follow, and what was decided in words.
 
     Args:
-        logits: the model's, as it is at the time, for validation (n, C).
+        rows: the tokens of each text.
         truth: as `fit_mix` takes it.
     """
-    if not isinstance(model, VotingClassifier):
-        return []
-    alone = []
-    for part in range(PARTS):
-        model.mix.copy_(torch.arange(PARTS) == part)
-        alone.append(logits())
-    mix = fit_mix(alone, truth)
+    (parts_NPC,) = read_batches(model, rows, pad, lambda *read: (model.parts(*read).double(),))
+    mix = fit_mix(parts_NPC, truth)
     model.mix.copy_(torch.tensor(mix))
     encoder, ratio, frequency = (f"{weight:.2f}" for weight in mix)
-    return [
-        Words(
-            f"the encoder counts {encoder}, its n-grams {ratio} by their ratio and {frequency} by their frequency.",
-            f"编码器的权重为 {encoder}，n 元组按比值为 {ratio}，按频率为 {frequency}。",
-        )
-    ]
+    return np.einsum("p,npc->nc", mix, parts_NPC), Words(
+        f"the encoder counts {encoder}, its n-grams {ratio} by their ratio and {frequency} by their frequency.",
+        f"编码器的权重为 {encoder}，n 元组按比值为 {ratio}，按频率为 {frequency}。",
+    )
 
 
-def fit_mix(logits: Sequence[np.ndarray], truth: np.ndarray) -> list[float]:
-    """The weights, none below 0, at which the sum of several models' logits (n, C) makes validation's labels likeliest.
+def fit_mix(parts_NPC: np.ndarray, truth: np.ndarray) -> list[float]:
+    """The weights, none below 0, at which the sum of several parts' logits makes validation's labels likeliest.
 
     Args:
         truth: (n,) of indices, or (n, C) of 0 and 1.
     """
     from scipy.optimize import minimize
 
-    parts_PNC = torch.from_numpy(np.stack(logits))
+    logits_NPC = torch.from_numpy(parts_NPC)
     labels = torch.from_numpy(truth.astype(np.int64 if truth.ndim == 1 else np.float64))
     doubt = 1 / (len(truth) + 2)  # as in `fit_temperature`: where all is right, nothing else would bound them
 
     def loss(mix: np.ndarray) -> float:
-        mixed_NC = torch.einsum("p,pnc->nc", torch.from_numpy(mix), parts_PNC)
+        mixed_NC = torch.einsum("p,npc->nc", torch.from_numpy(mix), logits_NPC)
         if labels.ndim == 1:
             return float(F.cross_entropy(mixed_NC, labels, label_smoothing=doubt))
         return float(F.binary_cross_entropy_with_logits(mixed_NC, labels * (1 - doubt) + doubt / 2))
 
-    found = minimize(loss, np.full(len(logits), 1 / len(logits)), method="L-BFGS-B", bounds=[(0.0, 20.0)] * len(logits))
+    parts = parts_NPC.shape[1]
+    found = minimize(loss, np.full(parts, 1 / parts), method="L-BFGS-B", bounds=[(0.0, 20.0)] * parts)
     return [float(weight) for weight in found.x]

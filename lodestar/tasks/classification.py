@@ -317,13 +317,17 @@ class Classification(Task):
         return label_loss(logits_BC, batch) + token_loss * rows, rows
 
     def calibrate(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[LabelledText]) -> None:
-        from ..build.ngram_votes import weigh
+        from ..build.ngram_votes import VotingClassifier, weigh
 
-        truth = self._truth(examples)
-        weighed = weigh(model, lambda: self._logits(model, tokenizer, examples), truth)
-        calibration, said = self._labelling.fit(self._logits(model, tokenizer, examples), truth, self.precision)
+        truth, said = self._truth(examples), list[Words]()
+        if isinstance(model, VotingClassifier):
+            logits, weights = weigh(model, [_tokens(example.text, tokenizer) for example in examples], tokenizer.pad, truth)
+            said.append(weights)
+        else:
+            logits = self._logits(model, tokenizer, examples)
+        calibration, fitted = self._labelling.fit(logits, truth, self.precision)
         self.state["calibration"] = calibration.model_dump(mode="json")
-        for words in [*weighed, *said]:
+        for words in [*said, *fitted]:
             note(str(words))
 
     def _logits(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[LabelledText]) -> np.ndarray:

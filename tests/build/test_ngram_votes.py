@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -108,12 +110,37 @@ def test_what_knows_nothing_counts_nothing(learnt: tuple[NgramVotes, list[list[i
     random = np.random.default_rng(0)
     truth = random.integers(0, 3, 4000)
     noise, knowing = random.normal(size=(4000, 3)), np.eye(3)[truth] * 2 + random.normal(size=(4000, 3))
-    of_noise, of_knowing = fit_mix([noise, knowing], truth)
+    of_noise, of_knowing = fit_mix(np.stack([noise, knowing], 1), truth)
     assert of_noise < 0.1
     assert of_knowing > 1
     votes, rows, labels = learnt
     model = VotingClassifier(CONFIG, 3).eval()
     model.votes.load_state_dict(votes.state_dict())
-    said = weigh(model, lambda: class_logits(model, rows, 1), labels)
-    assert "the encoder counts" in said[0].en
+    _, said = weigh(model, rows, 1, labels)
+    assert "the encoder counts" in said.en
     assert model.mix[1:].sum() > model.mix[0], "the votes know these texts by heart"
+
+
+def test_a_mix_is_weighed_of_one_reading_of_each_text(
+    learnt: tuple[NgramVotes, list[list[int]], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    votes, rows, labels = learnt
+    torch.manual_seed(0)
+    model = VotingClassifier(CONFIG, 3).eval()
+    model.votes.load_state_dict(votes.state_dict())
+    read, hidden = list[int](), model.transformer.hidden
+
+    def counted(tokens: torch.Tensor, **rest: Any) -> torch.Tensor:
+        read.append(len(tokens))
+        return hidden(tokens, **rest)
+
+    monkeypatch.setattr(model.transformer, "hidden", counted)
+    logits, _ = weigh(model, rows, 1, labels)
+    assert sum(read) == len(rows)
+    np.testing.assert_allclose(logits, class_logits(model, rows, 1), atol=1e-4)
+    alone = []
+    for part in range(3):
+        model.mix.copy_(torch.arange(3) == part)
+        alone.append(class_logits(model, rows, 1))
+    best = fit_mix(np.stack(alone, 1), labels)
+    np.testing.assert_allclose(logits, np.einsum("p,pnc->nc", best, alone), atol=1e-3)
