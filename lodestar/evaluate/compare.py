@@ -72,7 +72,8 @@ def compare(
         metrics: the task's; those that one of the two could not measure are left out.
 
     Raises:
-        UserError: a folder holds no evaluation, or the two are of different tasks or of no common example.
+        UserError: a folder holds no evaluation, or the two are of different tasks, of no common example, or with a metric computed in
+            different ways.
     """
     first, second = _scorecard_of(a), _scorecard_of(b)
     if first.task != second.task:
@@ -91,10 +92,20 @@ def compare(
     b_columns = {name: column[np.argsort(b_ids, kind="stable")] for name, column in b_tables["model"].items()}
     found = []
     for metric in (each for each in metrics if first.score(each.name) and second.score(each.name)):
+        _check_computed_alike(metric.name, first, second)
         difference = paired_difference(metric, a_columns, b_columns, resamples=resamples, confidence=confidence, seed=seed)
         if not np.isnan(difference.value):
             found.append(Comparison(metric, metric.compute(a_columns), metric.compute(b_columns), difference, len(a_ids)))
     return found
+
+
+def _check_computed_alike(metric: str, first: Scorecard, second: Scorecard) -> None:
+    ways = [card.signatures.get(metric) for card in (first, second)]
+    if ways[0] != ways[1]:
+        raise UserError(
+            f"{metric} was computed in two ways ({ways[0]}; {ways[1]})", where="compare",
+            fix="evaluate both again with the same options and versions",
+        )  # fmt: skip
 
 
 def _scorecard_of(folder: Path) -> Scorecard:

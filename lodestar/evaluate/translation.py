@@ -4,14 +4,15 @@ BLEU: Papineni et al. 2002; chrF: Popović 2015; what exactly is computed says t
 The tokenisation and the signature are sacreBLEU's own; the formulas are written over sums of counts, because a bootstrap computes them
 thousands of times.
 
-The columns are `direction` (an index: sentences of different directions are not scored together), `bleu` and `chrf` (n, counts).
+The columns are `direction` (an index: sentences of different directions are not scored together), `bleu` and `chrf` (n, counts). Of pairs
+that were translated both ways, the same with `BACK` behind the name are of the other way, so that a row is still a pair.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -22,6 +23,9 @@ from ..contracts.score import Columns, Metric
 
 BLEU_ORDER, CHRF_ORDER, CHRF_BETA = 4, 6, 2
 """The longest word and character n-grams; and how many times as much recall counts as precision. sacreBLEU's defaults."""
+BACK = "_back"
+RESAMPLES, CONFIDENCE = 1_000, 0.95
+"""Of the intervals of each direction's scores."""
 BY_CHARACTER = ("zh", "ja", "ko", "th", "lo", "km", "my", "yue", "wuu")
 """Languages whose BLEU is of characters: most do not write spaces between words, and Korean's hold more than words."""
 
@@ -64,6 +68,16 @@ def columns(
         "bleu": np.array([bleu_counts(*row[:2], bleu_tokenization(row[2])) for row in rows], np.int64).reshape(-1, 2 + 2 * BLEU_ORDER),
         "chrf": np.array([chrf_counts(*row[:2]) for row in rows], np.int64).reshape(-1, 3 * CHRF_ORDER),
     }
+
+
+def both_ways(there: Mapping[str, np.ndarray], back: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of pairs that were translated both ways."""
+    return {**there, **{name + BACK: column for name, column in back.items()}}
+
+
+def _translations(table: Columns, name: str) -> np.ndarray:
+    """A column of which a row is one translation: of pairs that were translated both ways, the one way's rows before the other's."""
+    return np.concatenate([table[name], table[name + BACK]]) if name + BACK in table else table[name]
 
 
 def bleu_counts(hypothesis: str, reference: str, tokenization: str = "13a") -> list[int]:
@@ -123,7 +137,7 @@ def chrf_of(counts: np.ndarray) -> float:
 
 def _mean_over_directions(name: str, score: Callable[[np.ndarray], float]) -> Callable[[Columns], float]:
     def compute(columns: Columns) -> float:
-        direction, counts = columns["direction"], columns[name]
+        direction, counts = _translations(columns, "direction"), _translations(columns, name)
         if not len(direction):
             return math.nan
         sums = np.zeros((int(direction.max()) + 1, counts.shape[1]), np.int64)
@@ -137,6 +151,27 @@ bleu = _mean_over_directions("bleu", bleu_of)
 """Corpus BLEU of each direction; their mean."""
 chrf = _mean_over_directions("chrf", chrf_of)
 """Corpus chrF2 of each direction; their mean."""
+
+
+def direction_findings(table: Columns, directions: Sequence[tuple[str, str]]) -> list[Words]:
+    """A sentence for each direction that was measured, with its own scores and their intervals.
+
+    Args:
+        directions: (source, target) languages, in the order of their indices.
+    """
+    from .bootstrap import scores
+
+    rows = {name: _translations(table, name) for name in ("direction", "bleu", "chrf")}
+    found = []
+    for index in np.unique(rows["direction"]).tolist():
+        chosen = {name: column[rows["direction"] == index] for name, column in rows.items()}
+        figures = ", ".join(
+            f"{score.metric} {score.value:.1f} [{score.low:.1f}, {score.high:.1f}]"
+            for score in scores([BLEU, CHRF], chosen, resamples=RESAMPLES, confidence=CONFIDENCE, seed=0)
+        )
+        (read, write), count = directions[index], len(chosen["direction"])
+        found.append(Words(f"{read} → {write}: {figures}; {count:,} sentences", f"{read} → {write}：{figures}；{count:,} 句"))
+    return found
 
 
 def signature(metric: str, language: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..build.translation import PairForm
+    from ..contracts.findings import Findings
     from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
     from ..model.beam import BeamSettings
@@ -237,11 +238,7 @@ class Translation(Task):
         return self.pair_form.pair(example.source, example.target, self.languages(example), tokenizer, tagged=self.tagged)
 
     def rows(self, example: Pair, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:
-        there = self.encode(example, tokenizer)
-        if not self.chosen.both_directions:
-            return [there]
-        source, target = self.languages(example)
-        return [there, self.pair_form.pair(example.target, example.source, (target, source), tokenizer, tagged=self.tagged)]
+        return [self.encode(one, tokenizer) for (one,) in self._ways([example])]
 
     # Model
 
@@ -268,30 +265,52 @@ class Translation(Task):
     def signatures(self) -> dict[str, str]:
         from ..evaluate.translation import signature
 
-        named = {target for _, target in self.directions}
-        return {metric.name: ", ".join(sorted({signature(metric.name, one) for one in named})) for metric in self.metrics}
+        named, ways = {target for _, target in self.directions}, ", each pair both ways" if self.chosen.both_directions else ""
+        return {metric.name: ", ".join(sorted({signature(metric.name, one) for one in named})) + ways for metric in self.metrics}
 
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Pair]) -> dict[str, np.ndarray]:
         from ..build.translation import Translator
 
         translator = Translator(model, tokenizer, self.pair_form, self.beams(None), tagged=self.tagged)
-        written = translator.translate([(example.source, self.languages(example)) for example in examples], label="translate")
-        return self._columns([one.text for one in written], examples)
+        asked = [(example.source, self.languages(example)) for way in self._ways(examples) for example in way]
+        return self._columns([one.text for one in translator.translate(asked, label="translate")], examples)
 
     def baseline(self, train: Sequence[Pair], examples: Sequence[Pair]) -> tuple[str, dict[str, np.ndarray]]:
         """Word by word, by a dictionary learnt from the training pairs."""
         from ..build.languages import joined, words_of
         from ..evaluate.dictionary import translate_all
 
-        known = [(example.source, example.target, self._direction(example)) for example in train]
-        found = translate_all(known, [(example.source, self._direction(example)) for example in examples], words_of, joined)
-        return "word by word (IBM model 1)", self._columns(found, examples)
+        known = [(example.source, example.target, self._direction(example)) for way in self._ways(train) for example in way]
+        asked = [(example.source, self._direction(example)) for way in self._ways(examples) for example in way]
+        return "word by word (IBM model 1)", self._columns(translate_all(known, asked, words_of, joined), examples)
+
+    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Pair]) -> Findings | None:
+        """The scores of each direction, where there are several."""
+        from ..contracts.findings import Findings
+        from ..evaluate.translation import direction_findings
+
+        return Findings(sentences=direction_findings(columns, self.directions)) if len(self.directions) > 1 else None
+
+    def _ways(self, examples: Sequence[Pair]) -> list[list[Pair]]:
+        """The pairs as they are given and, where both directions are learnt, the other way round."""
+        if not self.chosen.both_directions:
+            return [list(examples)]
+        return [list(examples), [self._turned(example) for example in examples]]
+
+    def _turned(self, example: Pair) -> Pair:
+        source, target = self.languages(example)
+        return Pair(source=example.target, target=example.source, source_language=target, target_language=source)
 
     def _columns(self, written: Sequence[str], examples: Sequence[Pair]) -> dict[str, np.ndarray]:
-        from ..evaluate.translation import columns
+        """Of the examples' translations, those of the other way after those of the one."""
+        from ..evaluate.translation import both_ways, columns
 
-        languages = [self.languages(example)[1] for example in examples]
-        return columns(written, [example.target for example in examples], languages, [self._direction(example) for example in examples])
+        tables = []
+        for number, way in enumerate(self._ways(examples)):
+            languages, directions = [self.languages(one)[1] for one in way], [self._direction(one) for one in way]
+            texts = written[number * len(examples) :][: len(examples)]
+            tables.append(columns(texts, [one.target for one in way], languages, directions))
+        return tables[0] if len(tables) == 1 else both_ways(*tables)
 
     def _direction(self, example: Pair) -> int:
         languages = self.languages(example)

@@ -132,6 +132,15 @@ def test_different_examples_are_not_compared(tokenizer: Tokenizer, folders: dict
         compare(folders[60], tmp_path / "other", Parity.metrics)
 
 
+def test_a_metric_that_was_computed_in_two_ways_is_not_compared(folders: dict[int, Path], tmp_path: Path) -> None:
+    for name in ("record.json", "measurements.npz"):
+        (tmp_path / name).write_bytes((folders[95] / name).read_bytes())
+    card = read_json(folders[95] / "scorecard.json") | {"signatures": {"accuracy": "of odd numbers"}}
+    (tmp_path / "scorecard.json").write_text(json.dumps(card))
+    with pytest.raises(UserError, match=r"accuracy was computed in two ways \(None; of odd numbers\); evaluate both again"):
+        compare(folders[60], tmp_path, Parity.metrics)
+
+
 def test_folders_without_an_evaluation_are_refused(folders: dict[int, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no evaluation here"):
         compare(folders[60], tmp_path, Parity.metrics)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -236,6 +237,43 @@ def test_signatures_name_each_tokenisation(many: tuple[Translation, Tokenizer, A
     assert "tok:13a" in task.signatures()["bleu"]
     assert "tok:char" in task.signatures()["bleu"]
     assert task.signatures()["chrf"].startswith("chrF2|")
+
+
+def test_pairs_that_are_learnt_both_ways_are_measured_both_ways() -> None:
+    pairs = [pair for pair in Translation.sample() if pair.source_language == "en"][:6]
+    task = fitted(pairs, both_directions=True, beams=1)
+    tokenizer = tokenizer_of(task)
+    table = task.measure(model_of(task, tokenizer), tokenizer, pairs)
+    assert all(len(column) == len(pairs) for column in table.values()), "a row is a pair, which the bootstrap draws whole"
+    model = model_of(task, tokenizer)
+    turned = [Pair(source=pair.target, target=pair.source, source_language="zh", target_language="en") for pair in pairs]
+    expected: dict[str, list[float]] = {"bleu": [], "chrf": []}
+    for read, write, way in (("en", "zh", pairs), ("zh", "en", turned)):
+        sources, references = [pair.source for pair in way], [pair.target for pair in way]
+        written = [one["text"] for one in task.answer(model, tokenizer, {"input": sources, "source": read, "target": write})["results"]]
+        bleu = sacrebleu.BLEU(tokenize="char" if write == "zh" else "13a")
+        expected["bleu"].append(bleu.corpus_score(written, [references]).score)
+        expected["chrf"].append(sacrebleu.CHRF().corpus_score(written, [references]).score)
+    for metric in task.metrics:
+        assert metric.compute(table) == pytest.approx(np.mean(expected[metric.name]))
+        assert task.signatures()[metric.name].endswith(", each pair both ways")
+    found = task.findings(table, pairs)
+    assert found is not None
+    for sentence, read, place in zip(found.sentences, ("en → zh", "zh → en"), (0, 1), strict=True):
+        assert sentence.en.startswith(f"{read}: bleu {expected['bleu'][place]:.1f} [")
+        assert f"chrf {expected['chrf'][place]:.1f} [" in sentence.zh
+        assert "6 sentences" in sentence.en
+    # The dictionary, too, is learnt and asked both ways.
+    (_, both), (_, back) = task.baseline(pairs, pairs), fitted(turned).baseline(turned, turned)
+    assert both.keys() == table.keys()
+    assert np.array_equal(both["chrf_back"], back["chrf"])
+    assert both["chrf_back"].any()
+
+
+def test_one_direction_has_no_figures_beside_its_scores() -> None:
+    task = fitted(EN_DE)
+    tokenizer = tokenizer_of(task)
+    assert task.findings(task.measure(model_of(task, tokenizer), tokenizer, EN_DE), EN_DE) is None
 
 
 def test_the_baseline_learns_a_dictionary() -> None:
