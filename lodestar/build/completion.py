@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import takewhile
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -19,7 +19,7 @@ from ..contracts.tokenizer import Tokenizer
 from ..model.generate import generate, stream
 from ..model.transformer import Transformer
 from .constrain import Constraint
-from .fill import FillMarks
+from .fill import FillMarks, near_gap
 from .incremental import StopStrings, TextStream
 from .measuring import batches_by_length, evaluating
 
@@ -44,10 +44,19 @@ class CompletionRequest(Drawing):
 
     prompt: str = ""
     """The text to continue; with the new tokens it must fit the model's context."""
+    truncate_prompt_tokens: Literal[-1] | Annotated[int, Field(ge=1)] | None = None
+    """Of a prompt that is longer, read so many tokens, those nearest to the new text; with -1, as many as the context has room for. vLLM's
+    parameter, for an editor, which cannot count the model's tokens; absent, a prompt that does not fit is refused."""
     suffix: str = ""
     """What follows the new text, for a model that has learnt to fill a gap."""
     max_tokens: int = Field(16, ge=1)
     """At most so many new tokens; less than the context."""
+
+    def room(self, context: int) -> int | None:
+        """Tokens of the prompt that are read at most; None where all of it must be."""
+        if self.truncate_prompt_tokens == -1:
+            return max(1, context - self.max_tokens)
+        return self.truncate_prompt_tokens
 
 
 def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionRequest) -> list[int]:
@@ -57,7 +66,8 @@ def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionR
         UserError: they do not fit the context beside `max_tokens`: nothing is cut off in silence; or there is a suffix, and the model has
             not learnt to fill gaps.
     """
-    tokens, context = read_prompt(tokenizer, request.prompt, request.suffix), model.config.context
+    context = model.config.context
+    tokens = read_prompt(tokenizer, request.prompt, request.suffix, request.room(context))
     if len(tokens) + request.max_tokens > context:
         raise UserError(
             f"the context has {context} tokens, and {len(tokens) + request.max_tokens} were asked for ({len(tokens)} in the prompt, "
@@ -67,13 +77,20 @@ def prompt_tokens(model: Transformer, tokenizer: Tokenizer, request: CompletionR
     return tokens
 
 
-def read_prompt(tokenizer: Tokenizer, prompt: str, suffix: str = "") -> list[int]:
-    """A prompt as tokens, with the gap after it where there is a suffix; raises `UserError` where the model cannot fill gaps."""
+def read_prompt(tokenizer: Tokenizer, prompt: str, suffix: str = "", room: int | None = None) -> list[int]:
+    """A prompt as tokens, with the gap after it where there is a suffix; raises `UserError` where the model cannot fill gaps.
+
+    Args:
+        room: read at most so many tokens, those nearest to what is to be written; all where absent.
+    """
     if not suffix:
-        return [tokenizer.opening, *tokenizer.encode(prompt)]
+        whole = [tokenizer.opening, *tokenizer.encode(prompt)]
+        return whole if room is None else whole[-room:]
     marks = FillMarks.of(tokenizer)
     if marks is None:
         raise UserError("this model has not learnt to fill a gap", where="suffix", fix="leave it out, or ask a model for code")
+    if room is not None:
+        return near_gap(tokenizer, marks, prompt, suffix, room)
     return [tokenizer.opening, *marks.prompt(tokenizer.encode(prompt), tokenizer.encode(suffix))]
 
 

@@ -73,9 +73,13 @@ def draw_gap(text: str, *purpose: str | int) -> Gap:
 
 
 def near_gap(tokenizer: Tokenizer, marks: FillMarks, before: str, after: str, room: int) -> list[int]:
-    """What is read to fill a gap, in at most `room` tokens (6 or more): what stands near it, as much on one side as on the other."""
-    side = max(1, (room - 4) // 2)  # beside the mark that begins a text, and up to three of the gap
-    return [tokenizer.opening, *marks.prompt(tokenizer.encode(before)[-side:], tokenizer.encode(after)[:side])]
+    """What is read to fill a gap, in at most `room` tokens (6 or more): what stands near it, as much on one side as on the other, or
+    more where there is less on the other.
+    """
+    ahead, behind = tokenizer.encode(before), tokenizer.encode(after)
+    free = max(2, room - 1 - len(marks.prompt([], [])))  # beside the mark that begins a text, and those of the gap
+    following = min(len(behind), max(free // 2, free - len(ahead)))
+    return [tokenizer.opening, *marks.prompt(ahead[-(free - following) :], behind[:following])]
 
 
 def rows_with_gaps(text: str, tokenizer: Tokenizer, marks: FillMarks, context: int, share: float) -> Iterator[list[int]]:

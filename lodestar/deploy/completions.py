@@ -42,7 +42,7 @@ def read_prompts(model: Transformer, tokenizer: Tokenizer, body: CompletionBody)
     """
     if not body.prompts:
         raise ApiError(400, "The list of prompts is empty. Send at least one.", param="prompt", code="invalid_value")
-    prompts = [_read(tokenizer, prompt, body.suffix) for prompt in body.prompts]
+    prompts = [_read(tokenizer, prompt, body.suffix, body.room(model.config.context)) for prompt in body.prompts]
     for prompt in prompts:
         needed, context = len(prompt.ids) + body.max_tokens, model.config.context
         if needed > context:
@@ -56,7 +56,7 @@ def read_prompts(model: Transformer, tokenizer: Tokenizer, body: CompletionBody)
     return prompts
 
 
-def _read(tokenizer: Tokenizer, prompt: str | list[int], suffix: str) -> Prompt:
+def _read(tokenizer: Tokenizer, prompt: str | list[int], suffix: str, room: int | None) -> Prompt:
     if isinstance(prompt, str):
         for name, text in (("prompt", prompt), ("suffix", suffix)):
             try:
@@ -65,7 +65,7 @@ def _read(tokenizer: Tokenizer, prompt: str | list[int], suffix: str) -> Prompt:
                 raise ApiError(
                     400, f"The {name} holds half of a surrogate pair (character {error.start}), which is no text. Remove it.", param=name
                 ) from None
-        return Prompt(prompt, read_prompt(tokenizer, prompt, suffix))
+        return Prompt(prompt, read_prompt(tokenizer, prompt, suffix, room))
     if suffix:
         raise ApiError(
             400, "A suffix goes with a prompt of text, not of token ids. Send both as text.", param="suffix", code="invalid_value"
@@ -76,7 +76,7 @@ def _read(tokenizer: Tokenizer, prompt: str | list[int], suffix: str) -> Prompt:
         if not 0 <= token < tokenizer.vocabulary_size:
             message = f"There is no token {token}: the vocabulary has {tokenizer.vocabulary_size}. Send ids of this model's tokenizer."
             raise ApiError(400, message, param="prompt", code="invalid_value")
-    return Prompt(tokenizer.decode(prompt), prompt)
+    return Prompt(tokenizer.decode(prompt), prompt if room is None else prompt[-room:])
 
 
 def completion_work(

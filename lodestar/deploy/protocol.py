@@ -106,6 +106,7 @@ class Feedback(Config):
 UNIONS = {
     "prompt": "a string, a list of strings, or the token ids of one or several prompts",
     "stop": "a string or a list of strings that are not empty",
+    "truncate_prompt_tokens": "-1 (as many as there is room for), or a whole number of at least 1",
     "tool_choice": 'auto, none, required, or {"type": "function", "function": {"name": "…"}}',
 }
 """Fields that take several types, in words: pydantic would list one mistake for each of the types."""

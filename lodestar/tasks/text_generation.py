@@ -119,7 +119,8 @@ class TextGeneration(Task):
         from ..build.reading import read_written
 
         asked = CompletionRequest.parse(request, where="request")
-        return read_written(model, tokenizer, read_prompt(tokenizer, asked.prompt, asked.suffix), output, [tokenizer.end_of_text])
+        read = read_prompt(tokenizer, asked.prompt, asked.suffix, asked.room(model.config.context))  # type: ignore[arg-type, union-attr] # a Transformer
+        return read_written(model, tokenizer, read, output, [tokenizer.end_of_text])
 
 
 # Written for this project; in the public domain (CC0).

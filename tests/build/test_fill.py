@@ -73,11 +73,23 @@ def test_what_is_read_near_a_gap_touches_it_and_has_room(tokenizer: Tokenizer, m
     gap = TEXT.index("return x + 20")
     before, after = tokenizer.encode(TEXT[:gap]), tokenizer.encode(TEXT[gap:])
     row = near_gap(tokenizer, marked, TEXT[:gap], TEXT[gap:], room)
-    sides = {size: [tokenizer.opening, *marked.prompt(before[len(before) - size :], after[:size])] for size in range(1, 2001)}
-    size = next((size for size, expected in sides.items() if row == expected), None)
-    assert size is not None, "as much of the one side as of the other, and at least a token"
-    assert len(row) <= room
-    assert len(row) > room - 3 or (len(before) <= size and len(after) <= size), "no room is left over"
+    free = room - 1 - sum(mark is not None for mark in marked)
+    sizes = [
+        (ahead, following)
+        for ahead in range(1, len(before) + 1)
+        if (following := min(free - ahead, len(after))) >= 1
+        and row == [tokenizer.opening, *marked.prompt(before[-ahead:], after[:following])]
+    ]
+    ((ahead, following),) = sizes
+    assert ahead + following == min(free, len(before) + len(after)), "no room is left over"
+    assert abs(ahead - following) <= 1 or following == len(after) or ahead == len(before), "as much of one side as of the other"
+
+
+def test_what_one_side_lacks_the_other_gets(tokenizer: Tokenizer, marks: FillMarks) -> None:
+    many, few = tokenizer.encode(TEXT), tokenizer.encode("x = 1\n")
+    assert near_gap(tokenizer, marks, "x = 1\n", TEXT, 40) == [tokenizer.opening, *marks.prompt(few, many[: 37 - len(few)])]
+    assert near_gap(tokenizer, marks, TEXT, "x = 1\n", 40) == [tokenizer.opening, *marks.prompt(many[len(few) - 37 :], few)]
+    assert near_gap(tokenizer, marks, "", "x = 1\n", 40) == [tokenizer.opening, *marks.prompt([], few)]
 
 
 def test_the_marks_of_open_families_are_known() -> None:
@@ -102,5 +114,7 @@ def test_a_suffix_is_read_in_its_place_or_refused(tokenizer: Tokenizer, marks: F
         assert tokenizer.encode(told["text"])[:1] == [int(model(torch.tensor([expected]))[0, -1].argmax())] or told["text"] == ""
     with pytest.raises(UserError, match="the context has 64 tokens"):
         prompt_tokens(model, tokenizer, CompletionRequest(prompt="def f", suffix="return x\n" * 60, max_tokens=4))
+    long = CompletionRequest(prompt=TEXT, suffix=TEXT, max_tokens=4, truncate_prompt_tokens=-1)
+    assert prompt_tokens(model, tokenizer, long) == near_gap(tokenizer, marks, TEXT, TEXT, 60)
     with pytest.raises(UserError, match="has not learnt to fill a gap"):
         prompt_tokens(model, train_tokenizer([TEXT], 300, ()), asked)

@@ -168,6 +168,8 @@ def test_the_stream_is_server_sent_events(url: str) -> None:
         ({"suffix": "end"}, None, "has not learnt to fill a gap"),
         ({"logprobs": 3}, "logprobs", "does not support 'logprobs'"),
         ({"logprobs": 0}, "logprobs", "does not support 'logprobs'"),  # it asks for those of the tokens that were drawn
+        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "-1 (as many as there is room for), or"),
+        ({"prompt": "月" * 3000, "truncate_prompt_tokens": -1, "max_tokens": 1024}, "max_tokens", "1025 were asked for"),
         ({"best_of": 4}, "best_of", "does not support 'best_of'"),
         ({"presence_penalty": 0.5}, "presence_penalty", "does not support"),
         ({"logit_bias": {"5": 1}}, "logit_bias", "does not support"),
@@ -215,6 +217,24 @@ def test_parameters_of_openais_that_ask_for_nothing_are_taken(client: openai.Ope
         model=NAME, prompt=PROMPT, max_tokens=8, suffix=None, best_of=1, logit_bias={}, presence_penalty=0, frequency_penalty=0.0, user="u"
     )
     assert answer.choices[0].text == offline(poet, prompt=PROMPT, max_tokens=8)["text"]
+
+
+@pytest.mark.parametrize(("asked", "read"), [(-1, 1016), (20, 20), (20_000, None)])
+def test_of_a_long_prompt_what_stands_last_is_read_where_that_is_asked_for(
+    client: openai.OpenAI, tokenizer: Tokenizer, asked: int, read: int | None
+) -> None:
+    text = PROMPT * 200
+    extra = {"truncate_prompt_tokens": asked}
+    if read is None:
+        with pytest.raises(openai.BadRequestError, match="context is 1024 tokens"):
+            client.completions.create(model=NAME, prompt=text, max_tokens=8, extra_body=extra)
+        return
+    told = client.completions.create(model=NAME, prompt=text, max_tokens=8, extra_body=extra)
+    expected = client.completions.create(model=NAME, prompt=tokenizer.encode(text)[-read:], max_tokens=8)
+    assert told.choices[0].text == expected.choices[0].text
+    assert told.usage == expected.usage
+    short = client.completions.create(model=NAME, prompt=PROMPT, max_tokens=8, extra_body={"truncate_prompt_tokens": -1})
+    assert short.choices[0].text == client.completions.create(model=NAME, prompt=PROMPT, max_tokens=8).choices[0].text
 
 
 def test_the_context_may_be_used_to_its_last_token(client: openai.OpenAI) -> None:
