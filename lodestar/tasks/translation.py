@@ -321,7 +321,7 @@ class Translation(Task):
     def _unknown(self, source: str, target: str) -> UserError:
         known = ", ".join(f"{read or '?'} to {write or '?'}" for read, write in self.directions)
         return UserError(
-            f"the model was not trained from {source or '?'} to {target or '?'}", where="request", fix=f"it translates {known}"
+            f"the model was not trained from {source or '?':.20} to {target or '?':.20}", where="request", fix=f"it translates {known}"
         )
 
     def beams(self, asked: int | None) -> BeamSettings:
