@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -235,6 +236,18 @@ def test_of_a_long_prompt_what_stands_last_is_read_where_that_is_asked_for(
     assert told.usage == expected.usage
     short = client.completions.create(model=NAME, prompt=PROMPT, max_tokens=8, extra_body={"truncate_prompt_tokens": -1})
     assert short.choices[0].text == client.completions.create(model=NAME, prompt=PROMPT, max_tokens=8).choices[0].text
+
+
+@pytest.mark.parametrize("guide", ["code-generation.md", "code-generation.zh.md"])
+def test_the_guide_s_editor_is_answered_in_the_gap(
+    guide: str, coder: Service, start: Callable[..., AbstractContextManager[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / guide).read_text("utf-8")
+    program = text.split("```python\n")[1].split("```")[0]
+    with start(coder) as url:
+        exec(program.replace("http://127.0.0.1:8000", url).replace("coder-v1", coder.name), {})
+    asked = {"prompt": "def clamp(value, low, high):\n", "suffix": "    return value\n", "max_tokens": 48, "stop": ["\n\n"]}
+    assert capsys.readouterr().out == offline(coder, **asked)["text"] + "\n"
 
 
 def test_the_context_may_be_used_to_its_last_token(client: openai.OpenAI) -> None:
