@@ -16,6 +16,7 @@ from ..contracts.errors import UserError
 from ..contracts.progress import bar
 from ..contracts.settings import DataSettings
 from ..contracts.task import Example, Task
+from .media import MediaWriter
 from .readers import Raw, read
 from .records import Validator, canonical_json, digest
 from .sources import SAMPLE, SPLITS, SourceFile, Sources
@@ -69,8 +70,11 @@ class Staging:
 _CHUNK = 1 << 16
 
 
-def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path) -> Staging:
+def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path, media: MediaWriter | None = None) -> Staging:
     """Read, validate and set down every record of `sources` in the new `folder`.
+
+    Args:
+        media: what the files that the records hold are set down in.
 
     Raises:
         UserError: a source is at fault (see `read` and `Validator`), or not one record can be used.
@@ -81,8 +85,9 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path) ->
     constants = [_constants(file, sources, settings, validator) for file in sources.files]
     keys: list[bytes] = []
     with staging._records_file.open("wb") as records, staging._keys_file.open("wb") as key_file:
-        for example, where, source, split in _examples(task, sources, settings.columns, validator, constants):
-            if not any(not text.isspace() for text in task.texts(example) if text):
+        for example, where, source, split in examples(task, sources, settings.columns, validator, constants):
+            files = list(example.media()) if media is not None else []
+            if not files and not any(not text.isspace() for text in task.texts(example) if text):
                 staging.blank += 1
                 continue
             start = records.tell()
@@ -97,6 +102,9 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path) ->
             high, low = int.from_bytes(content[:8], "big"), int.from_bytes(content[8:], "big")
             key = np.array((high, low, int.from_bytes(unit[:8], "big"), start, size, -1 if split is None else SPLITS.index(split)), KEY)
             keys.append(key.tobytes())
+            for file in files:
+                assert media is not None
+                media.add(file)
             if len(keys) == _CHUNK:
                 key_file.write(b"".join(keys))
                 keys.clear()
@@ -123,16 +131,22 @@ def _constants(file: SourceFile, sources: Sources, settings: DataSettings, valid
     return found
 
 
-def _examples(
+def media_suffixes(task: Task) -> frozenset[str]:
+    """The suffixes of the files that a task's records hold."""
+    return frozenset[str]().union(*(kind.SUFFIXES for kind in task.example.media_fields().values()))
+
+
+def examples(
     task: Task, sources: Sources, columns: Mapping[str, str], validator: Validator, constants: Sequence[Mapping[str, str]]
 ) -> Iterator[tuple[Example, str, str, str | None]]:
     """Every example, with its place, its source and its explicit split."""
+    media = media_suffixes(task)
     with bar("read", sum(file.size for file in sources.files), "B") as shown:
         advance: Callable[[float], object] = shown.update
         for file, given in zip(sources.files, constants, strict=True):
             raw: Raw
-            for raw in read(file, columns, lone=sources.lone, advance=advance):
-                yield validator.example(raw, given), raw.where, file.source, file.split
+            for raw in read(file, columns, lone=sources.lone, advance=advance, media=media):
+                yield validator.example(raw, given, file.path.parent if media else None), raw.where, file.source, file.split
     if sources.sample:
         for number, example in enumerate(task.sample(), 1):
             yield example, f"{SAMPLE}: record {number}", SAMPLE, None
