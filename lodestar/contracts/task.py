@@ -6,7 +6,7 @@ A value's way: file → example → `encode` → batch → `loss` → checkpoint
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_args
@@ -85,7 +85,9 @@ class Variant(NamedTuple):
     """What else is put into the new venture's folder: its name there → the file."""
 
 
-Endpoint = Literal["completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings"]
+Endpoint = Literal[
+    "completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings", "recommend", "audio/transcriptions"
+]  # fmt: skip
 """How an application is asked. The first two write their answer token by token and stream it; each of the others gives it whole."""
 
 
@@ -185,6 +187,8 @@ class Task(ABC):
     tokenized: ClassVar[bool] = True
     """Whether it reads or writes text. Where not, its tokenizer has the two special tokens alone, `vocabulary_size` is one of the fields
     that `architecture` decides, and `texts` are for people: what stands in the data card."""
+    passes: ClassVar[int | None] = None
+    """Passes over the data that are trained on where the user names no budget; as the size derives where None."""
     checked_by: ClassVar[str] = ""
     """The fields of a record whose replies can be checked (`problem`), in words; empty where the task has no such records."""
     special_tokens: tuple[str, ...] = ()
@@ -213,6 +217,21 @@ class Task(ABC):
     @abstractmethod
     def sample(cls) -> Sequence[Example]:
         """A tiny data set of the project's own, in English and Chinese, so that the task runs with no other data."""
+
+    def gather(self, records: Iterator[tuple[Any, str]], shares: Mapping[str, float]) -> Iterator[tuple[Any, str | None]] | None:
+        """The examples that the records of the sources make together, each with its split, where it takes several to make one; None, and
+        nothing is taken of them, where each record is an example and falls into a split by itself.
+
+        Args:
+            records: each with its place.
+            shares: of `validation` and `test`, as the user set them.
+        """
+        return None
+
+    @classmethod
+    def builtins(cls) -> Mapping[str, Callable[[], Sequence[Example]]]:
+        """Further data that every installation has, as the source `builtin:NAME`."""
+        return {}
 
     @abstractmethod
     def texts(self, example: Any) -> Iterator[str]:

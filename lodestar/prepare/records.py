@@ -98,7 +98,7 @@ class Validator:
     def _plain(self, raw: Raw, given: Mapping[str, str]) -> dict[str, Any]:
         required = [name for name in self._required if name not in given]
         if len(required) != 1 or required[0] not in self._texts:
-            lacking = next(name for name in self._required if name not in self._texts or name != PLAIN)
+            lacking = next((name for name in self._required if name not in self._texts or name != PLAIN), next(iter(self._columns)))
             raise UserError(
                 f"a plain file has no field {lacking!r}", where=raw.where, fix=f"give JSON lines, CSV or Parquet with {self._wanted()}"
             )
@@ -132,7 +132,7 @@ class Validator:
         return UserError(f"{wanted}; the columns found are {listed}", where=raw.where, fix=fix)
 
     def _wanted(self) -> str:
-        return " and ".join(repr(self._columns[name]) for name in self._required)
+        return " and ".join(repr(self._columns[name]) for name in self._required or self._columns)
 
     def _wrong(self, error: ValidationError, where: str) -> UserError:
         first = error.errors()[0]

@@ -19,7 +19,7 @@ from ..contracts.task import Example, Task
 from .media import MediaWriter
 from .readers import Raw, read
 from .records import Validator, canonical_json, digest
-from .sources import SAMPLE, SPLITS, SourceFile, Sources
+from .sources import BUILTIN, SAMPLE, SPLITS, SourceFile, Sources
 
 KEY = np.dtype([("high", "<u8"), ("low", "<u8"), ("unit", "<u8"), ("start", "<i8"), ("size", "<i8"), ("split", "i1")])
 """A record's digest, the number that its split is drawn from, its place in the staging file, and the explicit split (-1: none)."""
@@ -85,7 +85,8 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path, me
     constants = [_constants(file, sources, settings, validator) for file in sources.files]
     keys: list[bytes] = []
     with staging._records_file.open("wb") as records, staging._keys_file.open("wb") as key_file:
-        for example, where, source, split in examples(task, sources, settings.columns, validator, constants):
+        found = examples(task, sources, settings.columns, validator, constants)
+        for example, where, source, split in _gathered(task, found, settings, staging.by_source):
             files = list(example.media()) if media is not None else []
             if not files and not any(not text.isspace() for text in task.texts(example) if text):
                 staging.blank += 1
@@ -109,7 +110,8 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path, me
                 key_file.write(b"".join(keys))
                 keys.clear()
             staging.records += 1
-            staging.by_source[source] += 1
+            if source is not None:
+                staging.by_source[source] += 1
         key_file.write(b"".join(keys))
     staging.ignored = dict(validator.ignored)
     if not staging.records:
@@ -117,6 +119,27 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path, me
         what = blank if staging.blank else "the sources hold no records"
         raise UserError(what, where="data.sources", fix="give records with text in them")
     return staging
+
+
+def _gathered(
+    task: Task, found: Iterator[tuple[Example, str, str, str | None]], settings: DataSettings, by_source: Counter[str]
+) -> Iterator[tuple[Example, str, str | None, str | None]]:  # fmt: skip
+    """The examples as they are, or those that the task makes of several; these are of no one source, and their records are counted here."""
+
+    def records() -> Iterator[tuple[Example, str]]:
+        for record, where, source, _ in found:
+            by_source[source] += 1
+            yield record, where
+
+    gathered = task.gather(records(), {"validation": settings.validation, "test": settings.test})
+    if gathered is None:
+        yield from found
+        return
+    if settings.splits:
+        what = f"a task that makes its examples of several records ({task.name}) splits them by itself"
+        raise UserError(what, where="data.splits", fix="leave data.splits out; data.validation and data.test say how much is held out")
+    for number, (example, split) in enumerate(gathered, 1):
+        yield example, f"example {number}", None, split
 
 
 def _constants(file: SourceFile, sources: Sources, settings: DataSettings, validator: Validator) -> dict[str, str]:
@@ -147,6 +170,11 @@ def examples(
             raw: Raw
             for raw in read(file, columns, lone=sources.lone, advance=advance, media=media):
                 yield validator.example(raw, given, file.path.parent if media else None), raw.where, file.source, file.split
-    if sources.sample:
-        for number, example in enumerate(task.sample(), 1):
-            yield example, f"{SAMPLE}: record {number}", SAMPLE, None
+    for source in sources.made:
+        for number, example in enumerate(made_examples(task, source), 1):
+            yield example, f"{source}: record {number}", source, None
+
+
+def made_examples(task: Task, source: str) -> Sequence[Example]:
+    """The records of a source that has no files."""
+    return task.sample() if source == SAMPLE else task.builtins()[source.removeprefix(BUILTIN)]()

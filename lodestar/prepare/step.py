@@ -34,9 +34,9 @@ from .loader import check_context
 from .media import MEDIA, MediaStore, MediaWriter
 from .records import Validator
 from .shards import Examples, Split, open_split, write_examples, write_tokens
-from .sources import SAMPLE, SPLITS, TABLES, Sources, find_sources, unreadable
+from .sources import SPLITS, TABLES, Sources, find_sources, unreadable
 from .splits import assign
-from .staging import Staging, examples, media_suffixes, stage
+from .staging import Staging, examples, made_examples, media_suffixes, stage
 from .tokenizer import AheadTokenizer, TokenizerSample, special_tokenizer, train_tokenizer
 
 VERSION = 1
@@ -73,7 +73,7 @@ def prepare(
     if holds_files and settings.deduplicate == "near":
         fix = "set it to exact, which tells equal files by their content, or to no"
         raise UserError("near duplicates are told by their words, and these records are files", where="data.deduplicate", fix=fix)
-    sources = find_sources(settings, root, media_suffixes(task))
+    sources = find_sources(settings, root, media_suffixes(task), task.builtins())
     done = _finished(out)
     if done is None:  # else it may be the same work, which needs no space
         ensure_space(out, _needed_bytes(sources))
@@ -139,14 +139,14 @@ def fingerprint_inputs(task: Task, sources: Sources, settings: DataSettings) -> 
             raise unreadable(file.path, error) from None
         hashes.setdefault(file.source, hashlib.sha256()).update(f"{file.name}\0{file.split}\0{content}\n".encode())
     if task.example.media_fields():
-        tables = replace(sources, files=[file for file in sources.files if file.kind in TABLES], sample=False)
+        tables = replace(sources, files=[file for file in sources.files if file.kind in TABLES], sample=False, builtins=[])
         nothing = [dict[str, str]() for _ in tables.files]
         for example, _, source, _ in examples(task, tables, settings.columns, Validator(task.example, settings.columns), nothing):
             for media in example.media():
                 hashes[source].update(f"{media.sha256}\n".encode())
     inputs = {source: total.hexdigest() for source, total in hashes.items()}
-    if sources.sample:
-        inputs[SAMPLE] = fingerprint([example.model_dump(mode="json") for example in task.sample()])
+    for source in sources.made:
+        inputs[source] = fingerprint([example.model_dump(mode="json") for example in made_examples(task, source)])
     return inputs
 
 
@@ -242,7 +242,8 @@ def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit, context: i
     def rows(example: Any) -> list[Row]:
         return [fit(row) for row in task.rows(example, ahead, context)]
 
-    write_tokens(folder, Examples(folder, task), rows, tokenizer.vocabulary_size, look, f"encode {folder.name}", task.arrays)
+    vocabulary = tokenizer.vocabulary_size if task.tokenized else int(task.architecture().get("vocabulary_size", 0))
+    write_tokens(folder, Examples(folder, task), rows, vocabulary, look, f"encode {folder.name}", task.arrays)
     statistics.flush()
     return statistics
 
