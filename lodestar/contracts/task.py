@@ -182,7 +182,7 @@ class Task(ABC):
     """Whether a row's loss depends on the others of its batch, which it is told apart from: its micro-batches are part of the recipe."""
     endpoint: ClassVar[Endpoint]
     """The HTTP route that serves it, /v1/ENDPOINT, and the form of the page."""
-    form: ClassVar[str] = ""
+    page_form: ClassVar[str] = ""
     """The form of the page, where it is not the endpoint's own: deploy/page/forms/FORM.js."""
     tokenized: ClassVar[bool] = True
     """Whether it reads or writes text. Where not, its tokenizer has the two special tokens alone, `vocabulary_size` is one of the fields
