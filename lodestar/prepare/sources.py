@@ -102,10 +102,17 @@ class Sources:
     files: list[SourceFile] = field(default_factory=list)
     sample: bool = False
     """Whether the task's own sample is one of the sources."""
+    builtins: list[str] = field(default_factory=list)
+    """Those among the task's further data that are."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Suffix → files in folders and globs that hold no records."""
     lone: bool = False
     """Whether one plain file is all there is."""
+
+    @property
+    def made(self) -> list[str]:
+        """The sources that have no files."""
+        return [*([SAMPLE] if self.sample else []), *self.builtins]
 
 
 def unreadable(path: Path | str, error: OSError) -> UserError:
@@ -113,12 +120,13 @@ def unreadable(path: Path | str, error: OSError) -> UserError:
     return UserError(f"cannot be read ({error.strerror or error})", where=path, fix="check the file and its permissions")
 
 
-def find_sources(settings: DataSettings, root: Path, media: Collection[str] = ()) -> Sources:
+def find_sources(settings: DataSettings, root: Path, media: Collection[str] = (), builtins: Collection[str] = ()) -> Sources:
     """Every file of `settings.sources` and `settings.splits`, each once; a file of an explicit split belongs to that split alone.
 
     Args:
         media: suffixes of files that a record holds, for a task whose records hold any. Each such file of a folder or of a tar archive is
             a record, but in a folder that has a table of records, which say which files they hold. Plain text is none then.
+        builtins: the names of the task's further data.
 
     Raises:
         UserError: a source is missing, unknown or holds no file that records can be read from; a file stands in two splits.
@@ -130,7 +138,10 @@ def find_sources(settings: DataSettings, root: Path, media: Collection[str] = ()
         if spec == SAMPLE:
             found.sample = True
             continue
-        for file in _files_of(spec, split, root, settings.exclude, found.skipped, media):
+        if spec.removeprefix(BUILTIN) in builtins and spec.startswith(BUILTIN):
+            found.builtins.append(spec)
+            continue
+        for file in _files_of(spec, split, root, settings.exclude, found.skipped, media, builtins):
             place = os.path.realpath(file.path)  # unlike Path.resolve, at ease with a link that leads nowhere
             earlier = taken.setdefault(place, file)
             if earlier is not file and split and earlier.split != split:
@@ -139,21 +150,22 @@ def find_sources(settings: DataSettings, root: Path, media: Collection[str] = ()
                 )
     # In the order of `sources`, so that naming a split does not reorder the others.
     found.files = [file for file in taken.values() if file.split is None] + [file for file in taken.values() if file.split]
-    found.lone = not found.sample and len(found.files) == 1 and found.files[0].kind == "text"
-    if not found.files and not found.sample:
+    found.lone = not found.made and len(found.files) == 1 and found.files[0].kind == "text"
+    if not found.files and not found.made:
         raise UserError("no source holds a file to read", where="data.sources", fix="check the sources and data.exclude")
     return found
 
 
 def _files_of(
-    spec: str, split: SplitName | None, root: Path, exclude: list[str], skipped: Counter[str], media: Collection[str]
-) -> Iterator[SourceFile]:
+    spec: str, split: SplitName | None, root: Path, exclude: list[str], skipped: Counter[str], media: Collection[str],
+    builtins: Collection[str],
+) -> Iterator[SourceFile]:  # fmt: skip
     if parallel := _PARALLEL.fullmatch(spec):
         yield _parallel_file(spec, parallel, split, root)
         return
     if spec.startswith(BUILTIN):
         if spec != STANDARD_LIBRARY:
-            names = [known.removeprefix(BUILTIN) for known in (SAMPLE, STANDARD_LIBRARY)]
+            names = [known.removeprefix(BUILTIN) for known in (SAMPLE, STANDARD_LIBRARY)] + [*builtins]
             raise unknown("builtin source", spec.removeprefix(BUILTIN), names, where="data.sources")
         base = Path(sysconfig.get_path("stdlib"))
         paths = [path for path in _walk(base, _NOT_THE_LIBRARY) if path.suffix == ".py"]
