@@ -9,7 +9,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
 from pydantic import (
     ModelWrapValidatorHandler,
@@ -96,6 +96,15 @@ class Media(Config):
         return made
 
     @classmethod
+    def from_url(cls, url: str) -> Self:
+        """The file that a `data:` URL holds.
+
+        Raises:
+            UserError: it is an address of another kind, or holds no base64.
+        """
+        return cls._from_text(url, None)
+
+    @classmethod
     def _from_text(cls, text: str, folder: Path | None) -> Self:
         if text.startswith("data:"):
             return cls.of(content_of_url(text, cls.KIND))
@@ -126,6 +135,32 @@ class Recording(Media):
 
     KIND = "recording"
     SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"})
+
+
+class PictureUrl(Config):
+    """Where a picture of a request is: in the address itself."""
+
+    url: str
+    """`data:image/png;base64,CONTENT`; nothing is fetched."""
+    detail: Literal["auto", "low", "high"] | None = None
+    """OpenAI's; every picture is read at the model's own size."""
+
+
+class ImagePart(Config):
+    """A picture in a request, as a part of OpenAI's messages and of its moderations."""
+
+    type: Literal["image_url"]
+    image_url: PictureUrl
+
+    @classmethod
+    def of(cls, picture: Picture, kind: str) -> dict[str, Any]:
+        """The part that sends a picture of this media type, as JSON."""
+        return {"type": "image_url", "image_url": {"url": picture.data_url(kind)}}
+
+    @property
+    def content(self) -> bytes:
+        """The picture's file; raises `UserError` where the URL is no base64 `data:` URL."""
+        return Picture.from_url(self.image_url.url).read()
 
 
 def read_file(path: Path, kind: str) -> bytes:
