@@ -58,7 +58,7 @@ class NextItem(nn.Module):
         self.config, self.without_own, self.sampled = config, without_own, sampled
         self.seen = len(counts)
         self.items = len(counts) if terms_of_items is None else len(terms_of_items)
-        self._counts, self._terms_of_items = list(counts), terms_of_items
+        self.counts, self._terms_of_items = list(counts), terms_of_items
         self.transformer = Transformer(config)
         self.terms = nn.Embedding(terms, config.width) if terms else None
         if self.terms is not None:
@@ -73,7 +73,7 @@ class NextItem(nn.Module):
         self.register_buffer("starts", starts - torch.tensor([len(each) for each in lists], device=device), persistent=False)
         flat = torch.tensor([term for each in lists for term in each], dtype=torch.long, device=device)
         self.register_buffer("term_of", flat, persistent=False)
-        chances = (torch.tensor(self._counts, dtype=torch.float64, device=device) + 1) ** POPULARITY_POWER
+        chances = (torch.tensor(self.counts, dtype=torch.float64, device=device) + 1) ** POPULARITY_POWER
         self.register_buffer("log_chances", (chances / chances.sum()).log().float(), persistent=False)
 
     def vectors(self, *, all_items: bool = False) -> Tensor:

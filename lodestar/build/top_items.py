@@ -2,7 +2,7 @@
 
 A catalogue too large for the processor's cache is read from memory for each answer, so its vectors are first gone over as codes of 8
 bits, a quarter of the bytes; what comes out on top is scored again as it is. Measured beside indexes that do not look at every item:
-decisions/0006-top-items.md.
+decisions/0007-top-items.md.
 
 Axes: I items, W model width.
 """
