@@ -38,7 +38,20 @@ class PatchShape:
     @property
     def tokens(self) -> int:
         """Embeddings of one picture. Pixels at the right and at the bottom that do not fill a patch are left out."""
-        return self.prefix + (self.height // self.patch_height) * (self.width // self.patch_width)
+        rows, columns = self.grid
+        return self.prefix + rows * columns
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.height // self.patch_height, self.width // self.patch_width
+
+    def check(self, pixels_BCYX: Tensor) -> None:
+        """Refuse pictures of another shape; raises `ValueError`."""
+        expected = (self.channels, self.height, self.width)
+        if tuple(pixels_BCYX.shape[1:]) != expected:
+            found = "×".join(map(str, pixels_BCYX.shape[1:]))
+            raise ValueError(f"the pictures are {found}, and the model reads {'×'.join(map(str, expected))}; resize them")
 
 
 class PatchStem(nn.Module):
@@ -62,10 +75,7 @@ class PatchStem(nn.Module):
         Raises:
             ValueError: the pictures are not of the shape that the stem was made for.
         """
-        expected = (self.shape.channels, self.shape.height, self.shape.width)
-        if tuple(pixels_BCYX.shape[1:]) != expected:
-            found = "×".join(map(str, pixels_BCYX.shape[1:]))
-            raise ValueError(f"the pictures are {found}, and the model reads {'×'.join(map(str, expected))}; resize them")
+        self.shape.check(pixels_BCYX)
         patches_BTW = self.projection(pixels_BCYX).flatten(2).mT
         return torch.cat((self.prefix.expand(len(pixels_BCYX), -1, -1), patches_BTW), dim=1)
 
@@ -81,15 +91,27 @@ class MelStem(nn.Module):
         _initialise(self.first, initial_std)
         _initialise(self.second, initial_std)
 
-    def forward(self, mel_BMF: Tensor) -> Tensor:
+    @staticmethod
+    def frames(mel_frames: Tensor) -> Tensor:
+        """How many embeddings become of so many frames, each a whole number."""
+        return torch.div(mel_frames + 1, 2, rounding_mode="floor")
+
+    def forward(self, mel_BMF: Tensor, mel_frames_B: Tensor | None = None) -> Tensor:
         """A log-mel spectrogram (B, M, F) → (B, ⌈F / 2⌉, W).
+
+        Args:
+            mel_frames_B: of each row, the frames that are no padding; what comes of these is then as without padding. The padding is 0.
 
         Raises:
             ValueError: it has another number of bands.
         """
         if mel_BMF.shape[1] != self.bands:
             raise ValueError(f"the spectrogram has {mel_BMF.shape[1]} mel bands, and the model reads {self.bands}; compute it with these")
-        return F.gelu(self.second(F.gelu(self.first(mel_BMF)))).mT
+        inner_BWF = F.gelu(self.first(mel_BMF))
+        if mel_frames_B is not None:
+            real_BF = torch.arange(inner_BWF.shape[-1], device=inner_BWF.device) < mel_frames_B[:, None]
+            inner_BWF = inner_BWF.masked_fill(~real_BF[:, None], 0.0)  # the second convolution reaches into the padding
+        return F.gelu(self.second(inner_BWF)).mT
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ L labels, E width of the space that two towers share, V vocabulary.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +15,29 @@ from torch import Tensor, nn
 from ..model.blocks import Dropout
 from ..model.config import ModelConfig
 from ..model.transformer import Transformer
+from .picture_stems import ConvolutionStem, GridPositions
 from .stems import MelStem, PatchShape, PatchStem, WaveShape, WaveStem
+
+PictureStem = Literal["patches", "convolutions"]
+"""One large convolution for each patch, or small ones that overlap."""
 
 
 class PictureEncoder(nn.Module):
-    """The states of a picture's prefix and patches. Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929."""
+    """The states of a picture's prefix and patches. Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929.
 
-    def __init__(self, config: ModelConfig, shape: PatchShape) -> None:
+    Args:
+        stem: what makes the embeddings.
+        grid: positions in two directions are added to them (`config.position` is "none" then); else the Transformer's own are.
+    """
+
+    def __init__(self, config: ModelConfig, shape: PatchShape, *, stem: PictureStem = "patches", grid: bool = False) -> None:
         super().__init__()
         if config.context != shape.tokens:
             raise ValueError(f"context is {config.context}, and a picture has {shape.tokens} patches and prefixes; set it to that")
         self.config = config
-        self.stem = PatchStem(shape, config.width, initial_std=config.initial_std)
+        made = ConvolutionStem if stem == "convolutions" else PatchStem
+        self.stem = made(shape, config.width, initial_std=config.initial_std)
+        self.positions = GridPositions(shape, config.width) if grid else nn.Identity()
         self.transformer = Transformer(config)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -38,19 +50,30 @@ class PictureEncoder(nn.Module):
         Raises:
             ValueError: the pictures are not of the shape that the model reads.
         """
-        return self.transformer.hidden(embeddings=self.stem(pixels))
+        return self.transformer.hidden(embeddings=self.positions(self.stem(pixels)))
 
 
 class PictureClassifier(PictureEncoder):
-    """One of `labels` for a picture, from the state of its first prefix token; or from those of all of them.
+    """One of `labels` for a picture, from the state of its first prefix token; or from those of all of them; or, where there is no prefix,
+    from the mean of its patches' states.
 
     Args:
         ensemble: each prefix token has a linear layer of its own, and their logits are averaged (Touvron et al. 2021,
             https://arxiv.org/abs/2012.12877, section 4).
+        stem, grid: see `PictureEncoder`.
     """
 
-    def __init__(self, config: ModelConfig, shape: PatchShape, labels: int, *, ensemble: bool = False) -> None:
-        super().__init__(config, shape)
+    def __init__(
+        self,
+        config: ModelConfig,
+        shape: PatchShape,
+        labels: int,
+        *,
+        ensemble: bool = False,
+        stem: PictureStem = "patches",
+        grid: bool = False,
+    ) -> None:
+        super().__init__(config, shape, stem=stem, grid=grid)
         outputs = [nn.Linear(config.width, labels) for _ in range(shape.prefix if ensemble else 1)]
         for output in outputs:
             _initialise(output, config)
@@ -58,7 +81,12 @@ class PictureClassifier(PictureEncoder):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, Y, X) → logits (B, L)."""
-        hidden_BTW = self.hidden(pixels)
+        return self.classify(self.hidden(pixels))
+
+    def classify(self, hidden_BTW: Tensor) -> Tensor:
+        """Logits (B, L) from the encoder's states."""
+        if not self.stem.shape.prefix:
+            return self.outputs[0](hidden_BTW.mean(1))
         logits = [output(hidden_BTW[:, place]) for place, output in enumerate(self.outputs)]
         return torch.stack(logits).mean(0)
 

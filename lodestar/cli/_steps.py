@@ -6,7 +6,7 @@ This is where a value's way through the house can be read from end to end: prepa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -334,6 +334,8 @@ def _derive(venture: Venture, task: Task, vocabulary_size: int, source_vocabular
         derived = derive(venture.file.model, decided, vocabulary_size, source_vocabulary_size)
     else:
         derived = derive_from(base, venture.file.model, decided, venture.file.adapter)
+    if task.passes is not None:
+        derived = replace(derived, passes=task.passes)
     context, batch = derived.config.context, step_tokens(train, derived)
     for name in ("batch_tokens", "micro_batch_tokens"):
         given = getattr(train, name)

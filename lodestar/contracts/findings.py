@@ -24,6 +24,8 @@ class Mistake(Config):
     answered: str
     confidence: float | None = None
     """The probability that the model gave its answer, where it gave one."""
+    picture: str = ""
+    """What was asked about, small, as a `data:` URL, where it is a picture."""
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ A value's way: file → example → `encode` → batch → `loss` → checkpoint
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_args
 
 from .config import Config
 from .errors import UserError
 from .findings import Findings
 from .language import Words
+from .media import Media
 from .score import Columns, Metric
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ Packed and whole (rows of documents, end to end): `tokens`, `targets` (B, T; -10
 row holds more than one document, `document_ids` and `positions` (B, T).
 Padded (one example a row): `tokens`, `attention_mask` (B, T; True on real tokens), and each scalar field of the example (B,).
 Paired (one pair a row): `source_tokens`, `source_mask` (B, S; True on real tokens), and `tokens`, `targets`, `attention_mask` (B, T).
+Padded and paired rows have the arrays of the task, too: those of one shape (B, …); those of any length (B, longest, …), 0 where a row is
+shorter, with `NAME_mask` (B, longest; True on what is real). Padded rows without tokens have no `attention_mask`.
 """
 
 IGNORE = -100
@@ -39,6 +43,26 @@ IGNORE = -100
 
 Reply = tuple[Sequence[int], Sequence[bool]]
 """A prompt and a reply to it as tokens, and which of them are the reply's."""
+
+
+class ArrayShape(NamedTuple):
+    """What each row holds beside tokens and numbers: pixels, samples of sound, boxes."""
+
+    dtype: str
+    """A NumPy type: uint8, int16, float32, …"""
+    shape: tuple[int | None, ...]
+    """None in the first place: of any length."""
+
+    @property
+    def ragged(self) -> bool:
+        """Whether rows may differ in length."""
+        return self.shape[0] is None
+
+
+MODEL_LENGTH = "model_length"
+"""A number of a row: the positions of the model that it takes, where they are not its tokens."""
+Row = Mapping[str, "Sequence[int] | int | np.ndarray"]
+"""What `Task.encode` gives."""
 
 
 class Problem(NamedTuple):
@@ -61,7 +85,9 @@ class Variant(NamedTuple):
     """What else is put into the new venture's folder: its name there → the file."""
 
 
-Endpoint = Literal["completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings"]
+Endpoint = Literal[
+    "completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings", "recommend", "audio/transcriptions"
+]  # fmt: skip
 """How an application is asked. The first two write their answer token by token and stream it; each of the others gives it whole."""
 
 
@@ -77,11 +103,39 @@ class Example(Config):
         """
         return fields
 
+    @classmethod
+    @cache
+    def media_fields(cls) -> Mapping[str, type[Media]]:
+        """The fields that hold files, or lists of them, and of which kind."""
+        found: dict[str, type[Media]] = {}
+        for name, field in cls.model_fields.items():
+            for part in (field.annotation, *(part for each in get_args(field.annotation) for part in (each, *get_args(each)))):
+                if isinstance(part, type) and issubclass(part, Media):
+                    found[name] = part
+        return found
+
+    @classmethod
+    def of_file(cls, path: str) -> Mapping[str, Any]:
+        """What the path of a file, which is a record of its own, says of it: fields beside the one for the file.
+
+        Args:
+            path: from the venture, or from the archive that it is in, with `/` between the folders.
+        """
+        return {}
+
+    def media(self) -> Iterator[Media]:
+        """The files that it holds."""
+        for name in self.media_fields():
+            value = getattr(self, name)
+            yield from value if isinstance(value, list | tuple) else () if value is None else (value,)
+
     def kinship(self) -> str | None:
-        """What this record has in common with those that must not stand in another split: the document that it is a part of, or the text
-        that it asks about. None where it stands alone.
+        """What this record has in common with those that must not stand in another split: the document that it is a part of, the text
+        that it asks about, or the file that it holds. None where it stands alone.
         """
         path: str | None = getattr(self, "path", None)
+        if path is None and self.media_fields():
+            return next((media.sha256 for media in self.media()), None)
         return path
 
 
@@ -128,6 +182,13 @@ class Task(ABC):
     """Whether a row's loss depends on the others of its batch, which it is told apart from: its micro-batches are part of the recipe."""
     endpoint: ClassVar[Endpoint]
     """The HTTP route that serves it, /v1/ENDPOINT, and the form of the page."""
+    page_form: ClassVar[str] = ""
+    """The form of the page, where it is not the endpoint's own: deploy/page/forms/FORM.js."""
+    tokenized: ClassVar[bool] = True
+    """Whether it reads or writes text. Where not, its tokenizer has the two special tokens alone, `vocabulary_size` is one of the fields
+    that `architecture` decides, and `texts` are for people: what stands in the data card."""
+    passes: ClassVar[int | None] = None
+    """Passes over the data that are trained on where the user names no budget; as the size derives where None."""
     checked_by: ClassVar[str] = ""
     """The fields of a record whose replies can be checked (`problem`), in words; empty where the task has no such records."""
     special_tokens: tuple[str, ...] = ()
@@ -159,6 +220,21 @@ class Task(ABC):
     def sample(cls) -> Sequence[Example]:
         """A tiny data set of the project's own, in English and Chinese, so that the task runs with no other data."""
 
+    def gather(self, records: Iterator[tuple[Any, str]], shares: Mapping[str, float]) -> Iterator[tuple[Any, str | None]] | None:
+        """The examples that the records of the sources make together, each with its split, where it takes several to make one; None, and
+        nothing is taken of them, where each record is an example and falls into a split by itself.
+
+        Args:
+            records: each with its place.
+            shares: of `validation` and `test`, as the user set them.
+        """
+        return None
+
+    @classmethod
+    def builtins(cls) -> Mapping[str, Callable[[], Sequence[Example]]]:
+        """Further data that every installation has, as the source `builtin:NAME`."""
+        return {}
+
     @abstractmethod
     def texts(self, example: Any) -> Iterator[str]:
         """The texts of an example that the tokenizer is trained on."""
@@ -170,14 +246,22 @@ class Task(ABC):
     def fit(self, examples: Iterable[Any]) -> None:  # noqa: B027 - most tasks have nothing to learn here
         """Learn `state` from the training examples; raise `UserError` where they cannot train the task."""
 
+    @property
+    def arrays(self) -> Mapping[str, ArrayShape]:
+        """The arrays of each row, by name; of padded and paired rows alone."""
+        return {}
+
     @abstractmethod
-    def encode(self, example: Any, tokenizer: Tokenizer) -> Mapping[str, Sequence[int] | int]:
+    def encode(self, example: Any, tokenizer: Tokenizer) -> Row:
         """`tokens`, other sequences of the same length, and scalars. Where there is a sequence `targets`, it says for each token which
         one is to be predicted from it, or `IGNORE`; otherwise the next one is. Of a pair, `source` is what is read, of any length.
         A number `lost` says how many tokens were left out for the others to fit; it is counted, and not stored.
+
+        And the `arrays`. A row of them may do without tokens; a number `model_length` then says how many positions of the model it takes:
+        batches and budgets are counted in these.
         """
 
-    def rows(self, example: Any, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:
+    def rows(self, example: Any, tokenizer: Tokenizer, context: int | None) -> Sequence[Row]:
         """What is learnt of an example, each as `encode` says: its one row, or the windows of one that is longer than the context.
 
         Args:

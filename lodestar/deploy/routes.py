@@ -51,6 +51,7 @@ WHOLE: Mapping[Endpoint, tuple[str, str]] = {
     "summarize": ("summ", "summary"),
     "answer": ("answ", "answer"),
     "embeddings": ("embd", "list"),
+    "recommend": ("rcmd", "recommendations"),
 }
 """The endpoints whose answers come whole: what their ids begin with, and what their `object` is called."""
 

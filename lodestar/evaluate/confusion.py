@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from unicodedata import east_asian_width
 
@@ -24,8 +24,15 @@ def confusion_matrix(columns: Columns, labels: int) -> np.ndarray:
     return np.bincount(columns["label"] * labels + columns["predicted"], minlength=labels * labels).reshape(labels, labels)
 
 
-def most_confused(matrix: np.ndarray, labels: Sequence[str], most: int = PAIRS) -> list[Words]:
-    """The pairs that are confused most often, each as a sentence."""
+TEXTS = Words("texts", "条文本")
+
+
+def most_confused(matrix: np.ndarray, labels: Sequence[str], most: int = PAIRS, *, things: Words = TEXTS) -> list[Words]:
+    """The pairs that are confused most often, each as a sentence.
+
+    Args:
+        things: what is labelled; in Chinese with its measure word.
+    """
     wrong = matrix * (1 - np.eye(len(matrix), dtype=int))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     found = []
@@ -34,20 +41,26 @@ def most_confused(matrix: np.ndarray, labels: Sequence[str], most: int = PAIRS) 
         if count:
             found.append(
                 Words(
-                    f"{count:,} of {total:,} texts of “{labels[true]}” were taken for “{labels[given]}”.",
-                    f"“{labels[true]}”的 {total:,} 条文本中有 {count:,} 条被判为“{labels[given]}”。",
+                    f"{count:,} of {total:,} {things.en} of “{labels[true]}” were taken for “{labels[given]}”.",
+                    f"“{labels[true]}”的 {total:,} {things.zh}中有 {count:,} {things.zh[0]}被判为“{labels[given]}”。",
                 )
             )
     return found
 
 
-def worst_mistakes(columns: Columns, texts: Sequence[str], labels: Sequence[str], most: int = MISTAKES) -> list[Mistake]:
-    """The wrong answers that the model was surest of."""
+def worst_mistakes(
+    columns: Columns, texts: Sequence[str], labels: Sequence[str], most: int = MISTAKES, *, picture: Callable[[int], str] | None = None
+) -> list[Mistake]:
+    """The wrong answers that the model was surest of.
+
+    Args:
+        picture: the record's place → it, small, as a `data:` URL, where it is one.
+    """
     confidence, wrong = columns["confidence"], np.flatnonzero(columns["label"] != columns["predicted"])
     return [
         Mistake(
             text=texts[row], expected=labels[int(columns["label"][row])], answered=labels[int(columns["predicted"][row])],
-            confidence=float(confidence[row]),
+            confidence=float(confidence[row]), picture="" if picture is None else picture(int(row)),
         )
         for row in wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     ]  # fmt: skip

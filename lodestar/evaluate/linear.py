@@ -1,4 +1,6 @@
-"""A linear model on character n-grams: hard to beat on short texts (Wang and Manning 2012, https://aclanthology.org/P12-2018)."""
+"""Linear models: on character n-grams, hard to beat on short texts (Wang and Manning 2012, https://aclanthology.org/P12-2018); and on any
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,24 @@ import numpy as np
 
 FAR = 30.0
 """The logit of a label that every training record has, or none: its likelihood ratio is not known, but large."""
+
+
+def feature_logits(learnt: np.ndarray, truth: np.ndarray, asked: np.ndarray, labels: int) -> np.ndarray:
+    """Learn logistic regression on rows of numbers (n, F), and give the log-probabilities (m, C) of other rows.
+
+    Args:
+        truth: the index of each learnt row's label (n,).
+        labels: C; one that stands in no row is all but impossible.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    logits = np.full((len(asked), labels), -FAR)
+    # The penalty of standardised numbers. # assumed: the best of 0.001 to 1 moves accuracy by a point or so
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)).fit(learnt, truth)
+    logits[:, model.classes_] = model.predict_log_proba(asked)
+    return logits
 
 
 def linear_logits(texts: Sequence[str], truth: np.ndarray, held_out: Sequence[str], labels: int) -> np.ndarray:

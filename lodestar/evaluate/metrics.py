@@ -174,3 +174,19 @@ LOG_LOSS = Metric(
     "lower",
     log_loss,
 )
+
+
+def top_5(columns: Columns) -> float:
+    """The share of rows whose right label is among the five likeliest; `rank` counts the labels that are likelier. With five labels or
+    fewer it is always 1.
+    """
+    return float((columns["rank"] < 5).mean())
+
+
+TOP_5 = Metric(
+    "top_5",
+    Words("The share whose right label is among the five likeliest.", "正确标签位列最可能的五个之中的比例。"),
+    "",
+    "higher",
+    top_5,
+)

@@ -35,12 +35,12 @@ def reciprocal_rank(columns: Columns) -> float:
     return float((1 / columns["rank"]).mean())
 
 
-def ndcg_at_10(columns: Columns) -> float:
-    """Normalised discounted cumulative gain of the first ten (Järvelin and Kekäläinen 2002), which with one right passage is
-    1 / log2(1 + rank), or 0 past the tenth.
+def ndcg_at(k: int, columns: Columns) -> float:
+    """Normalised discounted cumulative gain of the first k (Järvelin and Kekäläinen 2002), which with one right passage is
+    1 / log2(1 + rank), or 0 past the k-th.
     """
     rank = columns["rank"]
-    return float(np.where(rank <= 10, 1 / np.log2(1 + rank), 0).mean())
+    return float(np.where(rank <= k, 1 / np.log2(1 + rank), 0).mean())
 
 
 MRR = Metric(
@@ -74,5 +74,5 @@ NDCG_AT_10 = Metric(
     ),
     "",
     "higher",
-    ndcg_at_10,
+    partial(ndcg_at, 10),
 )

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..contracts.findings import Findings
 from ..contracts.language import Words
 from ..contracts.score import Columns
 from .calibration import decisions
-from .confusion import confusion_matrix, draw_confusion, draw_labels, most_confused, worst_mistakes, worst_sets
+from .confusion import TEXTS, confusion_matrix, draw_confusion, draw_labels, most_confused, worst_mistakes, worst_sets
 from .reliability import draw_reliability
 
 
-def label_findings(columns: Columns, texts: Sequence[str], labels: Sequence[str]) -> Findings:
-    """The findings of one label a text, or where the columns are of several labels, of those."""
+def label_findings(
+    columns: Columns,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    things: Words = TEXTS,
+    picture: Callable[[int], str] | None = None,
+) -> Findings:
+    """The findings of one label a text, or where the columns are of several labels, of those.
+
+    Args:
+        texts: what was labelled, in words: of a picture its name.
+        things, picture: as `most_confused` and `worst_mistakes` take them.
+    """
     found = decisions(columns)
     assert found is not None, "a classifier's columns hold confidences"
     titles = {
@@ -28,5 +40,5 @@ def label_findings(columns: Columns, texts: Sequence[str], labels: Sequence[str]
     else:
         matrix = confusion_matrix(columns, len(labels))
         pictures = {"confusion": draw_confusion(matrix, labels), **pictures}
-        sentences, mistakes = most_confused(matrix, labels), worst_mistakes(columns, texts, labels)
+        sentences, mistakes = most_confused(matrix, labels, things=things), worst_mistakes(columns, texts, labels, picture=picture)
     return Findings(pictures, {name: titles[name] for name in pictures}, sentences, mistakes)

@@ -4,7 +4,7 @@ from .loader import PackedLoader, PaddedLoader, PairedLoader, Sequential, make_l
 from .shards import Examples, Split, open_split
 from .sources import find_sources
 from .step import fingerprint_inputs, prepare
-from .tokenizer import train_character_tokenizer, train_tokenizer
+from .tokenizer import special_tokenizer, train_character_tokenizer, train_tokenizer
 
 __all__ = [
     "Examples",
@@ -18,6 +18,7 @@ __all__ = [
     "make_loader",
     "open_split",
     "prepare",
+    "special_tokenizer",
     "train_character_tokenizer",
     "train_tokenizer",
 ]

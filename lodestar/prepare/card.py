@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..contracts.language import Words
+from ..store.files import human_bytes
 from .fit import Fit
 from .sources import SAMPLE, STANDARD_LIBRARY
 
@@ -68,6 +69,15 @@ def split_card(lengths: np.ndarray, text: TextStatistics, fit: Fit) -> dict[str,
     }
 
 
+def files_line(files: Mapping[str, int]) -> Words:
+    """What is said of the files that the records hold."""
+    size = human_bytes(files["bytes"])
+    return Words(
+        f"{files['kept']:,} files, {size}, kept as they came, each once; what tells two apart is their content",
+        f"{files['kept']:,} 个文件，共 {size}，原样保存，每个只存一份；是否相同看内容",
+    )
+
+
 def markdown(card: Mapping[str, Any]) -> str:
     """The card for a person: English first, then Chinese."""
     return "\n".join([*_page(card, "en"), "", *_page(card, "zh"), ""])
@@ -83,6 +93,11 @@ def _page(card: Mapping[str, Any], language: Any) -> list[str]:
     for source in card["sources"]:
         licence = source["licence"] or say("not stated", "未说明")
         out.append(f"| `{source['source']}` | {source['records']:,} | {licence} |")
+    if "files" in card:
+        out += ["", files_line(card["files"]).in_language(language)]
+    if not card["tokenizer"]["text"]:
+        out += ["", *_rows_without_text(card, language)]
+        return out + _listed(card, language)
     out += ["", say(
         "| split | records | tokens | bytes | bytes per token | tokens a record: shortest, median, 95%, longest | East Asian characters |",
         "| 划分 | 记录数 | 词元数 | 字节数 | 每词元字节 | 每条记录词元数：最短、中位、95%、最长 | 中日韩字符占比 |",
@@ -93,10 +108,26 @@ def _page(card: Mapping[str, Any], language: Any) -> list[str]:
             f"| {name} | {split['records']:,} | {split['tokens']:,} | {split['bytes']:,} | {split['bytes_per_token']:.2f} "
             f"| {length} | {split['east_asian_share']:.1%} |"
         )
-    notes = [words.in_language(language) for words in _notes(card)]
-    if notes:
-        out += ["", *(f"- {note}" for note in notes)]
+    return out + _listed(card, language)
+
+
+def _rows_without_text(card: Mapping[str, Any], language: Any) -> list[str]:
+    """The table of the splits, where records hold no text that a model reads."""
+    out = [
+        Words(
+            "| split | records | positions of the model a record: shortest, median, 95%, longest |",
+            "| 划分 | 记录数 | 每条记录占模型位置数：最短、中位、95%、最长 |",
+        ).in_language(language),
+        "|---|---:|---|",
+    ]
+    for name, split in card["splits"].items():
+        out.append(f"| {name} | {split['records']:,} | {', '.join(f'{value:,}' for value in split['length'].values())} |")
     return out
+
+
+def _listed(card: Mapping[str, Any], language: Any) -> list[str]:
+    notes = [words.in_language(language) for words in _notes(card)]
+    return ["", *(f"- {note}" for note in notes)] if notes else []
 
 
 def too_long(card: Mapping[str, Any], name: str) -> Words:
@@ -135,6 +166,8 @@ def _notes(card: Mapping[str, Any]) -> list[Words]:
         notes.append(Words(f"column `{column}` ignored ({count:,} records)", f"忽略了列 `{column}`（{count:,} 条记录）"))
     for suffix, count in card["skipped_files"].items():
         notes.append(Words(f"{count:,} files `{suffix}` skipped: no records in them", f"跳过了 {count:,} 个 `{suffix}` 文件：其中没有记录"))
+    if not tokenizer["text"]:
+        return notes
     if not tokenizer["sample_bytes"]:
         size = tokenizer["vocabulary"]
         return [*notes, Words(f"tokenizer: the base model's, {size:,} tokens", f"分词器：沿用基座模型，{size:,} 个词元")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from ..contracts.errors import UserError
+from ..contracts.task import MODEL_LENGTH, Row
 from .shards import SOURCE, TOKENS
 
-Encoded = Mapping[str, Sequence[int] | int]
 LOST = "lost"
 """The number, in what a task encodes, of tokens that it left out of a record for the rest to fit; counted here, and not stored."""
 
@@ -27,9 +27,10 @@ class Fit:
         self.records = self.tokens = self.longest = 0
         """Records that are too long; the tokens that are lost; the longest side of such a record, in tokens."""
 
-    def __call__(self, encoded: Encoded) -> Encoded:
-        lengths = {name: _length(encoded[name]) for name in (TOKENS, SOURCE) if name in encoded}
-        allowed = {TOKENS: self.context, SOURCE: self.source_context}
+    def __call__(self, encoded: Row) -> Row:
+        own = MODEL_LENGTH if MODEL_LENGTH in encoded else TOKENS
+        lengths = {name: _length(encoded[name]) for name in (own, SOURCE) if name in encoded}
+        allowed = {own: self.context, SOURCE: self.source_context}
         over = {name: length - (allowed[name] or length) for name, length in lengths.items()}
         left_out = encoded.get(LOST, 0)
         assert isinstance(left_out, int)
@@ -42,7 +43,8 @@ class Fit:
             self.tokens += left_out + sum(max(count, 0) for count in over.values())
             return encoded
         self.tokens += left_out + sum(lengths.values())
-        return {name: value if isinstance(value, int) else [] for name, value in encoded.items()}
+        left: dict[str, Any] = {name: [] if isinstance(value, Sequence) else value for name, value in encoded.items()}
+        return left | ({MODEL_LENGTH: 0} if own == MODEL_LENGTH else {})
 
     def check(self, split: str) -> None:
         """Refuse what is too long, where the settings say so; raises `UserError` with the count and the longest."""
@@ -53,6 +55,5 @@ class Fit:
             )  # fmt: skip
 
 
-def _length(sequence: Sequence[int] | int) -> int:
-    assert not isinstance(sequence, int)
-    return len(sequence)
+def _length(value: Any) -> int:
+    return value if isinstance(value, int) else len(value)

@@ -150,7 +150,7 @@ class PaddedLoader(_EpochLoader):
         return int((self._split.lengths > self._context).sum())
 
     def next_batch(self) -> Batch:
-        """`tokens` and `attention_mask` (B, T), other sequences (B, T) padded with 0, and each number of the example (B,)."""
+        """`tokens` and `attention_mask` (B, T), other sequences (B, T) padded with 0, each number of the example (B,), and its arrays."""
         (chosen,) = self._take(1)
         return _tensors(padded_rows(self._split, chosen, self._context, self._pad))
 
@@ -319,7 +319,7 @@ def check_context(split: Split, context: int) -> None:
 
 def check_records(split: Split) -> None:
     """Refuse a split with nothing in it."""
-    if not split.token_count:
+    if not split.all_tokens:
         raise UserError(f"the {split.name} split has no tokens", where=split.folder, fix="give more data")
 
 
@@ -356,7 +356,12 @@ def packed_rows(split: Split, starts: np.ndarray, context: int, pad: int = 0) ->
 
 
 def padded_rows(split: Split, chosen: np.ndarray, context: int, pad: int) -> Arrays:
-    """The chosen records (B,), one a row, cut at `context` and padded to the longest of them, rounded up to a multiple of 8."""
+    """The chosen records (B,), one a row, cut at `context` and padded to the longest of them, rounded up to a multiple of 8; their numbers
+    and arrays beside them.
+    """
+    beside = split.array_rows(chosen) | {name: np.asarray(column[chosen]) for name, column in split.numbers.items()}
+    if not split.sequences:
+        return beside
     begin = split.offsets[chosen]
     lengths = np.minimum(split.offsets[chosen + 1] - begin, context)
     width = min(context, -(-int(lengths.max()) // 8) * 8)  # few widths: fewer shapes for a compiler to meet
@@ -366,7 +371,7 @@ def padded_rows(split: Split, chosen: np.ndarray, context: int, pad: int) -> Arr
     arrays: Arrays = {}
     for name, sequence in split.sequences.items():
         arrays[name] = np.where(mask, sequence[places].astype(np.int64), pad if name == TOKENS else 0)
-    return arrays | {"attention_mask": mask} | {name: np.asarray(column[chosen]) for name, column in split.numbers.items()}
+    return arrays | {"attention_mask": mask} | beside
 
 
 def _tensors(arrays: Arrays) -> Batch:

@@ -77,7 +77,7 @@ def _cut(chosen: np.ndarray, source: np.ndarray, target: np.ndarray, limits: Lim
 
 def paired_rows(split: Split, chosen: np.ndarray, limits: Limits) -> dict[str, np.ndarray]:
     """The chosen pairs (B,), padded on the right: `source_tokens`, `source_mask` (B, S; True on real tokens), `tokens`, `attention_mask`
-    and `targets` (B, T; `IGNORE` on padding), other sequences (B, T), and each number (B,).
+    and `targets` (B, T; `IGNORE` on padding), other sequences (B, T), each number (B,), and the arrays.
     """
     assert split.source is not None
     source, source_mask = _padded(split.source, split.source_offsets, chosen, limits.source_context, limits.pad)
@@ -85,7 +85,7 @@ def paired_rows(split: Split, chosen: np.ndarray, limits: Limits) -> dict[str, n
     for name, sequence in split.sequences.items():
         empty = {TOKENS: limits.pad, TARGETS: IGNORE}.get(name, 0)
         arrays[name], arrays["attention_mask"] = _padded(sequence, split.offsets, chosen, limits.context, empty)
-    return arrays | {name: np.asarray(column[chosen]) for name, column in split.numbers.items()}
+    return arrays | {name: np.asarray(column[chosen]) for name, column in split.numbers.items()} | split.array_rows(chosen)
 
 
 def _padded(sequence: np.ndarray, offsets: np.ndarray, chosen: np.ndarray, most: int, empty: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,15 +6,18 @@ import csv
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import tarfile
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import zip_longest
+from pathlib import PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from ..contracts.errors import UserError
+from ..contracts.media import LARGEST_BYTES, read_file
 from .passages import cut, passage_limit
 from .sources import SourceFile, unreadable
 from .squad import ENVELOPE, unfold
-from .streams import RECORD_LIMIT, UTF8_MARK, chunks, lines, open_source, refuse_bytes
+from .streams import CHUNK, RECORD_LIMIT, UTF8_MARK, chunks, lines, open_source, refuse_bytes
 
 PLAIN = "text"
 """The one field of a record from a plain file."""
@@ -27,16 +30,21 @@ class Raw(NamedTuple):
     where: str
     """File and line, or row."""
     path: str | None = None
-    """Where the document stood, for plain files: the file, and past the first passage its number."""
+    """Where the document stood, for plain files: the file, and past the first passage its number. Of a file that is a record: its path."""
+    content: bytes | None = None
+    """Of a file that is a record: a picture, a recording."""
 
 
-def read(file: SourceFile, columns: Mapping[str, str], *, lone: bool, advance: Callable[[float], object]) -> Iterator[Raw]:
+def read(
+    file: SourceFile, columns: Mapping[str, str], *, lone: bool, advance: Callable[[float], object], media: Collection[str] = ()
+) -> Iterator[Raw]:
     """The raw records of one file, in order, never more than a few held at once.
 
     Args:
         columns: field → column. In CSV and TSV, columns that are all numbers count from 0 and say that there is no header.
         lone: whether the file is the whole data set (see `passage_limit`).
         advance: told the bytes on disk that were read since the last call.
+        media: suffixes of the files in an archive that are records.
 
     Raises:
         UserError: the file is empty, unreadable, damaged, not UTF-8 or not in its format; the sentence names file and line.
@@ -55,6 +63,14 @@ def read(file: SourceFile, columns: Mapping[str, str], *, lone: bool, advance: C
                 done = int(share * size)
     elif file.kind == "parallel":
         yield from _parallel(file)
+    elif file.kind == "media":
+        yield Raw({}, str(file.path), file.name, read_file(file.path, "file"))
+    elif file.kind == "tar":
+        for raw, position in _archive(file, media):
+            yield raw
+            if position - done > _STRIDE:
+                advance(position - done)
+                done = position
     else:
         with open_source(file) as (stream, tell):
             for raw in _READERS[file.kind](stream, file, columns, lone):
@@ -109,6 +125,26 @@ def _parallel(file: SourceFile) -> Iterator[Raw]:
             raise UserError(what, where=shorter.path, fix="give files whose lines belong together, one by one")
         fields = {"source": source, "target": target, "source_language": file.languages[0], "target_language": file.languages[1]}
         yield Raw(fields, f"{file.path}:{number}")
+
+
+def _archive(file: SourceFile, media: Collection[str]) -> Iterator[tuple[Raw, int]]:
+    """The files of these suffixes in a tar archive, in its order, with the bytes on disk that were read so far. Nothing is unpacked."""
+    with open_source(file) as (stream, tell):
+        try:
+            with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive:
+                for member in archive:
+                    path = PurePosixPath(member.name)
+                    hidden = any(part.startswith(".") and part != "." for part in path.parts)
+                    if not member.isfile() or hidden or path.suffix.lower() not in media:
+                        continue
+                    where = f"{file.path}: {member.name}"
+                    if member.size > LARGEST_BYTES:
+                        raise UserError(f"the file is larger than {LARGEST_BYTES >> 30} GiB", where=where, fix="leave it out")
+                    inner = archive.extractfile(member)
+                    assert inner is not None, "a plain file has content"
+                    yield Raw({}, where, path.as_posix(), inner.read()), tell()
+        except tarfile.TarError as error:
+            raise UserError(f"not a tar archive that can be read ({error})", where=file.path, fix="fetch or pack it again") from None
 
 
 def _json_lines(stream: IO[bytes], file: SourceFile, _columns: Mapping[str, str], _lone: bool) -> Iterator[Raw]:

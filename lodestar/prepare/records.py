@@ -7,12 +7,14 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..contracts.errors import UserError, nearest, unknown
+from ..contracts.media import CONTENT_ALONE, FOLDER
 from ..contracts.task import Example
 from .readers import PLAIN, Raw
 
@@ -45,24 +47,29 @@ class Validator:
             if name not in self._example.model_fields:
                 raise unknown("field", name, self._example.model_fields, where=where)
 
-    def example(self, raw: Raw, given: Mapping[str, str] = MappingProxyType({})) -> Any:
+    def example(self, raw: Raw, given: Mapping[str, str] = MappingProxyType({}), folder: Path | None = None) -> Any:
         """The example of a raw record.
 
         Args:
             given: fields that the record has where it says nothing else.
+            folder: what the paths of files that it holds are relative to.
 
         Raises:
             UserError: a column is missing, a value has the wrong type or breaks the example's own rule, or is no valid text.
         """
-        if raw.path is not None:
+        if raw.content is not None:
+            data = self._file(raw, given)
+        elif raw.path is not None:
             data = self._plain(raw, given)
         else:
             columns = {self._columns[name]: value for name, value in given.items()}
             data = self._named(self._in_own_form(raw._replace(fields={**columns, **raw.fields}) if given else raw))
         try:
-            return self._example.model_validate(data)
+            return self._example.model_validate(data, context=None if folder is None else {FOLDER: folder})
         except ValidationError as error:
             raise self._wrong(error, raw.where) from None
+        except UserError as error:  # of a file that it holds
+            raise placed(error, raw.where) from None
 
     def _in_own_form(self, raw: Raw) -> Raw:
         if self._example.of_record.__func__ is Example.of_record.__func__:  # type: ignore[attr-defined] # a class method has it
@@ -71,14 +78,27 @@ class Validator:
         try:
             fields = self._example.of_record({renamed.get(str(column), str(column)): value for column, value in raw.fields.items()})
         except UserError as error:
-            place = raw.where if error.where is None else f"{raw.where}: {error.where}"
-            raise UserError(error.what, where=place, fix=error.fix) from None
+            raise placed(error, raw.where) from None
         return raw._replace(fields={self._columns.get(name, name): value for name, value in fields.items()})
+
+    def _file(self, raw: Raw, given: Mapping[str, str]) -> dict[str, Any]:
+        """A record that is a file."""
+        assert raw.path is not None
+        assert raw.content is not None
+        fields = self._example.media_fields()
+        name, kind = next(iter(fields.items()))
+        data = {**self._example.of_file(raw.path), **given, name: kind.of(raw.content, raw.path)}
+        for required in self._required:
+            if required not in data:
+                tables = "JSON lines, CSV or Parquet"
+                fix = f"put each {kind.KIND} into a folder that tells it, or give {tables} with {self._wanted()}"
+                raise UserError(f"nothing tells the {required} of this {kind.KIND}", where=raw.where, fix=fix)
+        return data
 
     def _plain(self, raw: Raw, given: Mapping[str, str]) -> dict[str, Any]:
         required = [name for name in self._required if name not in given]
         if len(required) != 1 or required[0] not in self._texts:
-            lacking = next(name for name in self._required if name not in self._texts or name != PLAIN)
+            lacking = next((name for name in self._required if name not in self._texts or name != PLAIN), next(iter(self._columns)))
             raise UserError(
                 f"a plain file has no field {lacking!r}", where=raw.where, fix=f"give JSON lines, CSV or Parquet with {self._wanted()}"
             )
@@ -112,7 +132,7 @@ class Validator:
         return UserError(f"{wanted}; the columns found are {listed}", where=raw.where, fix=fix)
 
     def _wanted(self) -> str:
-        return " and ".join(repr(self._columns[name]) for name in self._required)
+        return " and ".join(repr(self._columns[name]) for name in self._required or self._columns)
 
     def _wrong(self, error: ValidationError, where: str) -> UserError:
         first = error.errors()[0]
@@ -125,15 +145,21 @@ class Validator:
         return UserError(f"the field {field!r} is {shown}: {message}", where=where, fix="correct the record, or map another column")
 
 
+def placed(error: UserError, where: str) -> UserError:
+    """An error that does not know the record that it is of, with the place of the record."""
+    return UserError(error.what, where=where if error.where is None else f"{where}: {error.where}", fix=error.fix)
+
+
 def canonical_json(example: Example) -> bytes:
     """What makes two records the same: sorted keys, no spaces, and strings in NFC with \\n line ends and no blanks around them.
 
-    Where a record came from (`path`) makes no difference, and neither do fields at their defaults, so that an example may grow one.
+    Where a record came from (`path`, the names of its files) makes no difference, and neither do fields at their defaults, so that an
+    example may grow one.
 
     Raises:
         ValueError: a string holds half a surrogate pair, which is no character.
     """
-    value = _canonical(example.model_dump(mode="json", exclude={PATH}, exclude_defaults=True))
+    value = _canonical(example.model_dump(mode="json", exclude={PATH}, exclude_defaults=True, context={CONTENT_ALONE: True}))
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -8,6 +8,7 @@ source_offsets.npy  where each record begins in source.bin (n + 1,), int64
 <field>.bin         another sequence of the same length, int32
 offsets.npy         where each row begins in the sequences (n + 1,), int64; an example is a row, or the windows of a long one
 <field>.npy         a number a record (n,), int64
+<array>.bin         an array a row, see arrays.py
 index.json          what there is, written last
 """
 
@@ -17,14 +18,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Self, overload
+from types import MappingProxyType
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 
 from ..contracts.errors import UserError
+from ..contracts.media import STORE
 from ..contracts.progress import bar
-from ..contracts.task import Task
+from ..contracts.task import MODEL_LENGTH, ArrayShape, Row, Task
 from ..store.files import read_json, write_json
+from .arrays import ArrayRows, ArrayWriter, row_bytes
+from .columns import Column
+from .media import MEDIA, MediaStore
 
 FORMAT = 1
 TOKENS, SOURCE = "tokens", "source"
@@ -35,7 +41,7 @@ def write_examples(folder: Path, lines: Iterable[bytes], count: int) -> None:
     """Set down `count` JSON lines in the new `folder`."""
     folder.mkdir()
     ends: list[int] = [0]
-    with (folder / "examples.jsonl").open("wb") as file, _Column(folder / "lines.npy") as starts:
+    with (folder / "examples.jsonl").open("wb") as file, Column(folder / "lines.npy") as starts:
         for line in lines:
             file.write(line)
             ends.append(file.tell())
@@ -47,41 +53,48 @@ def write_examples(folder: Path, lines: Iterable[bytes], count: int) -> None:
 
 
 def write_tokens(
-    folder: Path, examples: Examples, encode: Callable[[Any], Sequence[Mapping[str, Sequence[int] | int]]], vocabulary: int,
-    ahead: Callable[[Sequence[Any]], None], label: str,
+    folder: Path, examples: Examples, encode: Callable[[Any], Sequence[Row]], vocabulary: int, ahead: Callable[[Sequence[Any]], None],
+    label: str, arrays: Mapping[str, ArrayShape] = MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Encode every example of a split beside its records.
 
     Args:
-        encode: an example → its rows, one or more: `tokens`, other sequences of the same length, numbers, and of a pair `source`, of any
-            length.
+        encode: an example → its rows, one or more: `tokens`, other sequences of the same length, numbers, of a pair `source`, of any
+            length, and arrays.
         vocabulary: token ids are below it.
         ahead: told a batch of examples before they are encoded.
         label: what the progress bar says.
+        arrays: those of each row.
     """
     ids = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
     types = {TOKENS: ids, SOURCE: ids}
     sequences: dict[str, BinaryIO] = {}
-    numbers: dict[str, _Column] = {}
+    numbers: dict[str, Column] = {}
     total = source_total = 0
-    source_offsets: _Column | None = None
+    source_offsets: Column | None = None
     with ExitStack() as stack, bar(label, len(examples), "record") as shown:
-        offsets = stack.enter_context(_Column(folder / "offsets.npy"))
+        offsets = stack.enter_context(Column(folder / "offsets.npy"))
         offsets.write([0])
-        for batch in _batches(examples):
+        writers = {name: stack.enter_context(ArrayWriter(folder, name, shape)) for name, shape in arrays.items()}
+        opened = False
+        for batch in _batches(examples, row_bytes(arrays)):
             ahead(batch)
             encoded = [row for example in batch for row in encode(example)]
-            if not sequences:
+            if not opened:
+                opened = True
                 for name, value in encoded[0].items():
+                    if name in arrays:
+                        continue
                     if isinstance(value, int):
-                        numbers[name] = stack.enter_context(_Column(folder / f"{name}.npy"))
+                        numbers[name] = stack.enter_context(Column(folder / f"{name}.npy"))
                     else:
                         sequences[name] = stack.enter_context((folder / f"{name}.bin").open("wb"))
                         types.setdefault(name, np.dtype(np.int32))
                 if SOURCE in sequences:
-                    source_offsets = stack.enter_context(_Column(folder / "source_offsets.npy"))
+                    source_offsets = stack.enter_context(Column(folder / "source_offsets.npy"))
                     source_offsets.write([0])
-            lengths = [len(fields[TOKENS]) for fields in encoded]  # type: ignore[arg-type]
+            # Rows of arrays may do without tokens.
+            lengths = [len(fields.get(TOKENS, ())) for fields in encoded]  # type: ignore[arg-type]
             ends = total + np.cumsum(lengths)
             offsets.write(ends)
             total = int(ends[-1])
@@ -96,50 +109,28 @@ def write_tokens(
                     assert [len(part) for part in parts] == lengths, f"{name} is not as long as the tokens"
             for name, column in numbers.items():
                 column.write([fields[name] for fields in encoded])
+            for name, writer in writers.items():
+                writer.write([fields[name] for fields in encoded])
             shown.update(len(batch))
     pairs = {"source": {"tokens": source_total, "type": ids.name}} if source_offsets is not None else {}
+    held = {"arrays": {name: shape._asdict() for name, shape in arrays.items()}} if arrays else {}
     write_json(folder / "index.json", {
         "format": FORMAT, "records": offsets.count - 1, "tokens": total,
-        "sequences": {name: types[name].name for name in sequences if name != SOURCE}, "numbers": sorted(numbers), **pairs,
+        "sequences": {name: types[name].name for name in sequences if name != SOURCE}, "numbers": sorted(numbers), **pairs, **held,
     })  # fmt: skip
 
 
-class _Column:
-    """An .npy file of int64, written a piece at a time. (A memory map would meet a full disk with a signal instead of an error.)"""
+def _batches(examples: Iterable[Any], beside: int) -> Iterator[list[Any]]:
+    """Examples in batches of about a million characters: enough to fill the cores, little enough to hold as token objects.
 
-    def __init__(self, path: Path) -> None:
-        self.count = 0
-        """Numbers that were written."""
-        self._file = path.open("wb")
-        self._write_header()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not kind:
-            self._file.seek(0)
-            self._write_header()
-        self._file.close()
-
-    def write(self, values: Any) -> None:
-        """Append whole numbers."""
-        column = np.asarray(values, np.int64)
-        self.count += len(column)
-        self._file.write(column.tobytes())
-
-    def _write_header(self) -> None:
-        # NumPy leaves room for the count to grow, so the header is as long at the end as at the beginning.
-        np.lib.format.write_array_header_1_0(self._file, {"descr": "<i8", "fortran_order": False, "shape": (self.count,)})
-
-
-def _batches(examples: Iterable[Any]) -> Iterator[list[Any]]:
-    """Examples in batches of about a million characters: enough to fill the cores, little enough to hold as token objects."""
+    Args:
+        beside: bytes of the arrays of each.
+    """
     batch: list[Any] = []
     size = 0
     for example in examples:
         batch.append(example)
-        size += sum(len(value) for _, value in example if isinstance(value, str)) + 64
+        size += sum(len(value) for _, value in example if isinstance(value, str)) + 64 + beside
         if size >= _BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
@@ -152,6 +143,7 @@ class Examples(Sequence[Any]):
 
     def __init__(self, folder: Path, task: Task) -> None:
         self._folder, self._task = folder, task
+        self._context = {STORE: MediaStore(folder.parent / MEDIA)} if task.example.media_fields() else None
         self._starts: np.ndarray = np.load(folder / "lines.npy", mmap_mode="r")
 
     def __len__(self) -> int:
@@ -167,12 +159,12 @@ class Examples(Sequence[Any]):
         index = range(len(self))[place]
         start, end = int(self._starts[index]), int(self._starts[index + 1])
         self._file.seek(start)
-        return self._task.example.model_validate_json(self._file.read(end - start))
+        return self._task.example.model_validate_json(self._file.read(end - start), context=self._context)
 
     def __iter__(self) -> Iterator[Any]:
         with self._path.open("rb") as file:
             for line in file:
-                yield self._task.example.model_validate_json(line)
+                yield self._task.example.model_validate_json(line, context=self._context)
 
     @property
     def _path(self) -> Path:
@@ -209,6 +201,11 @@ class Split:
         """Where each record begins in `source` (n + 1,)."""
         self.numbers: dict[str, np.ndarray] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in index["numbers"]}
         """A number a record, each (n,)."""
+        shapes: Mapping[str, Any] = index.get("arrays", {})
+        self.arrays: dict[str, ArrayRows] = {
+            name: ArrayRows(folder, name, ArrayShape(shape["dtype"], tuple(shape["shape"])), self.records) for name, shape in shapes.items()
+        }
+        """An array a row."""
 
     def _map(self, name: str, dtype: str, count: int) -> np.ndarray:
         path = self.folder / f"{name}.bin"
@@ -222,10 +219,14 @@ class Split:
         """All token ids, end to end (tokens,)."""
         return self.sequences[TOKENS]
 
+    def array_rows(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
+        """The arrays of the chosen rows, as batches hold them."""
+        return {name: array for each in self.arrays.values() for name, array in each.batch(chosen).items()}
+
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens in each record, of a pair those that are written (n,)."""
-        return np.diff(self.offsets)
+        """Tokens in each record, of a pair those that are written; or the positions of the model that each takes (n,)."""
+        return self.numbers[MODEL_LENGTH] if MODEL_LENGTH in self.numbers else np.diff(self.offsets)
 
     @property
     def source_lengths(self) -> np.ndarray:
@@ -240,7 +241,8 @@ class Split:
     @property
     def all_tokens(self) -> int:
         """The tokens that a model meets in one pass over the split."""
-        return self.token_count + (0 if self.source is None else len(self.source))
+        own = int(self.lengths.sum()) if MODEL_LENGTH in self.numbers else self.token_count
+        return own + (0 if self.source is None else len(self.source))
 
     def examples(self, task: Task) -> Examples:
         """The records, as the task's examples."""

@@ -11,7 +11,7 @@ import os
 import re
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Literal
 from ..contracts.errors import UserError, nearest, unknown
 from ..contracts.settings import DataSettings
 
-Kind = Literal["text", "code", "json", "jsonl", "csv", "tsv", "parquet", "parallel"]
+Kind = Literal["text", "code", "json", "jsonl", "csv", "tsv", "parquet", "parallel", "media", "tar"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -36,6 +36,8 @@ _KINDS: dict[str, Kind] = {
         (".py", ".pyi", ".js", ".ts", ".jsx", ".tsx", ".c", ".h", ".cc", ".cpp", ".hpp", ".java", ".kt", ".go", ".rs", ".rb", ".php",
          ".cs", ".swift", ".scala", ".lua", ".sh", ".sql", ".html", ".css", ".r", ".jl"), "code"),
 }  # fmt: skip
+TABLES = frozenset({"json", "jsonl", "csv", "tsv", "parquet"})
+"""Kinds whose records say themselves which files they hold."""
 _COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
 
 _PARALLEL = re.compile(r"(?P<before>.*)\{(?P<source>[A-Za-z][\w-]*),(?P<target>[A-Za-z][\w-]*)\}(?P<after>.*)")
@@ -100,10 +102,17 @@ class Sources:
     files: list[SourceFile] = field(default_factory=list)
     sample: bool = False
     """Whether the task's own sample is one of the sources."""
+    builtins: list[str] = field(default_factory=list)
+    """Those among the task's further data that are."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Suffix → files in folders and globs that hold no records."""
     lone: bool = False
     """Whether one plain file is all there is."""
+
+    @property
+    def made(self) -> list[str]:
+        """The sources that have no files."""
+        return [*([SAMPLE] if self.sample else []), *self.builtins]
 
 
 def unreadable(path: Path | str, error: OSError) -> UserError:
@@ -111,8 +120,13 @@ def unreadable(path: Path | str, error: OSError) -> UserError:
     return UserError(f"cannot be read ({error.strerror or error})", where=path, fix="check the file and its permissions")
 
 
-def find_sources(settings: DataSettings, root: Path) -> Sources:
+def find_sources(settings: DataSettings, root: Path, media: Collection[str] = (), builtins: Collection[str] = ()) -> Sources:
     """Every file of `settings.sources` and `settings.splits`, each once; a file of an explicit split belongs to that split alone.
+
+    Args:
+        media: suffixes of files that a record holds, for a task whose records hold any. Each such file of a folder or of a tar archive is
+            a record, but in a folder that has a table of records, which say which files they hold. Plain text is none then.
+        builtins: the names of the task's further data.
 
     Raises:
         UserError: a source is missing, unknown or holds no file that records can be read from; a file stands in two splits.
@@ -124,7 +138,10 @@ def find_sources(settings: DataSettings, root: Path) -> Sources:
         if spec == SAMPLE:
             found.sample = True
             continue
-        for file in _files_of(spec, split, root, settings.exclude, found.skipped):
+        if spec.removeprefix(BUILTIN) in builtins and spec.startswith(BUILTIN):
+            found.builtins.append(spec)
+            continue
+        for file in _files_of(spec, split, root, settings.exclude, found.skipped, media, builtins):
             place = os.path.realpath(file.path)  # unlike Path.resolve, at ease with a link that leads nowhere
             earlier = taken.setdefault(place, file)
             if earlier is not file and split and earlier.split != split:
@@ -133,19 +150,22 @@ def find_sources(settings: DataSettings, root: Path) -> Sources:
                 )
     # In the order of `sources`, so that naming a split does not reorder the others.
     found.files = [file for file in taken.values() if file.split is None] + [file for file in taken.values() if file.split]
-    found.lone = not found.sample and len(found.files) == 1 and found.files[0].kind == "text"
-    if not found.files and not found.sample:
+    found.lone = not found.made and len(found.files) == 1 and found.files[0].kind == "text"
+    if not found.files and not found.made:
         raise UserError("no source holds a file to read", where="data.sources", fix="check the sources and data.exclude")
     return found
 
 
-def _files_of(spec: str, split: SplitName | None, root: Path, exclude: list[str], skipped: Counter[str]) -> Iterator[SourceFile]:
+def _files_of(
+    spec: str, split: SplitName | None, root: Path, exclude: list[str], skipped: Counter[str], media: Collection[str],
+    builtins: Collection[str],
+) -> Iterator[SourceFile]:  # fmt: skip
     if parallel := _PARALLEL.fullmatch(spec):
         yield _parallel_file(spec, parallel, split, root)
         return
     if spec.startswith(BUILTIN):
         if spec != STANDARD_LIBRARY:
-            names = [known.removeprefix(BUILTIN) for known in (SAMPLE, STANDARD_LIBRARY)]
+            names = [known.removeprefix(BUILTIN) for known in (SAMPLE, STANDARD_LIBRARY)] + [*builtins]
             raise unknown("builtin source", spec.removeprefix(BUILTIN), names, where="data.sources")
         base = Path(sysconfig.get_path("stdlib"))
         paths = [path for path in _walk(base, _NOT_THE_LIBRARY) if path.suffix == ".py"]
@@ -155,19 +175,20 @@ def _files_of(spec: str, split: SplitName | None, root: Path, exclude: list[str]
     else:
         base, paths = _expand(spec, root)
     named = paths == [base]
+    tells = bool(media) and any(_kind(path, media)[0] in TABLES for path in paths)
     count = 0
     for path in paths:
         name = _relative(path, root) or _relative(path, base if base.is_dir() else base.parent) or path.name
         if not spec.startswith(BUILTIN) and _excluded(name, exclude):
             continue
-        kind, compression = _kind(path)
+        kind, compression = _kind(path, media)
+        if kind == "media" and tells:
+            continue
         if kind is None:
             if named:
-                known = " ".join(sorted(suffix for suffix, kind in _KINDS.items() if kind != "code"))
                 raise UserError(
-                    f"no way to read records from a {path.suffix or 'file without a suffix'}", where=path,
-                    fix=f"use one of {known}, source code, or one of them compressed with {' '.join(_COMPRESSIONS)}",
-                )  # fmt: skip
+                    f"no way to read records from a {path.suffix or 'file without a suffix'}", where=path, fix=_what_is_read(media)
+                )
             skipped[path.suffix.lower() or path.name] += 1
             continue
         count += 1
@@ -235,11 +256,33 @@ def _excluded(name: str, patterns: list[str]) -> bool:
     return any(fnmatch(candidate, pattern.removeprefix("**/").rstrip("/")) for pattern in patterns for candidate in candidates)
 
 
-def _kind(path: Path) -> tuple[Kind | None, str]:
+def _what_is_read(media: Collection[str]) -> str:
+    """What to give in the place of a file that nothing can be read from."""
+    known = " ".join(sorted([*media, *(suffix for suffix, kind in _KINDS.items() if kind in (TABLES if media else (*TABLES, "text")))]))
+    return f"use one of {known}, {'a tar archive' if media else 'source code'}, or one of them compressed with {' '.join(_COMPRESSIONS)}"
+
+
+def _kind(path: Path, media: Collection[str] = ()) -> tuple[Kind | None, str]:
     """What a file holds and how it is compressed, by its suffixes."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if media:
+        return _media_kind(suffixes, media)
     compression = _COMPRESSIONS.get(suffixes[-1], "") if suffixes else ""
     if compression:
         suffixes.pop()
     kind = _KINDS.get(suffixes[-1]) if suffixes else None
     return (None if compression and kind == "parquet" else kind), compression
+
+
+def _media_kind(suffixes: list[str], media: Collection[str]) -> tuple[Kind | None, str]:
+    """As `_kind`, where records hold files of these suffixes."""
+    if suffixes[-1:] == [".tgz"]:
+        return "tar", "gz"
+    compression = _COMPRESSIONS.get(suffixes[-1], "") if suffixes else ""
+    suffix = suffixes[-2 if compression else -1] if len(suffixes) > bool(compression) else ""
+    if suffix == ".tar":
+        return "tar", compression
+    if suffix in media:
+        return (None if compression else "media"), compression
+    kind = _KINDS.get(suffix)
+    return (kind if kind in TABLES and not (compression and kind == "parquet") else None), compression

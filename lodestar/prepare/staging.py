@@ -16,9 +16,10 @@ from ..contracts.errors import UserError
 from ..contracts.progress import bar
 from ..contracts.settings import DataSettings
 from ..contracts.task import Example, Task
+from .media import MediaWriter
 from .readers import Raw, read
 from .records import Validator, canonical_json, digest
-from .sources import SAMPLE, SPLITS, SourceFile, Sources
+from .sources import BUILTIN, SAMPLE, SPLITS, SourceFile, Sources
 
 KEY = np.dtype([("high", "<u8"), ("low", "<u8"), ("unit", "<u8"), ("start", "<i8"), ("size", "<i8"), ("split", "i1")])
 """A record's digest, the number that its split is drawn from, its place in the staging file, and the explicit split (-1: none)."""
@@ -69,8 +70,11 @@ class Staging:
 _CHUNK = 1 << 16
 
 
-def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path) -> Staging:
+def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path, media: MediaWriter | None = None) -> Staging:
     """Read, validate and set down every record of `sources` in the new `folder`.
+
+    Args:
+        media: what the files that the records hold are set down in.
 
     Raises:
         UserError: a source is at fault (see `read` and `Validator`), or not one record can be used.
@@ -81,8 +85,10 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path) ->
     constants = [_constants(file, sources, settings, validator) for file in sources.files]
     keys: list[bytes] = []
     with staging._records_file.open("wb") as records, staging._keys_file.open("wb") as key_file:
-        for example, where, source, split in _examples(task, sources, settings.columns, validator, constants):
-            if not any(not text.isspace() for text in task.texts(example) if text):
+        found = examples(task, sources, settings.columns, validator, constants)
+        for example, where, source, split in _gathered(task, found, settings, staging.by_source):
+            files = list(example.media()) if media is not None else []
+            if not files and not any(not text.isspace() for text in task.texts(example) if text):
                 staging.blank += 1
                 continue
             start = records.tell()
@@ -97,11 +103,15 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path) ->
             high, low = int.from_bytes(content[:8], "big"), int.from_bytes(content[8:], "big")
             key = np.array((high, low, int.from_bytes(unit[:8], "big"), start, size, -1 if split is None else SPLITS.index(split)), KEY)
             keys.append(key.tobytes())
+            for file in files:
+                assert media is not None
+                media.add(file)
             if len(keys) == _CHUNK:
                 key_file.write(b"".join(keys))
                 keys.clear()
             staging.records += 1
-            staging.by_source[source] += 1
+            if source is not None:
+                staging.by_source[source] += 1
         key_file.write(b"".join(keys))
     staging.ignored = dict(validator.ignored)
     if not staging.records:
@@ -109,6 +119,27 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path) ->
         what = blank if staging.blank else "the sources hold no records"
         raise UserError(what, where="data.sources", fix="give records with text in them")
     return staging
+
+
+def _gathered(
+    task: Task, found: Iterator[tuple[Example, str, str, str | None]], settings: DataSettings, by_source: Counter[str]
+) -> Iterator[tuple[Example, str, str | None, str | None]]:  # fmt: skip
+    """The examples as they are, or those that the task makes of several; these are of no one source, and their records are counted here."""
+
+    def records() -> Iterator[tuple[Example, str]]:
+        for record, where, source, _ in found:
+            by_source[source] += 1
+            yield record, where
+
+    gathered = task.gather(records(), {"validation": settings.validation, "test": settings.test})
+    if gathered is None:
+        yield from found
+        return
+    if settings.splits:
+        what = f"a task that makes its examples of several records ({task.name}) splits them by itself"
+        raise UserError(what, where="data.splits", fix="leave data.splits out; data.validation and data.test say how much is held out")
+    for number, (example, split) in enumerate(gathered, 1):
+        yield example, f"example {number}", None, split
 
 
 def _constants(file: SourceFile, sources: Sources, settings: DataSettings, validator: Validator) -> dict[str, str]:
@@ -123,16 +154,27 @@ def _constants(file: SourceFile, sources: Sources, settings: DataSettings, valid
     return found
 
 
-def _examples(
+def media_suffixes(task: Task) -> frozenset[str]:
+    """The suffixes of the files that a task's records hold."""
+    return frozenset[str]().union(*(kind.SUFFIXES for kind in task.example.media_fields().values()))
+
+
+def examples(
     task: Task, sources: Sources, columns: Mapping[str, str], validator: Validator, constants: Sequence[Mapping[str, str]]
 ) -> Iterator[tuple[Example, str, str, str | None]]:
     """Every example, with its place, its source and its explicit split."""
+    media = media_suffixes(task)
     with bar("read", sum(file.size for file in sources.files), "B") as shown:
         advance: Callable[[float], object] = shown.update
         for file, given in zip(sources.files, constants, strict=True):
             raw: Raw
-            for raw in read(file, columns, lone=sources.lone, advance=advance):
-                yield validator.example(raw, given), raw.where, file.source, file.split
-    if sources.sample:
-        for number, example in enumerate(task.sample(), 1):
-            yield example, f"{SAMPLE}: record {number}", SAMPLE, None
+            for raw in read(file, columns, lone=sources.lone, advance=advance, media=media):
+                yield validator.example(raw, given, file.path.parent if media else None), raw.where, file.source, file.split
+    for source in sources.made:
+        for number, example in enumerate(made_examples(task, source), 1):
+            yield example, f"{source}: record {number}", source, None
+
+
+def made_examples(task: Task, source: str) -> Sequence[Example]:
+    """The records of a source that has no files."""
+    return task.sample() if source == SAMPLE else task.builtins()[source.removeprefix(BUILTIN)]()

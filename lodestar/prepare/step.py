@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,20 @@ from ..contracts.errors import UserError
 from ..contracts.meter import Meter, versions
 from ..contracts.record import RECORD_FILE, RunRecord, fingerprint
 from ..contracts.settings import DataSettings
-from ..contracts.task import Task
+from ..contracts.task import Row, Task
 from ..contracts.tokenizer import Tokenizer
 from ..store.files import atomic_folder, ensure_space, list_files, read_json, sha256_file, write_atomic, write_json
 from .card import LICENCES, TextStatistics, markdown, split_card
 from .duplicates import near_duplicates, priority, representatives
-from .fit import Encoded, Fit
+from .fit import Fit
 from .loader import check_context
+from .media import MEDIA, MediaStore, MediaWriter
+from .records import Validator
 from .shards import Examples, Split, open_split, write_examples, write_tokens
-from .sources import SAMPLE, SPLITS, Sources, find_sources, unreadable
+from .sources import SPLITS, TABLES, Sources, find_sources, unreadable
 from .splits import assign
-from .staging import Staging, stage
-from .tokenizer import AheadTokenizer, TokenizerSample, train_tokenizer
+from .staging import Staging, examples, made_examples, media_suffixes, stage
+from .tokenizer import AheadTokenizer, TokenizerSample, special_tokenizer, train_tokenizer
 
 VERSION = 1
 """Raised with every change to what the step writes, so that old folders are prepared again."""
@@ -66,11 +69,16 @@ def prepare(
     """
     started, meter = timestamp(), Meter()
     check_vocabularies(task, settings, fine_tunes=tokenizer is not None)
-    sources = find_sources(settings, root)
+    assert not task.arrays or task.batching in ("padded", "paired"), "rows that are cut or packed have no arrays"
+    holds_files = bool(task.example.media_fields())
+    if holds_files and settings.deduplicate == "near":
+        fix = "set it to exact, which tells equal files by their content, or to no"
+        raise UserError("near duplicates are told by their words, and these records are files", where="data.deduplicate", fix=fix)
+    sources = find_sources(settings, root, media_suffixes(task), task.builtins())
     done = _finished(out)
     if done is None:  # else it may be the same work, which needs no space
         ensure_space(out, _needed_bytes(sources))
-    inputs = fingerprint_inputs(task, sources)
+    inputs = fingerprint_inputs(task, sources, settings)
     if tokenizer is not None:
         inputs["base"] = fingerprint({"tokenizer": tokenizer.files(), "state": task.state})
     config = {"task": task.name or type(task).__name__, "options": task.options, "data": settings.model_dump(), "context": context}
@@ -82,14 +90,17 @@ def prepare(
         return done
     ensure_space(out, _needed_bytes(sources))
     with atomic_folder(out, replace=True) as folder:
-        staging = stage(task, sources, settings, folder / "staging")
+        with MediaWriter(folder / MEDIA) if holds_files else nullcontext() as media:
+            staging = stage(task, sources, settings, folder / "staging", media)
         decision = decide(task, staging, settings)
         _write_records(folder, staging, decision)
         staging.remove()
         task.fit(Examples(folder / "train", task))
         samples: list[TokenizerSample] = []
-        if tokenizer is None:
+        if tokenizer is None and task.tokenized:
             tokenizer, samples = _train_tokenizer(task, folder, settings, seed)
+        elif tokenizer is None:
+            tokenizer = special_tokenizer(task.special_tokens)
         for name, content in tokenizer.files().items():
             write_atomic(folder / name, content)
         whole = None if task.batching == "packed" else context
@@ -101,6 +112,9 @@ def prepare(
         if context is not None and task.batching == "packed":
             check_context(splits["train"], context)
         card = _card(task, sources, staging, decision, splits, statistics, fits, tokenizer, samples, context)
+        if holds_files:
+            store = MediaStore(folder / MEDIA)
+            card["files"] = {"kept": store.files, "bytes": store.bytes}
         write_json(folder / "task.json", task.describe())
         write_json(folder / "card.json", card)
         write_atomic(folder / "card.md", markdown(card))
@@ -133,8 +147,10 @@ def check_vocabularies(task: Task, settings: DataSettings, *, fine_tunes: bool) 
         )
 
 
-def fingerprint_inputs(task: Task, sources: Sources) -> dict[str, str]:
-    """Source → hash of the names and contents of its files; of the sample, of its records. Times and places make no difference."""
+def fingerprint_inputs(task: Task, sources: Sources, settings: DataSettings) -> dict[str, str]:
+    """Source → hash of the names and contents of its files, and of the files that their records name; of the sample, of its records. Times
+    and places make no difference.
+    """
     hashes: dict[str, Any] = {}
     for file in sources.files:
         try:
@@ -142,9 +158,15 @@ def fingerprint_inputs(task: Task, sources: Sources) -> dict[str, str]:
         except OSError as error:
             raise unreadable(file.path, error) from None
         hashes.setdefault(file.source, hashlib.sha256()).update(f"{file.name}\0{file.split}\0{content}\n".encode())
+    if task.example.media_fields():
+        tables = replace(sources, files=[file for file in sources.files if file.kind in TABLES], sample=False, builtins=[])
+        nothing = [dict[str, str]() for _ in tables.files]
+        for example, _, source, _ in examples(task, tables, settings.columns, Validator(task.example, settings.columns), nothing):
+            for media in example.media():
+                hashes[source].update(f"{media.sha256}\n".encode())
     inputs = {source: total.hexdigest() for source, total in hashes.items()}
-    if sources.sample:
-        inputs[SAMPLE] = fingerprint([example.model_dump(mode="json") for example in task.sample()])
+    for source in sources.made:
+        inputs[source] = fingerprint([example.model_dump(mode="json") for example in made_examples(task, source)])
     return inputs
 
 
@@ -252,11 +274,12 @@ def _encode(task: Task, folder: Path, tokenizer: Tokenizer, fit: Fit, context: i
             statistics.add(text)
         statistics.records += len(batch)
 
-    def rows(example: Any) -> list[Encoded]:
+    def rows(example: Any) -> list[Row]:
         return [fit(row) for row in task.rows(example, ahead, context)]
 
-    vocabulary = max(tokenizer.vocabulary_size, tokenizer.source_vocabulary_size or 0)
-    write_tokens(folder, Examples(folder, task), rows, vocabulary, look, f"encode {folder.name}")
+    vocabulary = tokenizer.vocabulary_size if task.tokenized else int(task.architecture().get("vocabulary_size", 0))
+    vocabulary = max(vocabulary, tokenizer.source_vocabulary_size or 0)
+    write_tokens(folder, Examples(folder, task), rows, vocabulary, look, f"encode {folder.name}", task.arrays)
     statistics.flush()
     return statistics
 
@@ -281,6 +304,7 @@ def _card(
         "ignored_columns": dict(staging.ignored),
         "skipped_files": dict(sources.skipped),
         "tokenizer": {
+            "text": task.tokenized,
             "vocabulary": tokenizer.vocabulary_size,
             **({} if tokenizer.source_vocabulary_size is None else {"source_vocabulary": tokenizer.source_vocabulary_size}),
             "sample_bytes": sum(sample.bytes for sample in samples),

@@ -64,6 +64,17 @@ def train_tokenizer(
     return Tokenizer(backend)
 
 
+def special_tokenizer(special_tokens: Sequence[str] = ()) -> Tokenizer:
+    """Of a task without text: the special tokens, and no others."""
+    import tokenizers
+    from tokenizers import models
+
+    names = [*SPECIAL_TOKENS, *special_tokens]
+    backend = tokenizers.Tokenizer(models.WordLevel({name: index for index, name in enumerate(names)}, unk_token=SPECIAL_TOKENS[0]))
+    backend.add_special_tokens(names)
+    return Tokenizer(backend)
+
+
 UNKNOWN = "<|unknown|>"
 """Stands for a character that a character tokenizer has never seen; its id is 2."""
 

@@ -117,7 +117,8 @@ def group_parameters(model: nn.Module) -> Groups:
 
 def _in_block(name: str) -> bool:
     parts = name.split(".")
-    return any(part.isdigit() for part in parts) and "adapters" not in parts
+    # `outputs` are heads of a picture classifier, of which there may be several.
+    return any(part.isdigit() for part in parts) and not {"adapters", "outputs"} & set(parts)
 
 
 class Optimizers:

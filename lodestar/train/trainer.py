@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.settings import TrainSettings
-from ..contracts.task import Batch, Loader, device_of
+from ..contracts.task import MODEL_LENGTH, Batch, Loader, device_of
 from .average import average_of
 from .checkpoint import Checkpoint, fill_model, model_tensors
 from .optimizers import Optimizers, clip_and_normalize
@@ -128,7 +128,9 @@ class Trainer:
 
 
 def tokens_in(batch: Batch) -> int:
-    """The tokens that a batch makes the model read, padding left out."""
+    """The tokens, or other positions, that a batch makes the model read, padding left out."""
+    if MODEL_LENGTH in batch:
+        return int(batch[MODEL_LENGTH].sum())
     if "attention_mask" in batch:
         return sum(int(batch[mask].sum()) for mask in ("attention_mask", "source_mask") if mask in batch)
     return batch["tokens"].numel()

@@ -65,6 +65,8 @@ def _figure(title: Words, path: Path) -> str:
 def _mistakes(mistakes: Sequence[Mistake]) -> str:
     if not mistakes:
         return ""
+    if all(each.picture for each in mistakes):
+        return f'<div class="contact-sheet">{"".join(map(_framed, mistakes))}</div>'
     headings = [say("Text", "文本"), say("Should be", "应为"), say("Was answered", "答为"), say("Confidence", "置信度")]
     rows = [
         [
@@ -74,3 +76,11 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
         for each in mistakes
     ]  # fmt: skip
     return table(headings, rows, ["", "", "", "figure"])
+
+
+def _framed(mistake: Mistake) -> str:
+    """One picture of the contact sheet: what it is, and what it was taken for."""
+    sure = "" if mistake.confidence is None else f" ({mistake.confidence:.0%})"
+    name, expected, answered = map(escape, (mistake.text, mistake.expected, mistake.answered))
+    caption = f"{expected} → <strong>{answered}</strong>{sure}"
+    return f'<figure><img alt="{name}" title="{name}" src="{escape(mistake.picture)}"><figcaption>{caption}</figcaption></figure>'

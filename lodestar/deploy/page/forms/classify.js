@@ -34,7 +34,7 @@ function verdict(answer) {
   return [make("p", { class: "verdict" }, answer.label)];
 }
 
-function bar(label, share, given, threshold) {
+export function bar(label, share, given, threshold) {
   const fill = make("span", { class: given ? "fill given" : "fill" });
   fill.style.width = `${100 * share}%`;
   const track = make("span", { class: "track", "aria-hidden": "true" }, fill);
