@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,6 +17,7 @@ from ..model.transformer import Transformer
 from .heads import SequenceClassifier
 from .incremental import REPLACEMENT
 from .measuring import evaluating
+from .picture_labels import picture_logits
 
 MOST_BYTES = 4
 """Bytes of a character: as many tokens at most, until what was written can be read."""
@@ -43,6 +45,14 @@ def read_label(
     else:
         index = list(names).index(output)
     return Reading(list(tokens), Label(index, list(names), exclusive, temperature), names[index])
+
+
+def read_picture(model: nn.Module, picture: np.ndarray, names: Sequence[str], output: str | None, temperature: float = 1.0) -> Reading:
+    """A picture (C, Y, X) of 0 to 255 that a classifier looked at; the arguments and errors are those of `read_label`."""
+    if output is not None and output not in names:
+        raise unknown("label", output, names, where="output")
+    index = int(picture_logits(model, [picture])[0].argmax()) if output is None else list(names).index(output)
+    return Reading((), Label(index, list(names), temperature=temperature), names[index], picture=picture)
 
 
 def read_written(

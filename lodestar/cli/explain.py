@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from ..contracts.errors import UserError
 from ..contracts.language import language, say
+from ..contracts.media import ImagePart, Picture, read_file
 from ._command import as_json, lodestar_command, show, venture_option
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from ..contracts.reading import Reading
     from ..contracts.task import Task
+    from ..contracts.tokenizer import Tokenizer
+    from ..explain.explanation import Method
 
 PAGE = Path("explanation.html")
 
@@ -24,7 +30,11 @@ PAGE = Path("explanation.html")
 @lodestar_command()
 @click.argument("model", required=False, metavar=say("[RELEASE_RUN_OR_FOLDER]", "[版本、运行或目录]"))
 @venture_option
-@click.option("--text", required=True, metavar=say("TEXT", "文字"), help=say("What the model is given.", "给模型的文本。"))
+@click.option("--text", metavar=say("TEXT", "文字"), help=say("What the model is given.", "给模型的文本。"))
+@click.option(
+    "--image", type=click.Path(path_type=Path), metavar=say("FILE", "文件"),
+    help=say("The picture that the model is given, in the place of a text.", "给模型的图片（代替文本）。"),
+)  # fmt: skip
 @click.option(
     "--output", metavar=say("ANSWER", "答案"),
     help=say("Explain this answer (a label, a text) in place of the model's own.", "解释此答案（标签或文本），而非模型自己的答案。"),
@@ -53,11 +63,15 @@ PAGE = Path("explanation.html")
     help=say("The page with the pictures.", "带图的网页。"),
 )  # fmt: skip
 def command(
-    model: str | None, venture: Path, text: str, output: str | None, fields: str | None, method: str, layer: int | None, head: int | None,
-    orders: int, seed: int, out: Path,
+    model: str | None, venture: Path, text: str | None, image: Path | None, output: str | None, fields: str | None, method: Method,
+    layer: int | None, head: int | None, orders: int, seed: int, out: Path,
 ) -> None:  # fmt: skip
     further = _further(fields)
-    _check_text(text, "--text")
+    if (text is None) == (image is None):
+        raise UserError("one of --text and --image is needed", fix="give what the model is to be asked about")
+    if text is not None:
+        _check_text(text, "--text")
+    picture = None if image is None else read_file(image, Picture.KIND)
     if output is not None:
         _check_text(output, "--output")
     if out.is_dir() or not out.parent.is_dir():
@@ -67,30 +81,62 @@ def command(
     import torch
 
     from ..build.opening import open_bundle
-    from ..explain.explanation import METHODS, check_explainable, explain, to_json
-    from ..explain.page import document
-    from ..explain.plain import plain
-    from ..explain.sentences import summary_words
-    from ..explain.steps import finish
+    from ..explain.explanation import check_explainable
     from ..store.files import write_atomic
     from ._opening import task_for
 
     task = task_for(folder)
     bundle = open_bundle(folder, task, dtype=torch.float32)
     check_explainable(bundle.model)
-    reading = task.reading(bundle.model, bundle.tokenizer, _request(task, text) | further, output)
-    steps = explain(
-        bundle.model, bundle.tokenizer, reading, layer=None if layer is None else layer - 1, head=None if head is None else head - 1,
-        orders=orders, seed=seed, progress=not as_json(),
-    )  # fmt: skip
-    made = finish(steps)
-    write_atomic(out, document(made, model=name, language=language()))
-    chosen = next(one for one in METHODS if one == method)
-    value = to_json(made) | {"summary": str(summary_words(made)), "page": str(out)}
-    show(value, f"{plain(made, chosen, language())}\n{say('Page: ', '网页：')}{out}")
+    request = _request(task, text) if picture is None else _picture_request(picture)
+    reading = task.reading(bundle.model, bundle.tokenizer, request | further, output)
+    asked: dict[str, Any] = {
+        "layer": None if layer is None else layer - 1, "head": None if head is None else head - 1, "orders": orders, "seed": seed,
+    }  # fmt: skip
+    shown = _explained if picture is None else _seen
+    made = shown(bundle.model, bundle.tokenizer, reading, asked, name, method)
+    write_atomic(out, made.page)
+    show(made.value | {"page": str(out)}, f"{made.text}\n{say('Page: ', '网页：')}{out}")
 
 
-def _request(task: Task, text: str) -> dict[str, Any]:
+class _Shown(NamedTuple):
+    """An explanation in its three forms."""
+
+    value: dict[str, Any]
+    text: str
+    page: str
+
+
+def _explained(model: nn.Module, tokenizer: Tokenizer, reading: Reading, asked: dict[str, Any], name: str, method: Method) -> _Shown:
+    """Of a text."""
+    from ..explain.explanation import explain, to_json
+    from ..explain.page import document
+    from ..explain.plain import plain
+    from ..explain.sentences import summary_words
+    from ..explain.steps import finish
+
+    made = finish(explain(model, tokenizer, reading, **asked, progress=not as_json()))
+    value = to_json(made) | {"summary": str(summary_words(made))}
+    return _Shown(value, plain(made, method, language()), document(made, model=name, language=language()))
+
+
+def _seen(model: nn.Module, _: Tokenizer, reading: Reading, asked: dict[str, Any], name: str, method: Method) -> _Shown:
+    """Of a picture."""
+    from ..explain.patches import explain_picture, picture_json
+    from ..explain.patches_page import picture_document, picture_plain, picture_summary
+    from ..explain.steps import finish
+
+    made = finish(explain_picture(model, reading, **asked))
+    value = picture_json(made) | {"summary": str(picture_summary(made))}
+    return _Shown(value, picture_plain(made, method, language()), picture_document(made, model=name, language=language()))
+
+
+def _picture_request(content: bytes) -> dict[str, Any]:
+    """The request that asks a task about one picture; what kind of file it is, the file says itself."""
+    return {"input": ImagePart.of(Picture.of(content), "image/*")}
+
+
+def _request(task: Task, text: str | None) -> dict[str, Any]:
     """The request that asks a task about one text."""
     if task.endpoint == "completions":
         return {"prompt": text}

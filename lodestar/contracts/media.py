@@ -7,9 +7,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, cast
 
 from pydantic import (
     ModelWrapValidatorHandler,
@@ -23,6 +24,9 @@ from pydantic import (
 
 from .config import Config
 from .errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LARGEST_BYTES = 1 << 30
 """Of one file; a larger one is no picture, and no recording that a model could hear at once."""
@@ -128,6 +132,16 @@ class Picture(Media):
 
     KIND = "picture"
     SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+    @classmethod
+    def of_pixels(cls, pixels_CYX: np.ndarray) -> Self:
+        """Pixels (C, Y, X) uint8 as a PNG file."""
+        import numpy as np
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels_CYX.transpose(1, 2, 0))).save(file, "PNG", optimize=True)
+        return cls.of(file.getvalue())
 
 
 class Recording(Media):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Reading:
     asked: Label | Span | Written | Nearest
     answer: str
     """The answer in words: a label's name, a text."""
+    picture: np.ndarray | None = None
+    """What is read in the place of tokens: a picture at the model's size, (C, Y, X) of 0 to 255."""
     source: Sequence[int] = ()
     """What the encoder of an encoder-decoder reads."""
     token_types: Sequence[int] = ()

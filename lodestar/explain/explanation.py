@@ -51,7 +51,7 @@ class Attended:
     @property
     def chosen(self) -> Tensor:
         """(M, N): the layer and head that were asked for; the mean of all, where none was."""
-        return _mean(self.maps, self.layer, self.head)
+        return chosen_mean(self.maps, self.layer, self.head)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def explain(
     if not tried:
         raise UserError("the text has no word whose part in the answer could be told", fix="explain a longer text")
     maps = subject.read()
-    layers = _layers(maps, layer, head)
+    layers = layers_of(maps, layer, head)
     yield
     flow_TT = _flow(maps)
     attribution = yield from _gradients(subject, words, tried)
@@ -111,7 +111,7 @@ def explain(
     importance: dict[Method, np.ndarray] = {
         "gradients": sum_by_word(attribution.values, words).numpy(),
         "rollout": sum_by_word(readers_T @ flow_TT, words).numpy(),
-        "attention": sum_by_word(readers_T @ _mean(layers, layer, head), words).numpy(),
+        "attention": sum_by_word(readers_T @ chosen_mean(layers, layer, head), words).numpy(),
     }
 
     def answering(left: Sequence[Sequence[int]]) -> Steps[np.ndarray]:
@@ -143,7 +143,7 @@ def explain(
 def look(model: nn.Module, tokenizer: Tokenizer, reading: Reading, *, layer: int | None = None, head: int | None = None) -> Attended:
     """The attention alone, in one pass; its arguments and errors are those of `explain`."""
     subject, words, rows = _read(model, tokenizer, reading)
-    layers = _layers(subject.read(), layer, head)
+    layers = layers_of(subject.read(), layer, head)
     return Attended(words, rows, [to_words(one, rows, words) for one in layers], layer, head)
 
 
@@ -169,7 +169,7 @@ def attention_json(attended: Attended) -> dict[str, Any]:
         "heads": len(attended.maps[0]),
         "rows": [word.text for word in attended.rows],
         "columns": [word.text for word in attended.words],
-        "attention": [[_short(x) for x in row] for row in attended.chosen.tolist()],
+        "attention": [[short(x) for x in row] for row in attended.chosen.tolist()],
     }
 
 
@@ -177,42 +177,44 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
     """The explanation for machines; numbers to six digits."""
     words = [
         {"text": word.text, "tokens": [word.start, word.end], "special": word.special}
-        | {name: _short(float(values[number])) for name, values in explanation.importance.items()}
+        | {name: short(float(values[number])) for name, values in explanation.importance.items()}
         for number, word in enumerate(explanation.words)
     ]
-    aligned = None if explanation.aligned is None else [[_short(x) for x in row] for row in explanation.aligned.tolist()]
+    aligned = None if explanation.aligned is None else [[short(x) for x in row] for row in explanation.aligned.tolist()]
     return {
         "answer": explanation.answer,
-        "probability": _short(explanation.probability),
+        "probability": short(explanation.probability),
         "words": words,
         **attention_json(explanation),
-        "rollout": [[_short(x) for x in row] for row in explanation.flow.tolist()],
+        "rollout": [[short(x) for x in row] for row in explanation.flow.tolist()],
         "alignment": None if aligned is None else {"output": [word.text for word in explanation.output], "weights": aligned},
         "completeness": {
-            "difference": _short(explanation.attribution.difference), "gap": _short(explanation.attribution.gap),
+            "difference": short(explanation.attribution.difference), "gap": short(explanation.attribution.gap),
             "points": explanation.attribution.points, "complete": explanation.attribution.complete,
         },
-        "shares_removed": [_short(x) for x in explanation.chance.shares],
-        "random_curve": [_short(x) for x in explanation.chance.curves.mean(0)],
-        "faithfulness": {name: _verdict(verdict) for name, verdict in explanation.verdicts.items()},
+        "shares_removed": [short(x) for x in explanation.chance.shares],
+        "random_curve": [short(x) for x in explanation.chance.curves.mean(0)],
+        "faithfulness": {name: verdict_json(verdict) for name, verdict in explanation.verdicts.items()},
     }  # fmt: skip
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """How a method did, for machines."""
     return {
         "believed": verdict.wins,
-        "p_value": _short(verdict.p_value),
-        "area": _short(verdict.area),
-        "random_area": _short(verdict.chance_area),
-        "random_interval": [_short(verdict.chance_low), _short(verdict.chance_high)],
+        "p_value": short(verdict.p_value),
+        "area": short(verdict.area),
+        "random_area": short(verdict.chance_area),
+        "random_interval": [short(verdict.chance_low), short(verdict.chance_high)],
         "random_orders": verdict.orders,
-        "curve": [_short(x) for x in verdict.curve],
-        "comprehensiveness": _short(verdict.comprehensiveness),
-        "sufficiency": _short(verdict.sufficiency),
+        "curve": [short(x) for x in verdict.curve],
+        "comprehensiveness": short(verdict.comprehensiveness),
+        "sufficiency": short(verdict.sufficiency),
     }
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """A number to six digits, which JSON can hold."""
     return float(f"{value:.6g}") if math.isfinite(value) else 0.0
 
 
@@ -247,7 +249,7 @@ def _read(model: nn.Module, tokenizer: Tokenizer, reading: Reading) -> tuple[Sub
     return subject, words, words
 
 
-def _layers(maps: AttentionMaps, layer: int | None, head: int | None) -> list[Tensor]:
+def layers_of(maps: AttentionMaps, layer: int | None, head: int | None) -> list[Tensor]:
     """Each layer's weights between tokens, (H, T, S): of an encoder-decoder how the decoder attends to the encoder."""
     layers = [one[0].double().cpu() for one in maps.cross or maps.decoder or maps.encoder]
     for name, asked, there in (("layer", layer, len(layers)), ("head", head, len(layers[0]))):
@@ -256,7 +258,7 @@ def _layers(maps: AttentionMaps, layer: int | None, head: int | None) -> list[Te
     return layers
 
 
-def _mean(layers: Sequence[Tensor], layer: int | None, head: int | None) -> Tensor:
+def chosen_mean(layers: Sequence[Tensor], layer: int | None, head: int | None) -> Tensor:
     """Of (H, M, N) a layer, the one that is chosen, (M, N); the mean over what is not."""
     chosen = layers if layer is None else [layers[layer]]
     return torch.stack([one if head is None else one[head : head + 1] for one in chosen]).mean((0, 1))

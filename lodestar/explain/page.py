@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..contracts.language import Language, Words
 from .explanation import METHODS, Attended, Explanation, Method
+from .faithfulness import Chance, Verdict
 from .pictures import deletion_curve, head_grid, heat_map, shade
 from .sentences import NAMES, completeness_words, summary_words, verdict_words
 
@@ -59,14 +60,19 @@ def document(explanation: Explanation, *, model: str, language: Language) -> str
     Args:
         model: what was asked, as it is called.
     """
+    return framed(part(explanation, language=language), model=model, language=language)
+
+
+def framed(inner: str, *, model: str, language: Language) -> str:
+    """A part as a page of its own."""
     say = _in(language)
-    title = say("What the model looked at", "模型看了什么")
+    heading = say("What the model looked at", "模型看了什么")
     return (
         f'<!doctype html>\n<html lang="{"zh-CN" if language == "zh" else "en"}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style()}</style>\n</head>\n<body>\n<main>\n"
-        f'<header><span class="star" aria-hidden="true">✦</span> {escape(title)} <span class="model">{escape(model)}</span></header>\n'
-        f"{part(explanation, language=language)}\n"
+        f"<title>{escape(heading)}</title>\n<style>\n{style()}</style>\n</head>\n<body>\n<main>\n"
+        f'<header><span class="star" aria-hidden="true">✦</span> {escape(heading)} <span class="model">{escape(model)}</span></header>\n'
+        f"{inner}\n"
         f"<footer>{say('Made with Lodestar', '由北极星 Lodestar 生成')}</footer>\n</main>\n</body>\n</html>\n"
     )
 
@@ -81,7 +87,7 @@ def part(explanation: Explanation, *, language: Language, level: int = 1) -> str
     sections = [_head(explanation, language, level), *(_section(explanation, method, language, level + 1) for method in METHODS)]
     if explanation.aligned is not None:
         sections.append(_alignment(explanation, say, level + 1))
-    heading = _title(say("What this does not show", "这些图没有说明什么"), level + 1)
+    heading = title(say("What this does not show", "这些图没有说明什么"), level + 1)
     sections.append(f'<section class="caution">{heading}<p>{_text(CAUTION, language)}</p></section>')
     return "\n".join(sections)
 
@@ -93,7 +99,8 @@ def attention_maps(attended: Attended, *, language: Language) -> str:
     return _map(attended, attended.chosen, name, _chosen_words(attended, say)) + _grid(attended, say)
 
 
-def _title(text: str, level: int) -> str:
+def title(text: str, level: int) -> str:
+    """A heading."""
     return f'<h{level} class="title">{escape(text)}</h{level}>'
 
 
@@ -117,22 +124,33 @@ def _section(explanation: Explanation, method: Method, language: Language, level
     elif method == "rollout":
         caption = say("A row: where what reached this word’s last state came from.", "一行：到达该词最后状态的内容来自哪里。")
         pictures.append(_map(explanation, explanation.flow, name, caption))
+    across = say("words removed, most important first", "已移除的词（从最重要开始）")
+    test = test_figure(verdict, explanation.chance, name=name, across=across, language=language)
+    maps = f'<div class="maps">{attention_maps(explanation, language=language)}</div>' if method == "attention" else ""
+    return (
+        f'<section class="{method}">{title(name, level)}<p class="how">{_text(HOW[method], language)}</p>'
+        f'<div class="beside"><div>{"".join(pictures)}</div>{test}</div>{maps}</section>'
+    )
+
+
+def test_figure(verdict: Verdict, chance: Chance, *, name: str, across: str, language: Language) -> str:
+    """The test of a method: its deletion curve beside those of random orders, and what follows from it.
+
+    Args:
+        across: what is removed, in words.
+    """
+    say = _in(language)
     curve = deletion_curve(
-        verdict, explanation.chance, name=say(f"Deletion curve: {name}", f"删除曲线：{name}"),
-        across=say("words removed, most important first", "已移除的词（从最重要开始）"), up=say("probability of the answer", "答案的概率"),
+        verdict, chance, name=say(f"Deletion curve: {name}", f"删除曲线：{name}"),
+        across=across, up=say("probability of the answer", "答案的概率"),
     )  # fmt: skip
     kind = "open" if not verdict.possible else "kept" if verdict.wins else "missed"
-    test = (
+    return (
         f'<figure class="test">{curve}<figcaption><span class="key curve-key">{say("this order", "此顺序")}</span> '
         f'<span class="key band-key">{say("random orders, 95%", "随机顺序，95%")}</span></figcaption>'
         f'<p class="verdict {kind}">{_text(verdict_words(verdict), language)}</p>'
         f'<p class="figures">{say("comprehensiveness", "全面性")} {verdict.comprehensiveness:+.3f} · '
         f"{say('sufficiency', '充分性')} {verdict.sufficiency:+.3f}</p></figure>"
-    )
-    maps = f'<div class="maps">{attention_maps(explanation, language=language)}</div>' if method == "attention" else ""
-    return (
-        f'<section class="{method}">{_title(name, level)}<p class="how">{_text(HOW[method], language)}</p>'
-        f'<div class="beside"><div>{"".join(pictures)}</div>{test}</div>{maps}</section>'
     )
 
 
@@ -219,7 +237,7 @@ def _alignment(explanation: Explanation, say: Say, level: int) -> str:
         "输出的每个词由原文的哪些词写成：倒数第二层交叉注意力各头的平均（Garg 等，2019）。它为写作而训练，并非为对齐而训练。",
     )
     return (
-        f'<section class="alignment">{_title(say("Alignment", "对齐"), level)}<p class="how">{how}</p>'
+        f'<section class="alignment">{title(say("Alignment", "对齐"), level)}<p class="how">{how}</p>'
         f'<figure class="wide" tabindex="0">{picture}</figure></section>'
     )
 

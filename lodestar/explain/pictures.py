@@ -106,6 +106,40 @@ def head_grid(maps: Sequence[Tensor], *, layer_name: str, head_name: str, chosen
     return _svg("".join(parts), left + step * len(maps[0]), top + step * len(maps), name)
 
 
+def seen_picture(url: str, size: Sequence[int], weights_RK: np.ndarray, *, name: str) -> str:
+    """A picture, and over it its patches, darkest where they count most; in the other colour where they count against the answer.
+
+    Args:
+        url: the picture, as a `data:` URL.
+        size: its height and its width, in pixels.
+        name: what the picture shows, for who cannot see it.
+    """
+    height, width = size
+    rows, columns = weights_RK.shape
+    largest = float(np.abs(weights_RK).max()) or 1.0
+    place = f'transform="scale({width / columns:g} {height / rows:g})"'
+    over = "".join(
+        f'<g class="{side}" {place}>{_shades(torch.from_numpy(np.maximum(sign * weights_RK, 0)), largest)}</g>'
+        for side, sign in (("for", 1), ("against", -1))
+        if (sign * weights_RK > 0).any()
+    )
+    image = f'<image href="{escape(url)}" width="{width}" height="{height}" image-rendering="pixelated"/>'
+    return (
+        f'<svg class="seen" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(name)}">{image}{over}</svg>'
+        f'<svg class="seen" viewBox="0 0 {width} {height}" aria-hidden="true">{image}</svg>'
+    )
+
+
+def seen_grid(
+    maps: Sequence[Sequence[np.ndarray]], *, layer_name: str, head_name: str, chosen: tuple[int | None, int | None], name: str
+) -> str:
+    """As `head_grid`, of each head's weights over the patches of a picture, (R, K)."""
+    return head_grid(
+        [torch.stack([torch.from_numpy(head) for head in layer]) for layer in maps], layer_name=layer_name, head_name=head_name,
+        chosen=chosen, name=name,
+    )  # fmt: skip
+
+
 def deletion_curve(verdict: Verdict, chance: Chance, *, across: str, up: str, name: str) -> str:
     """The answer's probability while words go: the explanation's order, and where 95% of the random orders are.
 
@@ -148,9 +182,9 @@ def shade(share: float) -> int:
     return round(max(0.0, min(1.0, share)) * SHADES)
 
 
-def _shades(weights_NM: Tensor) -> str:
-    """A path for each shade of the cells, each a square of side one. The darkest is the map's largest weight."""
-    largest = float(weights_NM.max()) or 1.0
+def _shades(weights_NM: Tensor, largest: float | None = None) -> str:
+    """A path for each shade of the cells, each a square of side one. The darkest is the map's largest weight, or the one that is given."""
+    largest = largest or float(weights_NM.max()) or 1.0
     steps = (weights_NM / largest * SHADES).round().int().tolist()
     cells: dict[int, list[str]] = {}
     for row, values in enumerate(steps):

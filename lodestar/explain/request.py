@@ -10,11 +10,14 @@ from torch import nn
 
 from ..contracts.config import Config
 from ..contracts.language import Language
+from ..contracts.reading import Reading
 from ..contracts.task import Task
 from ..contracts.tokenizer import Tokenizer
 from .explanation import Explanation, attention_json, check_explainable, explain, look, to_json
 from .faithfulness import ORDERS
 from .page import attention_maps, part, style
+from .patches import attended_json, explain_picture, look_at, picture_json
+from .patches_page import picture_maps, picture_part, picture_summary
 from .sentences import summary_words, verdict_words
 
 SENDING = ("model", "n", "stream", "stream_options", "user")
@@ -55,6 +58,9 @@ def answer(task: Task, model: nn.Module, tokenizer: Tokenizer, body: Mapping[str
     request = {name: value for name, value in asked.request.items() if name not in SENDING and value is not None}
     reading = task.reading(model, tokenizer, request, asked.output)
     layer, head = (None if one is None else one - 1 for one in (asked.layer, asked.head))
+    if reading.picture is not None:
+        yield from _of_picture(model, reading, asked)
+        return
     usage = {"usage": {"prompt_tokens": len(reading.source) + len(reading.tokens)}}
     yield None
     if asked.only == "attention":
@@ -69,6 +75,26 @@ def answer(task: Task, model: nn.Module, tokenizer: Tokenizer, body: Mapping[str
         yield {"answer": made.answer, "probability": made.probability, **size, **summary, **drawn, **usage}
     else:
         yield _told(made, asked.language) | summary | usage
+
+
+def _of_picture(model: nn.Module, reading: Reading, asked: ExplainRequest) -> Iterator[dict[str, Any] | None]:
+    """The same of a label that was given to a picture."""
+    layer, head = (None if one is None else one - 1 for one in (asked.layer, asked.head))
+    if asked.only == "attention":
+        seen = look_at(model, reading, layer=layer, head=head)
+        yield _drawn(picture_maps(seen, language=asked.language)) if asked.html else attended_json(seen)
+        return
+    made = yield from explain_picture(model, reading, layer=layer, head=head, orders=asked.orders, seed=asked.seed)
+    told = {"summary": picture_summary(made).in_language(asked.language), "usage": {"prompt_tokens": len(made.importance["rollout"])}}
+    if asked.html:
+        size = {"layers": len(made.maps), "heads": len(made.maps[0])}
+        drawn = _drawn(picture_part(made, language=asked.language, level=3))
+        yield {"answer": made.answer, "probability": made.probability, **size, **told, **drawn}
+        return
+    found = picture_json(made)
+    for name, verdict in made.verdicts.items():
+        found["faithfulness"][name]["sentence"] = verdict_words(verdict).in_language(asked.language)
+    yield found | told
 
 
 def _drawn(html: str) -> dict[str, str]:

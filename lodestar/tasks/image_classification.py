@@ -15,6 +15,7 @@ from ..contracts.findings import Findings
 from ..contracts.language import Words
 from ..contracts.media import ImagePart, Picture
 from ..contracts.progress import note, track
+from ..contracts.reading import Reading
 from ..contracts.task import MODEL_LENGTH, ArrayShape, Batch, Example, Row, Task, Variant
 from ..evaluate.labelling import Calibration, OneLabel
 from ..evaluate.picture_labels import PICTURE_METRICS, PICTURES
@@ -338,6 +339,16 @@ class ImageClassification(Task):
                 result["frames"] = frames
         usage = {"prompt_tokens": self.shape.tokens * len(parts)}
         return {**results[0], "usage": usage} if isinstance(asked, ImagePart) else {"results": results, "usage": usage}
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        from ..build.reading import read_picture
+        from ..prepare.pictures import read_square
+
+        asked = ClassifyRequest.parse(request, where="request").input
+        if not isinstance(asked, ImagePart):
+            raise UserError("several pictures were sent, and one is explained at a time", where="request", fix="send one as input")
+        picture, _ = read_square(asked.content, self.chosen.size, self.chosen.fit, "input")
+        return read_picture(model, picture, self.labels, output, self.calibration.temperature)
 
 
 def _digits() -> Sequence[LabelledPicture]:
