@@ -25,7 +25,7 @@ from ._plan import (
     plan_training,
     prepare_folder,
     task_of,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from torch import nn
