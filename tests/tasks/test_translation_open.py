@@ -20,7 +20,7 @@ from lodestar.train.trainer import Trainer
 
 ROWS: dict[str, Any] = {"rows": 4, "context": 64}
 STEPS, RATE, TOLERANCE = 40, 0.003, 1e-4
-"""Of fine-tuning: its steps, their learning rate, and the nats a token that two loops may lie apart: both round to float32, in other orders.
+"""Steps of fine-tuning, their learning rate, and the nats a token that two loops may lie apart, as they round in other orders.
 # measured: 1.4e-6
 """
 BART: dict[str, Any] = {
