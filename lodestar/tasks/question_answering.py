@@ -266,7 +266,7 @@ class QuestionAnswering(Task):
         it is the answer's probability among all spans of its window.
 
         Raises:
-            UserError: a question or a context is blank, is no text, or the question is too long.
+            UserError: a question or a context is blank, or the question is too long.
         """
         from ..build.spans import best_span_of_each
 
@@ -328,10 +328,6 @@ def _pairs(asked: AnswerRequest) -> list[tuple[str, str]]:
         for text in [side] if isinstance(side, str) else side:
             if not text.strip():
                 raise UserError(f"the {name} is blank", where="request", fix="write one")
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise UserError(f"the {name} holds half of a surrogate pair, which is no text", where="request", fix="remove it") from None
     count = next(iter(counts.values()), 1)
     questions, contexts = ([side] * count if isinstance(side, str) else side for side in sides.values())
     return list(zip(questions, contexts, strict=True))
