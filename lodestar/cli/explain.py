@@ -78,7 +78,7 @@ def command(
     task = task_for(folder)
     bundle = open_bundle(folder, task, dtype=torch.float32)
     check_explainable(bundle.model)
-    reading = task.reading(bundle.model, bundle.tokenizer, _request(task, text) | further, output)
+    reading = task.reading(bundle.model, bundle.tokenizer, _request(task, text, further), output)
     steps = explain(
         bundle.model, bundle.tokenizer, reading, layer=None if layer is None else layer - 1, head=None if head is None else head - 1,
         orders=orders, seed=seed, progress=not as_json(),
@@ -90,15 +90,20 @@ def command(
     show(value, f"{plain(made, chosen, language())}\n{say('Page: ', '网页：')}{out}")
 
 
-def _request(task: Task, text: str) -> dict[str, Any]:
+def _request(task: Task, text: str, further: dict[str, Any]) -> dict[str, Any]:
     """The request that asks a task about one text."""
+    if task.endpoint == "embeddings":  # the texts that it is compared with are among the further fields
+        others = further.get("input", [])
+        return further | {"input": [text, *([others] if isinstance(others, str) else others)]}
     if task.endpoint == "completions":
-        return {"prompt": text}
-    if task.endpoint == "chat/completions":
-        return {"messages": [{"role": "user", "content": text}]}
-    if task.endpoint == "answer":
-        return {"question": text}  # its context is among the further fields
-    return {"input": text}
+        asked: dict[str, Any] = {"prompt": text}
+    elif task.endpoint == "chat/completions":
+        asked = {"messages": [{"role": "user", "content": text}]}
+    elif task.endpoint == "answer":
+        asked = {"question": text}  # its context is among the further fields
+    else:
+        asked = {"input": text}
+    return asked | further
 
 
 def _further(fields: str | None) -> dict[str, Any]:

@@ -91,7 +91,8 @@ def test_what_is_served_equals_what_is_told_offline(name: str) -> None:
         assert seen["attention"] == told["attention"]
         assert seen["columns"] == told["columns"]
         drawn = client.post("/v1/explain", json={**asked, "html": True}).json()
-        assert drawn["html"].count("<svg") >= 9
+        assert drawn["html"].count('<svg class="plot"') == 3
+        assert drawn["html"].count('<svg class="map"') == 3 + (told["alignment"] is not None)
         assert "<script" not in drawn["html"]
         assert "style=" not in drawn["html"]  # the page's security policy forbids it
         assert ":host" in drawn["css"]
