@@ -20,6 +20,7 @@ from lodestar.build.adapters import (
 )
 from lodestar.build.bundle import Bundle, load_bundle, save_bundle
 from lodestar.build.formats import load_model, save_model
+from lodestar.build.formats.save import config_of
 from lodestar.build.language import next_token_loss
 from lodestar.build.quantize import quantize
 from lodestar.contracts.adapter import TARGETS, AdapterSettings
@@ -248,8 +249,7 @@ def test_an_adapter_of_the_plain_base_goes_over_its_codes_from_a_folder(bases, t
     model = load_model(bases["llama"])
     add_adapter(model, AdapterSettings(rank=2))
     save_adapter(stir(model), tmp_path / "adapter")
-    config = model.config
-    del model
+    config = config_of(model)
     codes = load_model(bases["llama"])
     quantize(codes, 8)
     save_bundle(tmp_path / "codes", Bundle(codes, config, train_tokenizer(["north"], 258), {}))
