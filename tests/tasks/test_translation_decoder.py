@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from lodestar import tasks
@@ -47,8 +49,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     data = DataSettings(sources=["pairs.jsonl"], validation=0, test=0, vocabulary=320)
     prepare(task, data, folder, folder / "data", context=CONTEXT)
     tokenizer, split = Tokenizer.load(folder / "data"), open_split(folder / "data", "train")
-    settings = ModelSettings(size="tiny", context=CONTEXT, overrides={"depth": 2, "width": 64, "heads": 2, "dropout": 0.0})
-    config = derive(settings, task.architecture(), tokenizer.vocabulary_size).config
+    size = ModelSettings(size="tiny", context=CONTEXT, overrides={"depth": 2, "width": 64, "heads": 2, "dropout": 0.0})
+    config = derive(size, task.architecture(), tokenizer.vocabulary_size).config
     torch.manual_seed(0)
     model = task.build(config)
     recipe = TrainSettings(batch_tokens=BATCH_TOKENS, tokens=STEPS * BATCH_TOKENS, learning_rate=0.01, precision="fp32", weight_decay=0.0)
@@ -93,6 +95,18 @@ def test_what_is_saved_answers_alike_and_what_is_too_long_goes_sentence_by_sente
     long = " ".join([first.source, second.source] * 4)
     answer = again.answer(bundle.model, bundle.tokenizer, asked | {"input": long})
     assert answer["text"].count(first.target) == answer["text"].count(second.target) == 4
+
+
+@settings(max_examples=12)
+@given(st.lists(st.text(st.sampled_from("aé字。．한 \n\t👩‍👧🏽\u200b\u202e\ufeffשלום؟,.!"), max_size=120), min_size=1, max_size=4))
+def test_any_texts_are_answered_together(trained: Trained, texts: list[str]) -> None:
+    """Of any lengths beside each other, up to those that are longer than the context."""
+    asked = {"input": texts, "source": "en", "target": "zh"}
+    results = trained.task.answer(trained.model, trained.tokenizer, asked)["results"]
+    assert len(results) == len(texts)
+    json.dumps(results, ensure_ascii=False).encode()
+    for text, result in zip(texts, results, strict=True):
+        assert text.strip() or result["text"] == text
 
 
 def test_a_decoder_must_be_told_what_it_reads_where_it_reads_several(trained: Trained) -> None:
