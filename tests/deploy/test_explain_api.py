@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +25,7 @@ from lodestar.deploy.routes import ApiLimits
 from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
 from lodestar.explain.explanation import METHODS, explain
-from lodestar.explain.request import answer
+from lodestar.explain.request import ExplainRequest, answer
 from lodestar.explain.rollout import rollout
 from lodestar.explain.steps import finish
 from lodestar.model.config import ModelConfig
@@ -274,3 +276,19 @@ def test_one_is_made_at_a_time_few_wait_and_who_leaves_stops_his(writer: Service
             while client.get("/healthz").json()["active"]:
                 pass
     assert [fact["outcome"] for fact in facts].count("cancelled") >= 2
+
+
+def test_the_guide_s_body_is_answered_with_the_fields_that_it_names(url: str) -> None:
+    guides = [(Path(__file__).parents[2] / "docs" / name).read_text("utf-8") for name in ("explain.md", "explain.zh.md")]
+    bodies = [re.findall(r"^```json\n(.*?)^```", guide, re.MULTILINE | re.DOTALL) for guide in guides]
+    assert bodies[0] == bodies[1]
+    for body in bodies[0]:
+        response = httpx.post(f"{url}/v1/explain", json=json.loads(body), timeout=60)
+        assert response.status_code == 200, response.text
+        for guide in guides:
+            for field in ("rows", "columns", "attention", "rollout", "alignment", "faithfulness", "random_curve"):
+                assert f"`{field}`" in guide
+                assert field in response.json()
+    for guide in guides:
+        for field in ExplainRequest.model_fields:
+            assert f"`{field}`" in guide
