@@ -129,9 +129,11 @@ def check(tiny: Tiny, request: Mapping[str, Any], found: dict[str, Any] | str) -
         check_sentence(found)
         return
     json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
-    # A translator reads what has letters; of the others, each reads all but the blanks around a text.
-    if tiny.service.task.endpoint != "translate":
-        tokens = sum(len(tiny.service.tokenizer.encode(text.strip())) for text in texts_read(request))
+    endpoint = tiny.service.task.endpoint
+    # A translator reads what has letters, a summary is of the text without the blanks around it; the others read all.
+    if endpoint != "translate":
+        texts = [text.strip() if endpoint == "summarize" else text for text in texts_read(request)]
+        tokens = sum(len(tiny.service.tokenizer.encode(text)) for text in texts)
         cut = any(result.get("truncated") for result in [found, *found.get("results", [])])
         assert found["usage"]["prompt_tokens"] >= tokens or cut
 
