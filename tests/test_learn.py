@@ -30,8 +30,8 @@ LEARN, PICTURES = ROOT / "docs" / "learn", ROOT / "docs" / "pictures" / "learn"
 CHAPTERS = sorted(path for path in LEARN.glob("[0-9]*.md") if not path.stem.endswith(".zh"))
 PAGES = sorted(LEARN.glob("*.md"))
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?:e[-+]?\d+)?(?![\w.])")
-MOST_CHARACTERS = 40_000
-"""Of a chapter; a longer one is two."""
+MOST_COLUMNS = 120
+"""Of a line of code: as much as a page shows."""
 
 
 class Step(NamedTuple):
@@ -124,7 +124,11 @@ def test_links_and_pictures_are_there(page: Path) -> None:
     for link in [*links(page), *images(page)]:
         if not urllib.parse.urlsplit(link).scheme:
             assert (page.parent / link.split("#")[0]).exists(), link
-    assert len(page.read_text("utf-8")) <= MOST_CHARACTERS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_code_fits_the_page(page: Path) -> None:
+    assert [line for step in steps(page) for line in step.code.splitlines() if len(line) > MOST_COLUMNS] == []
 
 
 def test_no_picture_is_left_over() -> None:

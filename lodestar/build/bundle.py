@@ -17,11 +17,13 @@ from ..model.config import ModelConfig
 from ..model.meta import make_buffers, without_storage
 from ..store.files import atomic_folder, read_json, write_atomic, write_json
 from ..store.tensors import write_tensors
+from .fingerprint import base_fingerprint
 from .quantize import Quantization, restructure
 
 WEIGHTS, CONFIG, TOKENIZER, TASK = "model.safetensors", "config.json", "tokenizer.json", "task.json"
-QUANTIZATION = "quantization"
-"""The field of config.json that says how the weights are coded, where they are."""
+QUANTIZATION, QUANTIZED_FROM = "quantization", "quantized_from"
+"""The fields of config.json that say how the weights are coded, where they are, and of which model (its `base_fingerprint`): that model's
+adapters fit the codes, too."""
 _AGAIN = "restore the folder, or train again"
 
 
@@ -42,7 +44,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         # Tied weights are one parameter, so state_dict holds them once; buffers follow from the config.
         write_tensors(partial / WEIGHTS, bundle.model.state_dict(), metadata={"format": "pt"})
         plan: Quantization | None = getattr(bundle.model, "quantization", None)
-        write_json(partial / CONFIG, bundle.config.to_dict() | ({} if plan is None else {QUANTIZATION: plan.to_dict()}))
+        coded = {} if plan is None else {QUANTIZATION: plan.to_dict(), QUANTIZED_FROM: base_fingerprint(bundle.model)}
+        write_json(partial / CONFIG, bundle.config.to_dict() | coded)
         for name, content in bundle.tokenizer.files().items():
             write_atomic(partial / name, content)
         write_json(partial / TASK, dict(bundle.task))
@@ -70,7 +73,7 @@ def load_bundle(
     task = read_json(folder / TASK)
     fields = read_json(folder / CONFIG)
     try:
-        coded = fields.pop(QUANTIZATION, None)
+        coded, made_from = fields.pop(QUANTIZATION, None), fields.pop(QUANTIZED_FROM, None)
         plan = None if coded is None else Quantization.from_dict(coded)
         config = ModelConfig.from_dict(fields)
     except (AttributeError, TypeError, ValueError) as error:
@@ -80,6 +83,7 @@ def load_bundle(
         model = build(task, config)
     if plan is not None:
         restructure(model, plan)
+        model.fingerprint = made_from
     fill(model, folder / WEIGHTS, dtype=dtype, device=device)
     return Bundle(model.eval(), config, tokenizer, task)
 

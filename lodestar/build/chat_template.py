@@ -20,7 +20,7 @@ from jinja2.exceptions import SecurityError, TemplateSyntaxError
 
 from ..contracts.errors import UserError
 from ..contracts.task import IGNORE
-from ..contracts.tokenizer import END_OF_TEXT, Tokenizer
+from ..contracts.tokenizer import END_OF_TEXT, Tokenizer, half_pairs_told
 from ..store.files import read_json
 from .template_sandbox import TooMuchWorkError, compiled, render
 
@@ -272,21 +272,22 @@ def _marked(value: Any, special: re.Pattern[str]) -> Any:
 
 def _encode(backend: tokenizers.Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
     """The ids of a rendered text, and the characters (begin, end) of each."""
-    if _TEXT_BEGIN not in text and _TEXT_END not in text:
-        encoding = _reading_specials(backend).encode(text, add_special_tokens=False)
-        return list(encoding.ids), list(encoding.offsets)
-    ids: list[int] = []
-    offsets: list[tuple[int, int]] = []
-    place = 0
-    for mark, piece in re.findall(f"([{_TEXT_BEGIN}{_TEXT_END}]?)([^{_TEXT_BEGIN}{_TEXT_END}]*)", text):
-        place += len(mark)
-        for part in _parts_as_text(backend, piece) if mark == _TEXT_BEGIN else [piece]:
-            reader = backend if mark == _TEXT_BEGIN else _reading_specials(backend)
-            encoding = reader.encode(part, add_special_tokens=False)
-            ids += encoding.ids
-            offsets += [(begin + place, end + place) for begin, end in encoding.offsets]
-            place += len(part)
-    return ids, offsets
+    with half_pairs_told([text]):
+        if _TEXT_BEGIN not in text and _TEXT_END not in text:
+            encoding = _reading_specials(backend).encode(text, add_special_tokens=False)
+            return list(encoding.ids), list(encoding.offsets)
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        place = 0
+        for mark, piece in re.findall(f"([{_TEXT_BEGIN}{_TEXT_END}]?)([^{_TEXT_BEGIN}{_TEXT_END}]*)", text):
+            place += len(mark)
+            for part in _parts_as_text(backend, piece) if mark == _TEXT_BEGIN else [piece]:
+                reader = backend if mark == _TEXT_BEGIN else _reading_specials(backend)
+                encoding = reader.encode(part, add_special_tokens=False)
+                ids += encoding.ids
+                offsets += [(begin + place, end + place) for begin, end in encoding.offsets]
+                place += len(part)
+        return ids, offsets
 
 
 def _parts_as_text(backend: tokenizers.Tokenizer, special: str) -> list[str]:

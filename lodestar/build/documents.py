@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from ..contracts.errors import UserError, unknown
+from ..contracts.errors import UserError, quoted, unknown
 from .layouts import LAYOUTS
 from .layouts.passage import Layout, Passage
 from .sentences import Span, cut_to_fit, sentence_spans
@@ -118,7 +118,8 @@ class Holder:
         self._placeholder = re.compile("|".join(patterns))
         for term, becomes in glossary.items():
             if not term.strip() or not becomes.strip():
-                raise UserError(f"the term {term!r} becomes {becomes!r}", where="glossary", fix="give a word for each, or leave it out")
+                what = f"the term {quoted(term)} becomes {quoted(becomes)}"
+                raise UserError(what, where="glossary", fix="give a word for each, or leave it out")
         self._glossary = {spelling: becomes for term, becomes in glossary.items() for spelling in _spellings(term)}
         # The longest first, so that a term within another one is not taken alone.
         terms = sorted(self._glossary, key=len, reverse=True)

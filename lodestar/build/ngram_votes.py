@@ -215,6 +215,16 @@ class VotingClassifier(SequenceClassifier):
         """The logits (B, P, C) of each part by itself."""
         return torch.stack((self.classify(hidden_BTW, attention_mask), *self.votes(tokens_BT, attention_mask)), 1)
 
+    def shares(self, tokens_T: Tensor) -> Tensor:
+        """What each token of one text adds to the logits by the n-grams' votes, (T, C); `vote_bias` is what they add to any text."""
+        ratio_TC, frequency_TC = self.votes.shares(tokens_T)
+        return self.mix[1] * ratio_TC + self.mix[2] * frequency_TC
+
+    @property
+    def vote_bias(self) -> Tensor:
+        """(C,)."""
+        return self.mix[1] * self.votes.ratio_bias + self.mix[2] * self.votes.frequency_bias
+
 
 def weigh(model: VotingClassifier, rows: Sequence[Sequence[int]], pad: int, truth: np.ndarray) -> tuple[np.ndarray, Words]:
     """Decide on validation how much the encoder and the votes count: the logits (n, C) that follow, and what was decided in words.

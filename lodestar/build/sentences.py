@@ -258,13 +258,17 @@ def _places(text: str, span: Span) -> Sequence[int]:
     return []
 
 
+_MARKS = 30
+"""Marks in a row that still belong to one character: Unicode's Stream-Safe Text Format (UAX #15, section 13) allows so many."""
+
+
 def _cut(text: str, span: Span, places: Sequence[int]) -> int:
-    """The place that is nearest to the middle; without any, the middle, but never before a mark that belongs to the character before it."""
+    """The place that is nearest to the middle; without any, the middle, but not before a mark that belongs to the character before it."""
     middle = (span.start + span.end) // 2
     if places:
         at = bisect_right(places, middle)
         return min(places[max(at - 1, 0) : at + 1], key=lambda place: abs(place - middle))
-    last = middle
-    while last < span.end - 1 and (unicodedata.combining(text[last]) or text[last] in "\u200d\ufe0f" or text[last - 1] == "\u200d"):
+    last, end = middle, min(middle + _MARKS, span.end - 1)
+    while last < end and (unicodedata.combining(text[last]) or text[last] in "\u200d\ufe0f" or text[last - 1] == "\u200d"):
         last += 1
     return last

@@ -142,7 +142,7 @@ def write_texts(
     """
     assert isinstance(model, Transformer)
     written: list[list[Hypothesis]] = [[] for _ in wanted]
-    groups = _groups(wanted, max(1, DECODED_TOKENS // settings.beams))
+    groups = _groups(wanted, max(1, DECODED_TOKENS // settings.beams), model.config.context)
     device = device_of(model)
     banned_V: Tensor | None = None
     if banned:
@@ -165,13 +165,18 @@ def write_texts(
     return written
 
 
-def _groups(wanted: Sequence[ToWrite], budget: int) -> list[list[int]]:
-    """All texts, from the shortest to the longest, in groups whose padded rows make at most `budget` tokens."""
+def _groups(wanted: Sequence[ToWrite], budget: int, context: int) -> list[list[int]]:
+    """All texts, from the shortest to the longest, in groups whose padded rows make at most `budget` tokens, and whose longest start and
+    highest limit fit the context together: the room of a row that is padded is that of the longest.
+    """
     sizes = [max(len(text.source), len(text.start)) for text in wanted]
     groups: list[list[int]] = []
+    start = limit = 0
     for place in sorted(range(len(sizes)), key=lambda place: (sizes[place], wanted[place].limit)):
-        if not groups or (len(groups[-1]) + 1) * sizes[place] > budget:
+        start, limit = max(start, len(wanted[place].start)), max(limit, wanted[place].limit)
+        if not groups or (len(groups[-1]) + 1) * sizes[place] > budget or start + limit > context:
             groups.append([])
+            start, limit = len(wanted[place].start), wanted[place].limit
         groups[-1].append(place)
     return groups
 

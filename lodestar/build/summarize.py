@@ -176,11 +176,11 @@ def summarize(
     again where they are (Wu et al. 2021, https://arxiv.org/abs/2109.10862). All windows of all documents are decoded together.
 
     Raises:
-        UserError: the model has no room for a summary of `max_tokens`, or a document holds half of a surrogate pair.
+        UserError: the model has no room for a summary of `max_tokens`.
     """
     assert isinstance(model, Transformer)
     room = form.room(model, max_tokens)
-    works = [_Work(_valid(document), Summary("", 0)) for document in documents]
+    works = [_Work(document, Summary("", 0)) for document in documents]
     while going := [work for work in works if not work.done]:
         _round(model, tokenizer, form, going, max_tokens, room, settings, label)
     return [work.summary for work in works]
@@ -192,8 +192,8 @@ def _round(
 ) -> None:  # fmt: skip
     """Summarise what is left of each document once."""
     parts = [_parts(work.rest, form, tokenizer, room) for work in works]
-    # A part's summary is at most half as long as the part may be, so that every round leaves less.
-    limits = [max_tokens if len(own) == 1 else max(1, min(max_tokens, room // 2)) for own in parts]
+    # A part's summary is at most a quarter as long as the part may be, so that few rounds follow.
+    limits = [max_tokens if len(own) == 1 else max(1, min(max_tokens, room // 4)) for own in parts]
     begin = [] if form.decoder else form.begin(tokenizer)
     wanted = [
         ToWrite([] if form.decoder else read, read if form.decoder else begin, limit + (not form.decoder))
@@ -229,15 +229,6 @@ def _joined(texts: Sequence[str]) -> str:
     return joined
 
 
-def _valid(document: str) -> str:
-    try:
-        document.encode()
-    except UnicodeEncodeError as error:
-        what = f"the input holds half of a surrogate pair (character {error.start}), which is no text"
-        raise UserError(what, where="request", fix="remove it") from None
-    return document
-
-
 def read_summary(
     model: nn.Module, tokenizer: Tokenizer, form: SummaryForm, document: str, output: str | None, *, max_tokens: int, settings: BeamSettings
 ) -> Reading:  # fmt: skip
@@ -250,7 +241,7 @@ def read_summary(
         UserError: the document is longer than what the model reads at once, or empty, or the output is.
     """
     assert isinstance(model, Transformer)
-    room, read = form.room(model, max_tokens), form.read(_valid(document).strip(), tokenizer)
+    room, read = form.room(model, max_tokens), form.read(document.strip(), tokenizer)
     if not document.strip() or len(read) > room:
         what = f"the document has {len(read)} tokens, and the model reads {room} at once" if document.strip() else "the input has no text"
         raise UserError(what, where="request", fix="explain a part of it" if document.strip() else "send a document")

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from pydantic import Field, model_validator
 from torch import nn
 
+from ..contracts.config import Config
 from ..contracts.errors import UserError
 from ..contracts.reading import Reading, Written
 from ..contracts.task import IGNORE
@@ -29,6 +31,35 @@ SLACK = 32
 """Tokens that a translation may have beyond twice those of its source. # assumed: no pair of the benchmarks comes near"""
 MOST_CHARACTERS = 64
 """More characters for each token of the context than any ordinary text has."""
+
+
+class TranslateRequest(Config):
+    """One text, or several."""
+
+    input: str | list[str]
+    source: str | None = None
+    """The language of the input; may be left out where the model knows one that it translates into `target`."""
+    target: str | None = None
+    """The language to write; may be left out where the model writes one."""
+    beams: int | None = Field(None, ge=1, le=32)
+    """In place of the model's own number."""
+    document: bool = False
+    """Translate sentence by sentence and keep what is between: lines, lists, tables, code, placeholders."""
+    format: Literal["plain", "markdown", "html", "subtitles"] = "plain"
+    """Of a document."""
+    glossary: dict[str, str] = {}
+    """Of a document: term → its translation."""
+    numbers: bool = False
+    """Of a document: numbers must not change."""
+
+    @model_validator(mode="after")
+    def _is_text(self) -> TranslateRequest:
+        texts = [self.input] if isinstance(self.input, str) else self.input
+        try:
+            "".join([*texts, *self.glossary, *self.glossary.values()]).encode()
+        except UnicodeEncodeError:
+            raise ValueError("the request holds half of a surrogate pair, which is no character; remove it") from None
+        return self
 
 
 def own_tag(language: str) -> str:

@@ -13,8 +13,9 @@ from ..contracts.progress import note
 from ..contracts.record import RunRecord
 from ..contracts.settings import PreferenceSettings, TrainSettings
 from ..contracts.task import device_of
+from ._plan import TrainingPlan, finished, finished_record
 from ._stages import Looked, look, loop_settings, open_stage, stage_folder
-from ._steps import Step, TrainingPlan, finished, finished_record, noted
+from ._steps import Step, noted
 
 if TYPE_CHECKING:
     from ..contracts.task import Batch, Task

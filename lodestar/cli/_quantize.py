@@ -11,7 +11,8 @@ from ..contracts.errors import UserError
 from ..contracts.meter import Meter, versions
 from ..contracts.record import RECORD_FILE, RunRecord, fingerprint
 from ..store.files import atomic_folder, hash_folder, write_json
-from ._steps import Step, finished, finished_record, load_model, load_task, noted
+from ._plan import finished, finished_record, load_task
+from ._steps import Step, load_model, noted
 
 if TYPE_CHECKING:
     import numpy as np

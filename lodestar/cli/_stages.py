@@ -12,7 +12,8 @@ from ..contracts.language import say
 from ..contracts.progress import note
 from ..contracts.record import RunRecord, fingerprint
 from ..contracts.settings import TrainSettings
-from ._steps import Step, TrainingPlan, finished, load_task, stored_bytes
+from ._plan import TrainingPlan, finished, load_task
+from ._steps import Step, stored_bytes
 
 if TYPE_CHECKING:
     from torch import nn

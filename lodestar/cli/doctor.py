@@ -47,11 +47,11 @@ def _training(venture: Path) -> tuple[dict[str, Any], str]:
     import dataclasses
 
     from ..venture.venture import Venture
-    from . import _prefer, _reinforce, _steps
+    from . import _plan, _prefer, _reinforce, _steps
     from ._preflight import run_seconds, size
 
     opened = Venture.open(venture)
-    plan = _steps.plan_if_prepared(opened)
+    plan = _plan.plan_if_prepared(opened)
     if plan is None:
         states = _steps.lasting(opened)
         told = say(

@@ -88,8 +88,8 @@ def command(
     task = task_for(folder)
     bundle = open_bundle(folder, task, dtype=torch.float32)
     check_explainable(bundle.model)
-    request = _request(task, text) if picture is None else _picture_request(picture)
-    reading = task.reading(bundle.model, bundle.tokenizer, request | further, output)
+    request = _request(task, text, further) if picture is None else _picture_request(picture) | further
+    reading = task.reading(bundle.model, bundle.tokenizer, request, output)
     asked: dict[str, Any] = {
         "layer": None if layer is None else layer - 1, "head": None if head is None else head - 1, "orders": orders, "seed": seed,
     }  # fmt: skip
@@ -136,15 +136,20 @@ def _picture_request(content: bytes) -> dict[str, Any]:
     return {"input": ImagePart.of(Picture.of(content), "image/*")}
 
 
-def _request(task: Task, text: str | None) -> dict[str, Any]:
+def _request(task: Task, text: str | None, further: dict[str, Any]) -> dict[str, Any]:
     """The request that asks a task about one text."""
+    if task.endpoint == "embeddings":  # the texts that it is compared with are among the further fields
+        others = further.get("input", [])
+        return further | {"input": [text, *([others] if isinstance(others, str) else others)]}
     if task.endpoint == "completions":
-        return {"prompt": text}
-    if task.endpoint == "chat/completions":
-        return {"messages": [{"role": "user", "content": text}]}
-    if task.endpoint == "answer":
-        return {"question": text}  # its context is among the further fields
-    return {"input": text}
+        asked: dict[str, Any] = {"prompt": text}
+    elif task.endpoint == "chat/completions":
+        asked = {"messages": [{"role": "user", "content": text}]}
+    elif task.endpoint == "answer":
+        asked = {"question": text}  # its context is among the further fields
+    else:
+        asked = {"input": text}
+    return asked | further
 
 
 def _further(fields: str | None) -> dict[str, Any]:

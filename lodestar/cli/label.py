@@ -37,7 +37,7 @@ def command(sources: Sequence[str], venture: Path, release: str | None, count: i
     from ..tasks.classification import Classification
     from ..venture.product import find_release
     from ..venture.venture import Venture
-    from . import _steps
+    from . import _plan, _steps
 
     if out.is_dir() or not out.parent.is_dir():
         raise UserError("is a folder" if out.is_dir() else "its folder does not exist", where=out, fix="name a file with --out")
@@ -47,7 +47,7 @@ def command(sources: Sequence[str], venture: Path, release: str | None, count: i
         raise UserError(f"the release is of the task {made.task}, which gives no labels", where=opened.path, fix="release a classifier")
     texts = read_texts(sources, column)
     bundle = _steps.load_model(opened.releases / made.name)
-    task = _steps.load_task(bundle.task)
+    task = _plan.load_task(bundle.task)
     assert isinstance(task, Classification)  # the release said so
     ranked = task.next_labels(bundle.model, bundle.tokenizer, texts, count, seed)
     label = "labels" if task.multi_label else "label"

@@ -19,7 +19,7 @@ def command(venture: Path) -> None:
     from ..venture.brief import brief
     from ..venture.status import BRIEF_FILE
     from ..venture.venture import Venture
-    from ._steps import check_shape
+    from ._plan import check_shape
 
     opened = Venture.open(venture)
     warnings = check_vision(opened)

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from .errors import UserError, nearest
+from .errors import UserError, nearest, quoted
 
 LineOf = Callable[[tuple[int | str, ...]], int | None]
 
@@ -47,7 +47,7 @@ def _as_user_error(first: ErrorDetails, root: type[BaseModel], where: str | Path
         known = _fields_at(root, first["loc"][:-1])
         guess = nearest(str(first["loc"][-1]), known)
         fix = f"did you mean {guess!r}" if guess else f"the known fields here are {', '.join(known)}" if known else "remove it"
-        return UserError(f"unknown field {path!r}", where=where, fix=fix)
+        return UserError(f"unknown field {quoted(path)}", where=where, fix=fix)
     if first["type"] == "missing":
         return UserError(f"the field {path!r} is missing", where=where, fix="add it")
     if first["type"] == "value_error":
@@ -55,7 +55,7 @@ def _as_user_error(first: ErrorDetails, root: type[BaseModel], where: str | Path
         prefix = f"in {path!r}: " if path else ""
         return UserError(prefix + str(first["ctx"]["error"]), where=where)
     message = first["msg"][0].lower() + first["msg"][1:]
-    return UserError(f"the field {path!r} is {first['input']!r}: {message}", where=where, fix="correct the value")
+    return UserError(f"the field {path!r} is {quoted(first['input'])}: {message}", where=where, fix="correct the value")
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class LodestarError(Exception):
@@ -40,6 +41,12 @@ class Interrupted(LodestarError):  # noqa: N818 - a wish that was granted
         super().__init__(sentence)
 
 
+def quoted(value: Any) -> str:
+    """A value as an error names it: its repr, or the beginning of one that is long."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, or None when none is close enough to be meant."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
@@ -51,7 +58,7 @@ def unknown(kind: str, word: str, known: Iterable[str], *, where: str | Path | N
     names = sorted(known)
     guess = nearest(word, names)
     fix = f"did you mean {guess!r}?" if guess else f"use one of {', '.join(names)}"
-    return UserError(f"unknown {kind} {word!r}", where=where, fix=fix)
+    return UserError(f"unknown {kind} {quoted(word)}", where=where, fix=fix)
 
 
 def missing_extra(package: str, extra: str, *, why: str) -> UserError:

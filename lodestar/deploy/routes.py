@@ -16,7 +16,7 @@ from fastapi import Body, Request, Response
 from fastapi.responses import JSONResponse
 
 from ..build.chat import Conversing, ask
-from ..contracts.errors import UserError
+from ..contracts.errors import UserError, quoted
 from ..contracts.task import Endpoint
 from ..model.transformer import Transformer
 from .answers import CLIENT_GONE, Answer, Completion, EventStream, Feed, as_refusal
@@ -208,7 +208,7 @@ class Routes:
 def no_such_model(name: object, service: Service) -> ApiError:
     """The refusal of a model that this server does not have."""
     known = ", ".join(map(repr, service.names))
-    return ApiError(404, f"There is no model {name!r} here. This server has {known}.", param="model", code="model_not_found")
+    return ApiError(404, f"There is no model {quoted(name)} here. This server has {known}.", param="model", code="model_not_found")
 
 
 async def _while_connected(request: Request, answering: Coroutine[Any, Any, T]) -> T | None:

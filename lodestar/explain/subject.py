@@ -345,7 +345,9 @@ def subject_of(model: nn.Module, reading: Reading, pad: int) -> Subject:
     if isinstance(asked, Span) and isinstance(model, TokenClassifier):
         return SpanSubject(model, reading, pad, asked)
     if isinstance(asked, Nearest) and isinstance(model, TextEncoder):
-        others_NW = torch.from_numpy(embed_tokens(model, pad, asked.others)).to(device_of(model))
+        vectors = embed_tokens(model, pad, asked.others)
+        with torch.inference_mode(False):  # gradients flow beside them
+            others_NW = torch.from_numpy(vectors).to(device_of(model))
         return NearestSubject(model, reading, pad, asked, others_NW)
     if isinstance(asked, Written) and isinstance(model, Transformer):
         if model.encoder is not None and model.decoder is not None:

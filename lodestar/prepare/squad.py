@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..contracts.errors import UserError
+from ..contracts.errors import UserError, quoted
 
 ENVELOPE = re.compile(r'\{\s*(?:"(?!data")\w+"\s*:\s*(?:"[^"\\]*"|[\d.]+)\s*,\s*)*"data"\s*:\s*(?=\[\s*\{)')
 """A file's beginning where its records are the array `data` of one object, as SQuAD's are: `{"version": "1.1", "data": [{`."""
@@ -54,7 +54,7 @@ def read_answers(fields: Mapping[str, Any], context: str) -> list[tuple[str, int
         return []
     found = [_placed(text, start, context) for text, start in _listed(fields.get("answers", fields.get("answer", [])))]
     if found and all(start is None for _, start in found):
-        what = f"the answer {short(found[0][0])} does not stand in the context"
+        what = f"the answer {quoted(found[0][0])} does not stand in the context"
         raise UserError(what, fix="give words of the context, letter by letter, or no answers where it has none")
     if not found and fields.get("is_impossible") is False:
         raise UserError("the question has no answers, and is_impossible says that it has", fix="give them, or set is_impossible")
@@ -78,7 +78,7 @@ def _listed(given: Any) -> list[tuple[Any, Any]]:
 def _pair(answer: Any) -> tuple[str, Any]:
     text = answer.get("text") if isinstance(answer, Mapping) else answer
     if not isinstance(text, str):
-        raise UserError(f"an answer is {short(answer)}", fix='write {"text": "…", "start": 0}, or the words alone')
+        raise UserError(f"an answer is {quoted(answer)}", fix='write {"text": "…", "start": 0}, or the words alone')
     return text, answer.get("answer_start", answer.get("start"))
 
 
@@ -91,9 +91,3 @@ def _placed(text: str, start: Any, context: str) -> tuple[str, int | None]:
     before, after = context.rfind(text, 0, max(near, 0) + len(text)), context.find(text, max(near, 0))
     found = [place for place in (before, after) if place >= 0]
     return text, min(found, key=lambda place: abs(place - near)) if found else None
-
-
-def short(value: Any) -> str:
-    """A value as an error names it."""
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."

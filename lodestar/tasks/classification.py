@@ -368,10 +368,11 @@ class Classification(Task):
             raise UserError("the list of inputs is empty", where="request", fix="send at least one text")
         rows = [_tokens(text, tokenizer) for text in texts]
         results = self._labelling.answers(class_logits(model, rows, tokenizer.pad), self.labels, self.calibration)
+        context: int = model.config.context  # type: ignore[union-attr, assignment] # the classifier that `build` makes
         for result, tokens in zip(results, rows, strict=True):
-            if len(tokens) > model.config.context:  # type: ignore[union-attr, operator] # the classifier that `build` makes
+            if len(tokens) > context:
                 result["truncated"] = True
-        usage = {"prompt_tokens": sum(map(len, rows))}
+        usage = {"prompt_tokens": sum(min(len(tokens), context) for tokens in rows)}
         return {**results[0], "usage": usage} if isinstance(asked, str) else {"results": results, "usage": usage}
 
     def next_labels(self, model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], count: int, seed: int = 0) -> list[dict[str, Any]]:

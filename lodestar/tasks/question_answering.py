@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from ..contracts.config import Config
-from ..contracts.errors import UserError
+from ..contracts.errors import UserError, quoted
 from ..contracts.language import Words
 from ..contracts.task import Batch, Example, Task
 from ..evaluate.squad import ANSWER_F1, EXACT_MATCH, NO_ANSWER_ACCURACY, answer_scores, best_threshold
-from ..prepare.squad import read_answers, short
+from ..prepare.squad import read_answers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ class QuestionOnText(Example):
     def _answers_stand_in_the_text(self) -> QuestionOnText:
         for answer in self.answers:
             if answer.start is not None and not (answer.text and self.context.startswith(answer.text, answer.start)):
-                raise ValueError(f"the answer {short(answer.text)} does not stand at character {answer.start}; correct its start")
+                raise ValueError(f"the answer {quoted(answer.text)} does not stand at character {answer.start}; correct its start")
         return self
 
 
@@ -266,7 +266,7 @@ class QuestionAnswering(Task):
         it is the answer's probability among all spans of its window.
 
         Raises:
-            UserError: a question or a context is blank, is no text, or the question is too long.
+            UserError: a question or a context is blank, or the question is too long.
         """
         from ..build.spans import best_span_of_each
 
@@ -292,7 +292,7 @@ class QuestionAnswering(Task):
         else:
             start = pair[1].find(output)
             if start < 0 or not output:
-                raise UserError(f"the output {short(output)} does not stand in the context", where="output", fix="give words of it")
+                raise UserError(f"the output {quoted(output)} does not stand in the context", where="output", fix="give words of it")
             place = (start, start + len(output))
         return read_span(model, tokenizer, pair, place, overlap=self._options.overlap)
 
@@ -328,10 +328,6 @@ def _pairs(asked: AnswerRequest) -> list[tuple[str, str]]:
         for text in [side] if isinstance(side, str) else side:
             if not text.strip():
                 raise UserError(f"the {name} is blank", where="request", fix="write one")
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise UserError(f"the {name} holds half of a surrogate pair, which is no text", where="request", fix="remove it") from None
     count = next(iter(counts.values()), 1)
     questions, contexts = ([side] * count if isinstance(side, str) else side for side in sides.values())
     return list(zip(questions, contexts, strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from ..contracts.config import Config
 from ..contracts.errors import UserError
@@ -83,35 +83,6 @@ class Options(Config):
     """Hypotheses that are kept of each sentence; 1 decodes greedily."""
     length_penalty: float = Field(1.0, ge=0, le=5)
     """α: a hypothesis of n tokens scores its log-probability over n^α. Higher writes longer."""
-
-
-class TranslateRequest(Config):
-    """One text, or several."""
-
-    input: str | list[str]
-    source: str | None = None
-    """The language of the input; may be left out where the model knows one that it translates into `target`."""
-    target: str | None = None
-    """The language to write; may be left out where the model writes one."""
-    beams: int | None = Field(None, ge=1, le=32)
-    """In place of the model's own number."""
-    document: bool = False
-    """Translate sentence by sentence and keep what is between: lines, lists, tables, code, placeholders."""
-    format: Literal["plain", "markdown", "html", "subtitles"] = "plain"
-    """Of a document."""
-    glossary: dict[str, str] = {}
-    """Of a document: term → its translation."""
-    numbers: bool = False
-    """Of a document: numbers must not change."""
-
-    @model_validator(mode="after")
-    def _is_text(self) -> TranslateRequest:
-        texts = [self.input] if isinstance(self.input, str) else self.input
-        try:
-            "".join([*texts, *self.glossary, *self.glossary.values()]).encode()
-        except UnicodeEncodeError:
-            raise ValueError("the request holds half of a surrogate pair, which is no character; remove it") from None
-        return self
 
 
 class Translation(Task):
@@ -348,7 +319,7 @@ class Translation(Task):
         """`text`, `source`, `target` (and `truncated`, where the translation was cut off) of a text; of a list of texts, `results` with
         these for each.
         """
-        from ..build.translation import Translator
+        from ..build.translation import TranslateRequest, Translator
 
         asked = TranslateRequest.parse(request, where="request")
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
@@ -372,7 +343,7 @@ class Translation(Task):
         return {**results[0], "usage": usage} if isinstance(asked.input, str) else {"results": results, "usage": usage}
 
     def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
-        from ..build.translation import Translator
+        from ..build.translation import TranslateRequest, Translator
 
         asked = TranslateRequest.parse(request, where="request")
         if not isinstance(asked.input, str) or asked.document:

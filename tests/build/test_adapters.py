@@ -18,13 +18,16 @@ from lodestar.build.adapters import (
     unmerge,
     use_adapter,
 )
+from lodestar.build.bundle import Bundle, load_bundle, save_bundle
 from lodestar.build.formats import load_model, save_model
+from lodestar.build.formats.save import config_of
 from lodestar.build.language import next_token_loss
 from lodestar.build.quantize import quantize
 from lodestar.contracts.adapter import TARGETS, AdapterSettings
 from lodestar.contracts.errors import UserError
 from lodestar.model.config import ModelConfig
 from lodestar.model.transformer import Transformer
+from lodestar.prepare.tokenizer import train_tokenizer
 from lodestar.train.live_bytes import LiveBytes
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of the peers
@@ -240,6 +243,25 @@ def test_only_a_plain_model_is_saved_whole(bases, tmp_path):
         save_model(model, tmp_path / "codes")
     assert not (tmp_path / "codes").exists()
     assert not torch.equal(plain, tuned)
+
+
+def test_an_adapter_of_the_plain_base_goes_over_its_codes_from_a_folder(bases, tmp_path):
+    model = load_model(bases["llama"])
+    add_adapter(model, AdapterSettings(rank=2))
+    save_adapter(stir(model), tmp_path / "adapter")
+    config = config_of(model)
+    codes = load_model(bases["llama"])
+    quantize(codes, 8)
+    save_bundle(tmp_path / "codes", Bundle(codes, config, train_tokenizer(["north"], 258), {}))
+    again = load_bundle(tmp_path / "codes", lambda _, config: Transformer(config)).model
+    load_adapter(codes, tmp_path / "adapter")
+    load_adapter(again, tmp_path / "adapter")
+    torch.testing.assert_close(logits_of(again), logits_of(codes))
+    other = Transformer(config)
+    quantize(other, 8)
+    save_bundle(tmp_path / "other", Bundle(other, config, train_tokenizer(["north"], 258), {}))
+    with pytest.raises(UserError, match="the adapter is for another base model"):
+        load_adapter(load_bundle(tmp_path / "other", lambda _, config: Transformer(config)).model, tmp_path / "adapter")
 
 
 def refused(bases, folder, family="llama"):

@@ -146,3 +146,12 @@ def test_work_grows_with_the_text_and_no_faster(part: str) -> None:
     text = "（" + part * (100_000 // len(part))
     assert lines(text[:20_000]) <= 2.2 * lines(text[:10_000]) + 200
     assert sum(end - start for start, end in sentence_spans(text)) == len(text)
+
+
+@pytest.mark.parametrize("text", ["e" + "\u0301" * 4000, "\U0001f469\u200d" * 2000], ids=["marks", "joined emoji"])
+def test_a_character_without_end_is_cut_at_last(text: str) -> None:
+    """Marks stay with their letter, but no more of them than a character has."""
+    found = windows(text, lambda part: len(part) <= 100)
+    assert "".join(text[start:end] for start, end in found) == text
+    assert all(end - start <= 100 for start, end in found)
+    assert len(found) <= 4 * len(text) / 100

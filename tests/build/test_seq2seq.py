@@ -97,3 +97,15 @@ def test_texts_are_written_alike_alone_and_together_and_in_their_order(beams):
         assert len(one.tokens) <= text.limit
         assert 1 not in one.tokens
     assert write_texts(model, [], BeamSettings(beams), ends=[2], pad=1) == []
+
+
+def test_a_decoder_s_texts_that_fill_the_context_are_written_alike_alone_and_together():
+    """A short prompt with much to write and a long one with little: each fits alone, and beside each other they would not."""
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(vocabulary_size=37, width=16, depth=2, heads=2, context=24, initial_std=0.3)).eval()
+    wanted = [ToWrite((), [0, *range(3, 3 + length)], limit) for length, limit in ((2, 21), (9, 14), (20, 3), (5, 4), (19, 4))]
+    together = write_texts(model, wanted, BeamSettings(2), ends=[2], pad=1)
+    for text, (best, *_) in zip(wanted, together, strict=True):
+        alone = write_texts(model, [text], BeamSettings(2), ends=[2], pad=1)[0][0]
+        assert best.tokens == alone.tokens
+        assert best.score == pytest.approx(alone.score, abs=1e-5)

@@ -18,9 +18,11 @@ import transformers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from lodestar import tasks
+from lodestar.build.base import begin_from, derive_from, find_base
 from lodestar.build.bundle import Bundle, save_bundle
 from lodestar.build.quantize import quantize
 from lodestar.cli.main import main
+from lodestar.contracts.settings import ModelSettings
 from lodestar.model.config import ModelConfig
 from lodestar.prepare.tokenizer import train_tokenizer
 
@@ -113,6 +115,24 @@ def own(folder: Path, task: str = "text-generation", *, bits: int | None = None,
         quantize(model, bits)
     save_bundle(folder, Bundle(model, config, tokenizer, made.describe()))
     return folder
+
+
+def test_a_t5_that_was_fine_tuned_goes_back_to_its_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no place for the context that a venture chooses, which is no part of its weights."""
+    shape: Any = {"vocab_size": 300, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+    theirs = transformers.T5ForConditionalGeneration(transformers.T5Config(**shape)).eval()
+    theirs.save_pretrained(tmp_path / "t5")
+    train_tokenizer(["Which way is north?"], 270).backend.save(str(tmp_path / "t5" / "tokenizer.json"))
+    task = tasks.find("summarization")()
+    task.adopt(tmp_path / "t5")
+    base = find_base(str(tmp_path / "t5"), tmp_path)
+    config = derive_from(base, ModelSettings(context=64), task.architecture(), None).config
+    save_bundle(tmp_path / "v1", Bundle(begin_from(base, task, config, None), config, base.tokenizer, task.describe()))
+    export(capsys, tmp_path / "v1", tmp_path / "out", "--format", "huggingface")
+    again = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "out").eval()
+    read = {"input_ids": torch.arange(12).view(2, 6), "decoder_input_ids": torch.arange(8).view(2, 4)}
+    with torch.no_grad():
+        torch.testing.assert_close(again(**read).logits, theirs(**read).logits)
 
 
 def test_gguf_has_the_weights_the_tokenizer_and_the_chat_template(llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lodestar.build.bundle import load_bundle
-from lodestar.cli._steps import load_task
+from lodestar.cli._plan import load_task
 from lodestar.cli.main import main
 from lodestar.model.quantized import QuantizedLinear
 

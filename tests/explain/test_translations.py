@@ -17,17 +17,22 @@ from lodestar.model.config import ModelConfig
 from lodestar.prepare.tokenizer import train_tokenizer
 from lodestar.tasks.translation import Pair, Translation
 
-FORMS = ["encoder-decoder", "decoder"]
+FORMS = ["encoder-decoder", "decoder", "two vocabularies"]
 
 
 @pytest.fixture(scope="module", params=FORMS)
 def ready(request: pytest.FixtureRequest) -> tuple[Translation, Tokenizer, Any]:
-    task = Translation({"architecture": request.param, "beams": 2})
+    two = request.param == "two vocabularies"
+    task = Translation({"architecture": "decoder" if request.param == "decoder" else "encoder-decoder", "beams": 2})
     sample = task.sample()
     task.fit(sample)
-    tokenizer = train_tokenizer([text for pair in sample for text in task.texts(pair)], 320, task.special_tokens)
+    texts = [text for pair in sample for text in task.texts(pair)]
+    tokenizer = train_tokenizer(texts, 320, task.special_tokens)
+    if two:  # a smaller one is read, in which the other's numbers are other tokens, or none
+        tokenizer = Tokenizer(tokenizer.backend, source=train_tokenizer(texts[:40], 300, task.special_tokens))
     torch.manual_seed(0)
     shape: dict[str, Any] = {"width": 32, "depth": 2, "heads": 2, "context": 192, "initial_std": 0.3, **task.architecture()}
+    shape["source_vocabulary_size"] = tokenizer.source_vocabulary_size
     return task, tokenizer, task.build(ModelConfig(tokenizer.vocabulary_size, **shape)).eval()
 
 

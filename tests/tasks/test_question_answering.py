@@ -149,7 +149,7 @@ def test_lists_are_answered_pair_by_pair(tokenizer: Tokenizer) -> None:
         ({"question": "?", "context": "\u2003"}, "the context is blank"),
         ({"question": ["?", "?"], "context": ["c"]}, "2 questions and 1 contexts are no pairs"),
         ({"question": [], "context": "c"}, "the list of questions is empty; send at least one"),
-        ({"question": "?", "context": "\ud83d"}, "the context holds half of a surrogate pair, which is no text"),
+        ({"question": "?", "context": "\ud83d"}, "half of a surrogate pair"),
         ({"question": "Why so? " * 60, "context": "c"}, "beside a text the model reads at most 53; shorten it"),
     ],
 )

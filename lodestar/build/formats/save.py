@@ -106,17 +106,19 @@ def config_of(model: nn.Module) -> ModelConfig:
 
 def find_expressive(config: ModelConfig, model: nn.Module) -> list[Family]:
     """The families that can say all of a model and its config: reading what they write gives it back."""
-    return [family for family in families() if _says(family, config, model)]
+    return [family for family in families() if _unsaid(family, config, model) == []]
 
 
-def _says(family: Family, config: ModelConfig, model: nn.Module) -> bool:
+def _unsaid(family: Family, config: ModelConfig, model: nn.Module) -> list[str] | None:
+    """What of a config reads otherwise after a family has written it; None where it cannot write it at all."""
     parts = family.write_parts(model, {})
     if parts is None:
-        return False
+        return None
     try:
-        return _plain(family.read_config(family.full({**family.write_config(config), **parts}))) == _plain(config)
+        read = _plain(family.read_config(family.full({**family.write_config(config), **parts})))
     except (KeyError, TypeError, ValueError):
-        return False
+        return None
+    return [name for name, value in _plain(config).items() if read[name] != value]
 
 
 def _plain(config: ModelConfig) -> dict[str, Any]:
@@ -125,7 +127,9 @@ def _plain(config: ModelConfig) -> dict[str, Any]:
     training = {"dropout": 0.0, "initial_std": 0.0}
     windows = {"window": None, "layer_windows": tuple(config.window_of(layer) for layer in range(config.depth))}
     biases = {"bias": False, "biased": tuple(sorted(part for part in BIASED if config.has_bias(part)))}
-    return {**config.to_dict(), **derived, **training, **windows, **biases}
+    # Relative positions have no end, and the formats that have them (T5's) name no context.
+    endless = {"context": 0} if config.position == "relative" else {}
+    return {**config.to_dict(), **derived, **training, **windows, **biases, **endless}
 
 
 def _choose_family(config: ModelConfig, model: nn.Module, origin: Origin | None, name: str | None) -> Family:
@@ -135,10 +139,11 @@ def _choose_family(config: ModelConfig, model: nn.Module, origin: Origin | None,
     if name is not None:
         if name not in known:
             raise unknown("family", name, known)
-        if not _says(known[name], config, model):
-            raise UserError(
-                f"the format of {name} cannot say all of the model's config", fix="change the config back, or name another family"
-            )
+        unsaid = _unsaid(known[name], config, model)
+        if unsaid != []:
+            what = ", ".join(unsaid) if unsaid else "config"
+            fix = "train with that of its base, or name another family"
+            raise UserError(f"the format of {name} cannot say the model's {what}", fix=fix)
         return known[name]
     able = find_expressive(config, model)
     if not able:
