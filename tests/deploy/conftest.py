@@ -206,3 +206,11 @@ def reporter() -> Service:
     task = tasks.find("summarization")({"summary_tokens": 12, "beams": 2})
     tokenizer = train_tokenizer([text for example in task.sample() for text in task.texts(example)], 400)
     return _service(task, tokenizer, replace(_config(tokenizer, "encoder-decoder", context=64), initial_std=0.3))
+
+
+@pytest.fixture(scope="session")
+def listener() -> Service:
+    """Writes down whatever it hears as something or other."""
+    task = tasks.find("speech-recognition")({"rate": 8000, "bands": 24, "beams": 2})
+    tokenizer = train_tokenizer([text for example in task.sample() for text in task.texts(example)], 300)
+    return _service(task, tokenizer, replace(_config(tokenizer, "encoder", context=64), initial_std=0.3))
