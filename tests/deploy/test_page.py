@@ -549,3 +549,52 @@ def test_items_are_found_and_what_comes_next_has_its_reasons(
         phone.get_by_role("group", name="可以试试的例子").get_by_role("button").first.click()
         expect(phone.locator(".picks li").first).to_be_visible()
         assert overflow(phone) <= 0
+
+
+@pytest.fixture(scope="module")
+def viewer() -> Service:
+    task = find("image-classification")({"size": 16, "patch": 4})
+    task.fit(task.sample())
+    config = ModelConfig.from_dict({"width": 32, "depth": 2, "heads": 2, "initial_std": 0.3, **task.architecture()})
+    torch.manual_seed(0)
+    return Service("viewer", task, task.build(config).eval(), special_tokenizer(), config)
+
+
+def test_a_picture_is_chosen_or_dropped_and_looked_at(
+    visit: Callable[..., Page], viewer: Service, start: Callable[..., AbstractContextManager[str]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    content = viewer.task.sample()[3].image.read()  # type: ignore[attr-defined] # a picture's record
+    (tmp_path / "picture.png").write_bytes(content)
+    expected = viewer.answer(viewer.task.request(viewer.task.sample()[3]))
+    best = sorted(expected["probabilities"], key=expected["probabilities"].get, reverse=True)
+    with start(viewer) as url:
+        page = visit(url)
+        expect(page.locator("#input")).to_be_hidden()
+        page.get_by_role("button", name="Look at it").click()
+        expect(page.get_by_role("alert")).to_have_text("Choose a picture first.")
+        page.get_by_label("Choose a picture").set_input_files(tmp_path / "picture.png")
+        expect(page.locator("#preview")).to_be_visible()
+        page.get_by_role("button", name="Look at it").click()
+        expect(page.locator(".verdict")).to_contain_text(expected["label"])
+        assert page.locator(".bars .label").all_text_contents() == best
+        assert page.locator(".seen").evaluate("(image) => image.naturalWidth") == 24
+        page.evaluate(
+            """async () => {
+                const file = new File(["no picture"], "notes.png", { type: "image/png" });
+                const data = new DataTransfer();
+                data.items.add(file);
+                document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+            }"""
+        )
+        page.wait_for_function("document.getElementById('preview').src.startsWith('data:image/png;base64,bm8g')")
+        page.get_by_text("Use it from code").click()
+        page.get_by_role("tab", name="Python").click()
+        monkeypatch.chdir(tmp_path)
+        exec(str(page.locator("#snippet").text_content()), {})
+        assert ast.literal_eval(capsys.readouterr().out)["probabilities"] == expected["probabilities"]
+        phone = visit(url, size=PHONE, locale="zh-CN", has_touch=True, is_mobile=True)
+        phone.get_by_role("group", name="可以试试的例子").get_by_role("button").first.click()
+        expect(phone.locator(".bars li")).to_have_count(8)
+        expect(phone.get_by_text("拍照")).to_be_visible()
+        assert overflow(phone) <= 0
