@@ -72,8 +72,7 @@ def ours(vectors: torch.Tensor, states: torch.Tensor, exact: np.ndarray) -> None
         begin = seconds()
         index = TopItems(vectors)
         built = seconds() - begin
-        size = vectors.nbytes + (0 if index._codes is None else index._codes.memory_bytes())
-        row(name, built, size, timed(lambda n, index=index: index.best(states[n], COUNT)[1].numpy(), exact))  # type: ignore[misc]
+        row(name, built, index.memory_bytes, timed(lambda n, index=index: index.best(states[n], COUNT)[1].numpy(), exact))  # type: ignore[misc]
 
 
 def peers(vectors: torch.Tensor, states: torch.Tensor, exact: np.ndarray, graphs: bool) -> None:
