@@ -63,15 +63,21 @@ class MelSettings:
 class LogMel(nn.Module):
     """Samples → log-mel spectrograms, batched. It has no weights."""
 
+    window: Tensor
+    filters: Tensor
+
     def __init__(self, settings: MelSettings) -> None:
         super().__init__()
         self.settings = settings
-        window = torch.hann_window(settings.window, periodic=True)
+        self.make_buffers()
+
+    def make_buffers(self, device: torch.device | str | None = None) -> None:
+        """(Re)compute the window and the filters, which follow from the settings and so are not part of the state."""
+        settings = self.settings
         before = (settings.transform - settings.window) // 2
-        self.window: Tensor
-        self.filters_MK: Tensor
-        self.register_buffer("window", F.pad(window, (before, settings.transform - settings.window - before)), persistent=False)
-        self.register_buffer("filters_MK", torch.from_numpy(mel_filters(settings)).float(), persistent=False)
+        window = F.pad(torch.hann_window(settings.window, periodic=True), (before, settings.transform - settings.window - before))
+        self.register_buffer("window", window.to(device), persistent=False)
+        self.register_buffer("filters", torch.tensor(mel_filters(settings), dtype=torch.float32).to(device), persistent=False)
 
     def forward(self, samples_BN: Tensor, sample_mask: Tensor | None = None) -> Tensor:
         """Samples (B, N) in -1 … 1 → (B, M, F), F = ⌈N / hop⌉; 0 on the frames of padding.
@@ -91,7 +97,7 @@ class LogMel(nn.Module):
             padded, settings.transform, settings.hop, window=self.window, center=False, return_complex=True
         )  # fmt: skip
         power_BKF = spectrum[..., :frames].abs().square()
-        return self._scaled(self.filters_MK @ power_BKF, real_BF)
+        return self._scaled(self.filters @ power_BKF, real_BF)
 
     def _scaled(self, mel_BMF: Tensor, real_BF: Tensor | None) -> Tensor:
         real_B1F = torch.ones_like(mel_BMF[:, :1], dtype=torch.bool) if real_BF is None else real_BF[:, None]

@@ -1,7 +1,7 @@
 """The items whose vectors point most in the direction of a state: one product over the whole catalogue, and its largest numbers.
 
-A catalogue too large for the processor's cache is read from memory for each answer, so its vectors are first gone over as codes of 8
-bits, a quarter of the bytes; what comes out on top is scored again as it is. Measured beside indexes that do not look at every item:
+A catalogue too large for the processor's cache is read from memory for each answer, so it is first gone over in codes of 8 bits, a
+quarter of the bytes; what comes out on top is scored again as it is. Measured beside indexes that do not look at every item:
 decisions/0007-top-items.md.
 
 Axes: I items, W model width.
@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from ..model import native
-from .quantize import SMALLEST_GROUP, coded
 
 CODED_FROM = 100_000
-"""Items from which on codes are gone over first. # measured: bench/top_items 2026-12"""
-LOOKED_AT_AGAIN = 4
-"""So many times the items asked for, at least `CANDIDATES`, are scored again as they are."""
-CANDIDATES = 64
+"""Items from which on codes are gone over first."""
+AGAIN, AGAIN_AT_LEAST = 8, 128
+"""So many times the items asked for, and at least so many, are scored again. # measured: bench/top_items 2026-12, recall 1 of a million"""
+_LARGEST_CODE = 127
 
 
 class TopItems:
@@ -29,33 +28,43 @@ class TopItems:
 
     def __init__(self, vectors_IW: Tensor) -> None:
         self.vectors_IW = vectors_IW
-        count, width = vectors_IW.shape
-        on_cpu = vectors_IW.device.type == "cpu"
-        use_codes = on_cpu and native.library() is not None and count >= CODED_FROM and width >= SMALLEST_GROUP and width % 2 == 0
-        self._codes = coded(vectors_IW, None, "int8", width) if use_codes else None
+        self._codes: tuple[Tensor, Tensor] | None = None
+        if vectors_IW.device.type == "cpu" and len(vectors_IW) >= CODED_FROM:
+            scales_I1 = vectors_IW.abs().amax(1, keepdim=True).clamp(min=1e-12) / _LARGEST_CODE
+            self._codes = (vectors_IW / scales_I1).round_().to(torch.int8), scales_I1[:, 0]
+
+    @property
+    def memory_bytes(self) -> int:
+        """What vectors and codes take."""
+        return sum(tensor.nbytes for tensor in (self.vectors_IW, *(self._codes or ())))
 
     def scores(self, state_W: Tensor) -> Tensor:
         """The dot product with every item, (I,)."""
-        product = native.linear(state_W[None].contiguous(), self.vectors_IW, None) if state_W.device.type == "cpu" else None
-        return state_W @ self.vectors_IW.mT if product is None else product[0]
+        return self.vectors_IW @ state_W
 
     def best(self, state_W: Tensor, count: int, without: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
-        """The dot products and the items of the largest ones, the largest first (≤ count,).
+        """The dot products and the items of the largest ones, the largest first, of equal ones the earlier item (≤ count,).
 
         Args:
             state_W: float32.
             without: items that are left out.
         """
         banned = torch.tensor(sorted(set(without)), dtype=torch.long, device=state_W.device)
-        most = min(count, len(self.vectors_IW) - len(banned))
+        left = len(self.vectors_IW) - len(banned)
         if self._codes is None:
-            return _largest(self.scores(state_W), most, banned)
-        again = min(max(LOOKED_AT_AGAIN * most, CANDIDATES), len(self.vectors_IW) - len(banned))
-        with torch.no_grad():
-            _, candidates = _largest(self._codes(state_W[None])[0], again, banned)
-        candidates = candidates.sort().values  # of equal scores, the earlier item is the first, as without codes
+            return _largest(self.scores(state_W), min(count, left), banned)
+        _, candidates = _largest(self._rough_scores(state_W), min(max(AGAIN * count, AGAIN_AT_LEAST), left), banned)
+        candidates = candidates.sort().values
         values, places = (self.vectors_IW[candidates] @ state_W).sort(descending=True, stable=True)
-        return values[:most], candidates[places[:most]]
+        return values[:count], candidates[places[:count]]
+
+    def _rough_scores(self, state_W: Tensor) -> Tensor:
+        """The dot products of the codes, by a factor that all items share (I,)."""
+        assert self._codes is not None
+        codes_IW, scales_I = self._codes
+        coded_W = (state_W * (_LARGEST_CODE / state_W.abs().max().clamp(min=1e-12))).round().to(torch.int8)
+        # What torchao multiplies by, too: whole numbers, summed in 32 bits.
+        return torch._int_mm(codes_IW, coded_W[:, None])[:, 0].float().mul_(scales_I)
 
 
 def _largest(scores_I: Tensor, count: int, banned: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +75,5 @@ def _largest(scores_I: Tensor, count: int, banned: Tensor) -> tuple[Tensor, Tens
     if found is not None:
         items = found[1][0]
         return scores_I[items], items
-    scores_I = scores_I.clone()
-    scores_I[banned] = -torch.inf
-    values, items = scores_I.topk(count)
+    values, items = scores_I.index_fill(0, banned, -torch.inf).topk(count)
     return values, items

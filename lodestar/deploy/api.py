@@ -22,7 +22,7 @@ from .exchange import Exchanges
 from .guard import Guard
 from .protocol import CompletionBody, Feedback, as_api_error
 from .routes import ApiLimits, Routes, no_such_model
-from .service import Service
+from .service import UPLOADS, Service
 
 PAGE = Path(__file__).parent / "page"
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -63,6 +63,8 @@ def create_app(
         app.post("/v1/completions")(routes.completions)
     elif service.task.endpoint == "chat/completions":
         app.post("/v1/chat/completions")(routes.chat)
+    elif service.task.endpoint in UPLOADS:
+        app.post(service.route)(routes.transcriptions)
     else:
         app.post(service.route)(routes.whole)
     if service.explains:
@@ -70,7 +72,12 @@ def create_app(
     _mount_common(app, service, engine, exchanges)
     _mount_page(app)
     _mount_errors(app, service)
-    app.add_middleware(Guard, api_key=api_key, hosts=hosts, body_bytes=limits.body_bytes)
+    uploads = service.task.endpoint in UPLOADS
+    holds_files = uploads or bool(service.task.example.media_fields())
+    app.add_middleware(
+        Guard, api_key=api_key, hosts=hosts, body_bytes=limits.upload_bytes if holds_files else limits.body_bytes,
+        forms=service.route if uploads else None, origins=origins,
+    )  # fmt: skip
     if origins:
         headers = ["authorization", "content-type"]
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=headers)

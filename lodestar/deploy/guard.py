@@ -14,7 +14,7 @@ PROTECTED = ("/v1/", "/api/")
 """The page itself is public, since it holds nothing; it asks for the key when an answer needs one."""
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = (
@@ -22,7 +22,7 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(self)"),
 )
 
 
@@ -34,10 +34,15 @@ class Guard:
         hosts: names that a request may call this server by; None allows any. On loopback it keeps a foreign web page, whose own name
             resolves to this machine (DNS rebinding), from using the model through its visitor's browser.
         body_bytes: the largest body that is read.
+        forms: the route that takes files, as multipart forms.
+        origins: web pages of other origins that may send such forms.
     """
 
-    def __init__(self, app: ASGIApp, *, api_key: str | None, hosts: Collection[str] | None, body_bytes: int) -> None:
-        self.app, self.hosts, self.body_bytes = app, hosts, body_bytes
+    def __init__(
+        self, app: ASGIApp, *, api_key: str | None, hosts: Collection[str] | None, body_bytes: int, forms: str | None = None,
+        origins: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self.app, self.hosts, self.body_bytes, self.forms, self.origins = app, hosts, body_bytes, forms, origins
         self._key = None if api_key is None else api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,12 +75,21 @@ class Guard:
         if scope["method"] == "POST":
             # Anything but JSON could be sent by a foreign page's form without the browser asking us first (CORS preflight).
             kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-            if kind != b"application/json":
+            form = kind == b"multipart/form-data" and scope["path"] == self.forms
+            if form and not self._same_origin(headers):
+                return ApiError(403, "A page of another origin may not send forms here. Allow its origin where the server is started.")
+            if not form and kind != b"application/json":
                 return ApiError(415, "The body must be JSON. Send the header `Content-Type: application/json`.")
             length = headers.get(b"content-length", b"0")
             if length.isdigit() and int(length) > self.body_bytes:
                 return self._too_large()
         return None
+
+    def _same_origin(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a form comes from no page, from this server's own or from one that is allowed: browsers name the origin of a form."""
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        own = headers.get(b"host", b"").decode("latin-1").lower()
+        return not origin or origin.partition("://")[2] == own or origin in self.origins
 
     def _knows_key(self, headers: dict[bytes, bytes]) -> bool:
         if self._key is None:

@@ -19,6 +19,7 @@ from ..build.chat import Conversing, ask
 from ..contracts.errors import UserError, quoted
 from ..contracts.task import Endpoint
 from ..model.transformer import Transformer
+from . import transcriptions
 from .answers import CLIENT_GONE, Answer, Completion, EventStream, Feed, as_refusal
 from .chat import ChatAnswer, ChatBody, chat_work
 from .completions import completion_work, read_prompts
@@ -36,6 +37,8 @@ class ApiLimits:
     """How much one request may ask for."""
 
     body_bytes: int = 1_000_000
+    upload_bytes: int = 25 << 20
+    """Of a body that may hold a recording or a picture; OpenAI's limit for recordings."""
     choices: int = 16
     """Prompts times n."""
     max_tokens: int = 4096
@@ -54,6 +57,10 @@ WHOLE: Mapping[Endpoint, tuple[str, str]] = {
     "recommend": ("rcmd", "recommendations"),
 }
 """The endpoints whose answers come whole: what their ids begin with, and what their `object` is called."""
+
+
+ONE_INPUT = ("history",)
+"""Lists that are one input, however long: what a user chose."""
 
 
 class Routes:
@@ -121,6 +128,23 @@ class Routes:
         finally:
             self._explanations -= 1
 
+    async def transcriptions(self, request: Request) -> Response:
+        """Write down a recording, as OpenAI's route of this name does: a form with the field `file`, or JSON with it as a data: URL."""
+        exchange = self.exchanges.begin("/v1/audio/transcriptions", "trsc")
+        try:
+            question = await transcriptions.read_question(request)
+            model = self._asked(question.pop("model", None))
+            service, form = self.service, str(question.get("response_format", "json"))
+            exchange.streamed = str(question.get("stream", "")).lower() == "true"
+            assert isinstance(service.task, transcriptions.Transcribing)
+            transcribe = service.task.transcribe
+            feed = self._feed(model, lambda: transcribe(service.model, service.tokenizer, question))
+        except (ApiError, BusyError) as error:
+            raise self._refused(exchange, error) from None
+        if exchange.streamed:
+            return transcriptions.TranscriptStream(feed, exchange)
+        return await self._told_while_connected(request, exchange, transcriptions.whole(feed, exchange, model, form))
+
     def _begin_completion(self, body: CompletionBody, exchange: Exchange) -> Completion:
         model = self._asked(body.model)
         self._check_amount(len(body.prompts) * body.n, body.max_tokens)
@@ -165,13 +189,20 @@ class Routes:
 
     async def _answer(self, request: Request, exchange: Exchange, answering: Coroutine[Any, Any, dict[str, Any]]) -> Response:
         """Wait for a whole answer, as long as its client does."""
+
+        async def responding() -> Response:
+            return JSONResponse(await answering)
+
+        return await self._told_while_connected(request, exchange, responding())
+
+    async def _told_while_connected(self, request: Request, exchange: Exchange, responding: Coroutine[Any, Any, Response]) -> Response:
         try:
-            answer = await _while_connected(request, answering)
+            response = await _while_connected(request, responding)
         except Exception as error:  # each kind becomes its own status, and what is unknown becomes 500
             raise self._refused(exchange, error) from error
         finally:
             exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
-        return Response(status_code=CLIENT_GONE) if answer is None else JSONResponse(answer)
+        return Response(status_code=CLIENT_GONE) if response is None else response
 
     def _asked(self, name: object) -> str:
         """The name of the model that answers: the one that was asked for, the release itself where none was."""
@@ -186,7 +217,7 @@ class Routes:
 
     def _check_inputs(self, question: dict[str, Any]) -> None:
         for name, value in question.items():
-            if isinstance(value, list) and len(value) > self.limits.inputs:
+            if isinstance(value, list) and len(value) > self.limits.inputs and name not in ONE_INPUT:
                 message = f"{len(value)} inputs were sent, and at most {self.limits.inputs} are answered at once. Send fewer."
                 raise ApiError(400, message, param=name, code="invalid_value")
         self._check_text(question)

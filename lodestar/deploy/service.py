@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -27,6 +28,10 @@ from .adapters import load_adapters, through
 from .documents.library import Library, QuestionRequest
 from .engine import Work
 
+UPLOADS = frozenset({"audio/transcriptions"})
+"""The endpoints that are sent files, as forms."""
+DATA_URL = re.compile(r"(data:\w+/([\w.+-]+);base64,)[\w+/=]+")
+"""A file within a request."""
 SCORECARD, RELEASE = "scorecard.json", "release.json"
 EXAMPLES = 6
 """Samples of the task that the page offers to try."""
@@ -144,6 +149,7 @@ class Service:
             "name": self.name,
             "task": self.task.name,
             "endpoint": self.task.endpoint,
+            "form": self.task.page_form or self.task.endpoint.split("/")[0],
             "adapters": list(self.adapters),
             "words": self.task.words._asdict(),
             "created": self.created,
@@ -179,9 +185,16 @@ class Service:
 
     def curl(self, url: str) -> str:
         """A command that asks the model once."""
+        if self.task.endpoint in UPLOADS:
+            return f"curl {url}{self.route} -F file=@recording.wav"
         examples = self._examples()
         body: Mapping[str, Any] = examples[0] if examples else {}
-        text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
+        text = json.dumps(body, ensure_ascii=False)
+        if DATA_URL.search(text):
+            # By standard input: a command's argument has room for a hundred kilobytes.
+            filled = DATA_URL.sub(r"\g<1>$(base64 < file.\g<2> | tr -d '\\n')", text)
+            return f"curl {url}{self.route} -H 'Content-Type: application/json' -d @- <<JSON\n{filled}\nJSON"
+        text = text.replace("'", "'\\''")
         return f"curl {url}{self.route} -H 'Content-Type: application/json' -d '{text}'"
 
 

@@ -13,6 +13,9 @@ import numpy as np
 MARK = 0xFF
 """Stands before and after every document; no byte of UTF-8 has this value."""
 
+LEAST = 1e-9
+"""No byte is less likely in a text that is compared with others: few texts can leave no mass for what they do not hold."""
+
 
 @dataclass(frozen=True)
 class _Level:
@@ -46,6 +49,13 @@ class ByteNGram:
         nats = -np.log(self.probabilities(self._grams(texts)))
         owners = np.repeat(np.arange(len(texts)), sizes + 1)
         return {"nats": np.bincount(owners, nats, minlength=len(texts)), "bytes": sizes}
+
+    def log_probabilities(self, texts: Sequence[str], *, whole: bool) -> list[float]:
+        """In nats: that a text begins with each of these; or, whole, that it is this one."""
+        logs = np.log(np.maximum(self.probabilities(self._grams(texts)), LEAST))
+        ends = np.cumsum([len(text.encode()) + 1 for text in texts])
+        sums = np.concatenate(([0.0], np.cumsum(logs)))
+        return [float(sums[end - (not whole)] - sums[begin]) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def probabilities(self, grams: np.ndarray) -> np.ndarray:
         """P(last byte | the bytes before it) of each packed n-gram."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 RATES = range(1_000, 768_001)
 """Samples a second that a recording may have; outside of these the header is damaged."""
-SILENCE_DB = -60.0
-"""A peak below this level, against full scale, is silence: no voice that a microphone was meant to hear is so quiet. # assumed"""
 _BLOCK_VALUES = 1 << 20
 """Values, of all channels, that are read at once."""
 _ZEROS = 64
@@ -144,11 +142,6 @@ def read_sound(source: Path | bytes, rate: int, *, longest_seconds: float | None
             what = f"the recording is longer than {longest_seconds:g} s, which is the most that is taken at once"
             raise UserError(what, where=_name(source), fix="cut it into shorter ones")
     return np.concatenate(pieces)
-
-
-def is_silent(samples: np.ndarray) -> bool:
-    """Whether no sample is louder than `SILENCE_DB`."""
-    return not len(samples) or float(np.abs(samples).max()) < 10 ** (SILENCE_DB / 20)
 
 
 @contextmanager

@@ -138,6 +138,11 @@ def _gathered(
     if settings.splits:
         what = f"a task that makes its examples of several records ({task.name}) splits them by itself"
         raise UserError(what, where="data.splits", fix="leave data.splits out; data.validation and data.test say how much is held out")
+    if settings.deduplicate == "near":
+        fix = "set it to exact, or to no"
+        raise UserError(
+            "near duplicates are told by their words, and these examples are made of records", where="data.deduplicate", fix=fix
+        )
     for number, (example, split) in enumerate(gathered, 1):
         yield example, f"example {number}", None, split
 

@@ -67,7 +67,7 @@ class Options(Config):
 class RecommendRequest(Config):
     """What was chosen, the earliest first; or a search for items."""
 
-    history: list[str] = []
+    history: list[str] = Field([], max_length=10_000)
     """Items by their names or their titles."""
     k: int = Field(10, ge=1, le=100)
     """How many to recommend."""

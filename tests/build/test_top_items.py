@@ -20,7 +20,8 @@ def test_the_best_are_those_of_topk(coded_from: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(top_items, "CODED_FROM", coded_from)
     vectors, state = drawn(20_000)
     index = TopItems(vectors)
-    assert (index._codes is not None) == (coded_from == 0 and native.library() is not None)
+    assert (index._codes is not None) == (coded_from == 0)
+    assert index.memory_bytes == vectors.nbytes + (20_000 * (64 + 4) if coded_from == 0 else 0)
     scores = vectors @ state
     values, items = index.best(state, 10)
     expected = scores.topk(10)
@@ -48,14 +49,22 @@ def test_as_many_as_there_are_and_no_more() -> None:
     assert index.best(state, 3, range(5))[1].tolist() == []
 
 
-def test_without_a_compiler_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("coded_from", [0, 1 << 40])
+def test_without_a_compiler_it_is_the_same(coded_from: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_items, "CODED_FROM", coded_from)
     vectors, state = drawn(3_000)
     with_library = TopItems(vectors).best(state, 10, [0, 1, 2])
-    for name in ("linear", "best"):
-        monkeypatch.setattr(native, name, lambda *_: None)
+    monkeypatch.setattr(native, "best", lambda *_: None)
     without = TopItems(vectors).best(state, 10, [0, 1, 2])
     assert with_library[1].tolist() == without[1].tolist()
-    torch.testing.assert_close(with_library[0], without[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(with_library[0], without[0])
+
+
+def test_a_state_of_zeros_has_no_favourite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_items, "CODED_FROM", 0)
+    values, items = TopItems(drawn(500)[0]).best(torch.zeros(64), 3)
+    assert values.tolist() == [0, 0, 0]
+    assert len(set(items.tolist())) == 3
 
 
 def test_of_equal_scores_the_earlier_item_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

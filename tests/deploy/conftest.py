@@ -220,6 +220,14 @@ def reporter() -> Service:
     return _service(task, tokenizer, replace(_config(tokenizer, "encoder-decoder", context=64), initial_std=0.3))
 
 
+@pytest.fixture(scope="session")
+def listener() -> Service:
+    """Writes down whatever it hears as something or other."""
+    task = tasks.find("speech-recognition")({"rate": 8000, "bands": 24, "beams": 2})
+    tokenizer = train_tokenizer([text for example in task.sample() for text in task.texts(example)], 300)
+    return _service(task, tokenizer, replace(_config(tokenizer, "encoder", context=64), initial_std=0.3))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Its absence skips a test, but fails it in CI."""

@@ -23,6 +23,7 @@ from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
 from lodestar.model.config import ModelConfig
 from lodestar.prepare import train_tokenizer
+from lodestar.prepare.tokenizer import special_tokenizer
 from lodestar.tasks import find, names
 
 PHONE = {"width": 390, "height": 844}
@@ -142,7 +143,7 @@ def test_every_metric_of_a_task_has_a_name_on_the_page() -> None:
 
 
 def test_every_endpoint_has_a_form() -> None:
-    served = {task.endpoint.split("/")[0] for task in map(find, names())}
+    served = {task.page_form or task.endpoint.split("/")[0] for task in map(find, names())}
     assert served <= {form.stem for form in (PAGE / "forms").iterdir()}
 
 
@@ -459,3 +460,101 @@ def test_the_key_is_asked_for_where_the_server_has_one(
         page.get_by_text("Use it from code").click()
         assert "polaris" not in str(page.locator("#snippet").text_content())
         page.context.close()
+
+
+@pytest.fixture(scope="module")
+def archive() -> Service:
+    """A recommender of the sample's films, with random weights."""
+    task = find("recommendation")()
+    gathered = task.gather(((record, "") for record in task.sample()), {})
+    assert gathered is not None
+    task.fit([example for example, _ in gathered])
+    shape: dict[str, Any] = {"width": 32, "depth": 1, "heads": 2, "context": 16, "initial_std": 0.3}
+    config = ModelConfig(**{**shape, **task.architecture()})
+    torch.manual_seed(0)
+    return Service("archive-v1", task, task.build(config).eval(), special_tokenizer(), config)
+
+
+def test_items_are_found_and_what_comes_next_has_its_reasons(
+    visit: Callable[..., Page], archive: Service, start: Callable[..., AbstractContextManager[str]]
+) -> None:
+    first, second = "Snow Bridge / 雪桥", "Soup for Forty / 四十人的汤"
+    expected = archive.answer({"history": [first, second, "<b>?</b>"], "k": 10})
+    with start(archive) as url:
+        page = visit(url)
+        page.get_by_label("Find an item").fill("snow br")
+        page.get_by_role("button", name=first).click()
+        page.get_by_label("Find an item").fill("四十人")
+        expect(page.get_by_role("button", name=second)).to_be_visible()
+        page.get_by_label("Find an item").press("Enter")  # takes the first one, and asks nothing yet
+        history = page.get_by_label("What was chosen")
+        expect(history).to_have_value(f"{first}\n{second}")
+        history.fill(f"{first}\n{second}\n<b>?</b>\n")
+        page.get_by_role("button", name="Recommend").click()
+        expect(page.locator(".picks li")).to_have_count(10)
+        shown = page.locator(".picks li").all_inner_texts()
+        for line, told in zip(shown, expected["recommendations"], strict=True):
+            assert line.startswith(told["title"])
+            assert line.count("because of") == len(told["because"])
+            assert all(
+                f"because of {reason['title']}: {np.exp(reason['influence']):,.1f}".rstrip("0").rstrip(".") in line
+                for reason in told["because"]
+            )
+        assert any("because of" in line for line in shown)
+        expect(page.locator(".note")).to_have_text("Not in the catalogue, and left out: <b>?</b>.")
+        history.fill("")
+        page.get_by_role("button", name="Recommend").click()
+        expect(page.locator(".note")).to_have_text("Nothing to go by: what is chosen most.")
+        phone = visit(url, size=PHONE, locale="zh-CN")
+        phone.get_by_role("group", name="可以试试的例子").get_by_role("button").first.click()
+        expect(phone.locator(".picks li").first).to_be_visible()
+        assert overflow(phone) <= 0
+
+
+@pytest.fixture(scope="module")
+def viewer() -> Service:
+    task = find("image-classification")({"size": 16, "patch": 4})
+    task.fit(task.sample())
+    config = ModelConfig.from_dict({"width": 32, "depth": 2, "heads": 2, "initial_std": 0.3, **task.architecture()})
+    torch.manual_seed(0)
+    return Service("viewer", task, task.build(config).eval(), special_tokenizer(), config)
+
+
+def test_a_picture_is_chosen_or_dropped_and_looked_at(
+    visit: Callable[..., Page], viewer: Service, start: Callable[..., AbstractContextManager[str]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    content = viewer.task.sample()[3].image.read()  # type: ignore[attr-defined] # a picture's record
+    (tmp_path / "picture.png").write_bytes(content)
+    expected = viewer.answer(viewer.task.request(viewer.task.sample()[3]))
+    best = sorted(expected["probabilities"], key=expected["probabilities"].get, reverse=True)
+    with start(viewer) as url:
+        page = visit(url)
+        expect(page.locator("#input")).to_be_hidden()
+        page.get_by_role("button", name="Look at it").click()
+        expect(page.get_by_role("alert")).to_have_text("Choose a picture first.")
+        page.get_by_label("Choose a picture").set_input_files(tmp_path / "picture.png")
+        expect(page.locator("#preview")).to_be_visible()
+        page.get_by_role("button", name="Look at it").click()
+        expect(page.locator(".verdict")).to_contain_text(expected["label"])
+        assert page.locator(".bars .label").all_text_contents() == best
+        assert page.locator(".seen").evaluate("(image) => image.naturalWidth") == 24
+        page.evaluate(
+            """async () => {
+                const file = new File(["no picture"], "notes.png", { type: "image/png" });
+                const data = new DataTransfer();
+                data.items.add(file);
+                document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+            }"""
+        )
+        page.wait_for_function("document.getElementById('preview').src.startsWith('data:image/png;base64,bm8g')")
+        page.get_by_text("Use it from code").click()
+        page.get_by_role("tab", name="Python").click()
+        monkeypatch.chdir(tmp_path)
+        exec(str(page.locator("#snippet").text_content()), {})
+        assert ast.literal_eval(capsys.readouterr().out)["probabilities"] == expected["probabilities"]
+        phone = visit(url, size=PHONE, locale="zh-CN", has_touch=True, is_mobile=True)
+        phone.get_by_role("group", name="可以试试的例子").get_by_role("button").first.click()
+        expect(phone.locator(".bars li")).to_have_count(8)
+        expect(phone.get_by_text("拍照")).to_be_visible()
+        assert overflow(phone) <= 0

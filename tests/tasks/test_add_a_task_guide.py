@@ -8,7 +8,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,6 +24,22 @@ def blocks(page: str, language: str) -> list[str]:
 
 def test_both_languages_show_the_same_code() -> None:
     assert BLOCK.findall((DOCS / "add-a-task.md").read_text("utf-8")) == BLOCK.findall((DOCS / "add-a-task.zh.md").read_text("utf-8"))
+
+
+def test_the_classes_for_pictures_encode_one() -> None:
+    from lodestar.contracts import media, task
+    from lodestar.prepare.pictures import png, read_square
+
+    (code,) = blocks("add-a-task.md", "py")
+    known: dict[str, Any] = {**vars(task), **vars(media), "read_square": read_square}
+    exec(code, known)
+    fields = known["Photo"].of_file("photos/cat/1.jpg")
+    pixels = np.arange(3 * 32 * 32, dtype=np.uint8).reshape(3, 32, 32)
+    photo = known["Photo"](image=media.Picture.of(png(pixels)), **fields)
+    row = known["Photos"].encode(SimpleNamespace(state={"labels": ["bird", "cat"]}), photo, None)
+    np.testing.assert_array_equal(row["pixels"], pixels)
+    assert row["label"] == 1
+    assert known["Photos"].arrays["pixels"].shape == row["pixels"].shape
 
 
 @pytest.fixture(scope="module")

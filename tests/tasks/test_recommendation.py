@@ -179,6 +179,7 @@ def test_more_items_than_two_bytes_tell_apart(tmp_path: Path) -> None:
         ("user,item\na,x\na,y\n", {}, {}, r"no user is left with 3 interactions"),
         ("user,item\na,x\nb,y\nc,z\n", {"user_at_least": 1}, {"validation": 0, "test": 0}, r"no user has two interactions"),
         ("user,item\na,x\na,y\na,z\n", {}, {"splits": {"test": ["log.csv"]}, "sources": ["log.csv"]}, r"splits them by itself"),
+        ("user,item\na,x\na,y\na,z\n", {}, {"deduplicate": "near"}, r"near duplicates are told by their words"),
         ("user,item,split\na,x,1\n", {"spilt": "time"}, {}, r"did you mean 'split'"),
     ],
 )  # fmt: skip

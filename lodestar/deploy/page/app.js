@@ -1,14 +1,18 @@
 // The page where a person tries the model. No framework, no build step; it talks to the API like any other client.
 //
-// What is asked and how the answer is drawn depends on the release's endpoint: forms/ has a module for each, with
+// What is asked and how the answer is drawn depends on the release's endpoint and task: forms/ has a module for each, with
 //   words        what it says, in both languages: label, placeholder, run (the button), and whatever else it says itself
 //   streams      true where the answer is made word by word; the settings of that are shown then
 //   fields()     elements that stand under the text, where it asks for more than one (optional)
 //   translated() the reader's language has changed: fields that say more than `data-say` does (optional)
-//   exampleText  an example of the release → what is filled in; useExample(example) fills in more than the text (optional)
+//   textless     true where nothing is written to ask; the text is hidden then (optional)
+//   ready()      whether there is something to ask; where absent, whether there is text
+//   exampleText  an example of the release → what is filled in; useExample(example) fills in more than the text (optional), and
+//                drawExample(example) is what its button shows in the place of the text (optional)
 //   request()    the body of what is asked
 //   run(signal)  asks and draws, with `ask` or `stream` and `show` of kit.js; returns what of it can be explained: `request`, `output`
 //   snippet      Python that asks the same (optional: the standard library's otherwise)
+//   curl         a command that asks the same (optional: with the body as JSON otherwise)
 
 import * as explanation from "/explain.js";
 import { byId, call, number, percent, say, show, showStats, state } from "/kit.js";
@@ -74,7 +78,7 @@ function showScore(score) {
 
 function showRelease() {
   const { name, words, parameters, context, vocabulary, scores, gates, task } = state.release;
-  const { streams } = state.form;
+  const { streams, textless } = state.form;
   document.title = `${name} · Lodestar`;
   byId("name").textContent = name;
   byId("purpose").textContent = words[state.language];
@@ -85,6 +89,7 @@ function showRelease() {
   byId("input-label").textContent = say("label");
   byId("input").placeholder = say("placeholder");
   byId("run").textContent = say("run");
+  byId("input").hidden = byId("input-label").hidden = Boolean(textless);
   byId("settings").hidden = !streams;
   byId("workshop").classList.toggle("single", !streams);
   byId("workshop").classList.toggle("mono", task === "code-generation");
@@ -95,14 +100,15 @@ function showRelease() {
 
 function showExamples() {
   const chinese = (text) => /\p{Script=Han}/u.test(text) === (state.language === "zh");
-  const { exampleText, useExample } = state.form;
+  const { exampleText, useExample, drawExample } = state.form;
   const examples = new Map(state.release.examples.map((example) => [exampleText(example), example]));
   const texts = [...examples.keys()].filter((text) => typeof text === "string" && text.trim());
   texts.sort((a, b) => chinese(b) - chinese(a)); // the reader's language first
   byId("examples").replaceChildren(...texts.map((text) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = text.trim().replace(/\s+/g, " ").slice(0, 60);
+    if (drawExample) button.append(drawExample(examples.get(text)));
+    else button.textContent = text.trim().replace(/\s+/g, " ").slice(0, 60);
     button.addEventListener("click", () => {
       byId("input").value = text;
       useExample?.(examples.get(text));
@@ -116,7 +122,7 @@ function showExamples() {
 async function loadRelease() {
   try {
     const release = await (await call("/api/release")).json();
-    state.form = await import(`/forms/${release.endpoint.split("/")[0]}.js`);
+    state.form = await import(`/forms/${release.form}.js`);
     state.release = release;
   } catch (error) {
     byId("key-form").hidden = error.status !== 401;
@@ -136,8 +142,8 @@ async function loadRelease() {
 async function run() {
   if (state.running || !state.release) return;
   showError("");
-  const { streams } = state.form;
-  if (!streams && !byId("input").value.trim()) return showError(say("nothing"));
+  const { streams, ready = () => Boolean(byId("input").value.trim()) } = state.form;
+  if (!streams && !ready()) return showError(say("nothing"));
   const wrong = streams ? numeric.map(byId).find((field) => !field.checkValidity()) : undefined;
   if (wrong) {
     byId("settings").open = true; // a field must be seen to be corrected
@@ -210,6 +216,7 @@ function snippet() {
   const body = state.form.request();
   const path = `/v1/${state.release.endpoint}`;
   const { origin } = location;
+  if (state.tab === "curl" && state.form.curl) return state.form.curl({ origin, key: state.key });
   if (state.tab === "curl") {
     const key = state.key ? ' \\\n  -H "Authorization: Bearer $LODESTAR_API_KEY"' : "";
     return `curl ${origin}${path} -H 'Content-Type: application/json'${key} \\\n  -d '${JSON.stringify(body).replaceAll("'", "'\\''")}'`;

@@ -34,11 +34,13 @@ export class Refusal extends Error {
   }
 }
 
+// A body that is a form is sent as one, any other as JSON.
 export async function call(path, body, signal) {
   const headers = state.key ? { Authorization: `Bearer ${state.key}` } : {};
   let response;
   try {
-    response = await fetch(path, body === undefined
+    if (body instanceof FormData) response = await fetch(path, { method: "POST", headers, body, signal });
+    else response = await fetch(path, body === undefined
       ? { headers, signal }
       : { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
   } catch (error) {
