@@ -71,9 +71,7 @@ def prepare(
     check_vocabularies(task, settings, fine_tunes=tokenizer is not None)
     assert not task.arrays or task.batching in ("padded", "paired"), "rows that are cut or packed have no arrays"
     holds_files = bool(task.example.media_fields())
-    if holds_files and settings.deduplicate == "near":
-        fix = "set it to exact, which tells equal files by their content, or to no"
-        raise UserError("near duplicates are told by their words, and these records are files", where="data.deduplicate", fix=fix)
+    _check_files(settings, holds_files=holds_files)
     sources = find_sources(settings, root, media_suffixes(task), task.builtins())
     done = _finished(out)
     if done is None:  # else it may be the same work, which needs no space
@@ -126,6 +124,13 @@ def prepare(
         )  # fmt: skip
         write_json(folder / RECORD_FILE, record.model_dump())
     return record
+
+
+def _check_files(settings: DataSettings, *, holds_files: bool) -> None:
+    """Refuse to look for near duplicates among records that are files."""
+    if holds_files and settings.deduplicate == "near":
+        fix = "set it to exact, which tells equal files by their content, or to no"
+        raise UserError("near duplicates are told by their words, and these records are files", where="data.deduplicate", fix=fix)
 
 
 def check_vocabularies(task: Task, settings: DataSettings, *, fine_tunes: bool) -> None:
