@@ -47,6 +47,9 @@ class Squares(_Toy):
     tokenized = False
     arrays = {"pixels": ArrayShape("uint8", (3, SIZE, SIZE))}
 
+    def architecture(self) -> Mapping[str, Any]:
+        return {"vocabulary_size": 0}
+
     def texts(self, example: Any) -> Iterator[str]:
         yield example.label
 
