@@ -1,6 +1,8 @@
-"""A recogniser of our own: log-mel spectrogram, encoder, and for each frame one of the tokens or none; and how it hears recordings.
+"""A recogniser of our own: log-mel spectrogram, encoder, and for each frame one of the tokens or none; perhaps a decoder that writes what
+was heard; and how it hears recordings.
 
-Axes: B batch, N samples, M mel bands, F frames of the spectrogram, T frames of the model (half as many), V vocabulary.
+Axes: B batch, N samples, M mel bands, F frames of the spectrogram, T frames of the model (half as many), U tokens of a text, V vocabulary,
+W model width.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..contracts.task import device_of
+from ..contracts.task import IGNORE, device_of
 from ..contracts.text import UNSPACED
-from ..contracts.tokenizer import PAD, SPECIAL_TOKENS, Tokenizer
+from ..contracts.tokenizer import END_OF_TEXT, PAD, SPECIAL_TOKENS, Tokenizer
+from ..model.beam import BeamSettings, beam_search
 from ..model.config import ModelConfig
+from ..model.steps import make_step
 from ..model.transformer import Transformer
-from .ctc import Fusion, PrefixBeam, align, words
+from .ctc import Fusion, PrefixBeam, Span, align, frames_needed, words
 from .measuring import batches_by_length, evaluating
 from .spectrogram import LogMel, MelSettings, SpecAugment, change_speed
 from .stems import MelStem
 
+END = SPECIAL_TOKENS.index(END_OF_TEXT)
+"""What a decoder writes last, and is given before it writes."""
 BLANK = SPECIAL_TOKENS.index(PAD)
 """What a frame says that says nothing: padding, which no text holds."""
 BLANK_BIAS = -3.0
@@ -43,8 +49,11 @@ class SpeechRecognizer(nn.Module):
     Graves et al. 2006, https://doi.org/10.1145/1143844.1143891; the front end is Whisper's. The padding token, which no text holds, is
     what a frame says that says nothing.
 
+    An encoder-decoder has both: its decoder writes the text, its encoder says where each token stands, and learns sooner what to listen to
+    (Watanabe et al. 2017, https://doi.org/10.1109/JSTSP.2017.2763455).
+
     Args:
-        config: of an encoder; its context is the most frames that are heard at once.
+        config: of an encoder, or an encoder-decoder; its context is the most frames that are heard at once.
     """
 
     def __init__(self, config: ModelConfig, settings: MelSettings) -> None:
@@ -52,7 +61,8 @@ class SpeechRecognizer(nn.Module):
         self.config = config
         self.front = LogMel(settings)
         self.stem = MelStem(settings.bands, config.width, initial_std=config.width**-0.5)
-        self.transformer = Transformer(dataclasses.replace(config, vocabulary_size=0))
+        self.writes = config.architecture == "encoder-decoder"
+        self.transformer = Transformer(config if self.writes else dataclasses.replace(config, vocabulary_size=0))
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.width, config.vocabulary_size)
         nn.init.normal_(self.output.weight, std=config.initial_std)
@@ -75,7 +85,18 @@ class SpeechRecognizer(nn.Module):
     def forward(
         self, samples: Tensor, sample_mask: Tensor | None = None, augment: Callable[[Tensor, Tensor], Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Samples (B, N) → logits (B, T, V), and of each row the frames that are no padding (B,).
+        """Samples (B, N) → logits (B, T, V), and of each row the frames that are no padding (B,). The arguments are those of `encode`."""
+        memory_BTW, frames_B = self.encode(samples, sample_mask, augment)
+        return self.named(memory_BTW), frames_B
+
+    def named(self, memory_BTW: Tensor) -> Tensor:
+        """The encoder's states → logits (B, T, V) of what each frame says."""
+        return self.output(self.dropout(memory_BTW))
+
+    def encode(
+        self, samples: Tensor, sample_mask: Tensor | None = None, augment: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Samples (B, N) → the encoder's states (B, T, W), and of each row the frames that are no padding (B,).
 
         Args:
             sample_mask: (B, N), True on real samples, which stand before the padding.
@@ -93,8 +114,29 @@ class SpeechRecognizer(nn.Module):
         frames_B = self.stem.frames(mel_frames_B)
         embedded_BTW = self.stem(mel_BMF, mel_frames_B)
         mask_BT = torch.arange(embedded_BTW.shape[1], device=samples.device) < frames_B[:, None]
-        hidden_BTW = self.transformer.hidden(embeddings=embedded_BTW, attention_mask=mask_BT)
-        return self.output(self.dropout(hidden_BTW)), frames_B
+        return self.transformer.encode(None, mask_BT, embeddings=embedded_BTW), frames_B
+
+    def write(self, memory_TW: Tensor, limit: int, beams: int) -> list[int]:
+        """The tokens that the decoder writes of one recording's states, at most `limit`."""
+        step = make_step(self.transformer, torch.tensor([[END]], device=memory_TW.device), limit, beams=beams, memory=memory_TW[None])
+        return beam_search(step, [limit], [END], BeamSettings(beams))[0][0].tokens
+
+
+def writing_loss(model: SpeechRecognizer, memory_BTW: Tensor, frames_B: Tensor, tokens_BU: Tensor, lengths_B: Tensor) -> Tensor:
+    """The summed cross-entropy, in nats, of the texts' tokens and of their ends, each from those before it and from what was heard.
+
+    Args:
+        tokens_BU: the texts, padded behind with anything.
+        lengths_B: tokens of each.
+    """
+    places = torch.arange(tokens_BU.shape[1] + 1, device=tokens_BU.device)
+    before_BU = nn.functional.pad(tokens_BU, (1, 0), value=END)
+    targets_BU = nn.functional.pad(tokens_BU, (0, 1), value=END).where(places < lengths_B[:, None], END)
+    targets_BU = targets_BU.masked_fill(places > lengths_B[:, None], IGNORE)
+    heard_BT = torch.arange(memory_BTW.shape[1], device=memory_BTW.device) < frames_B[:, None]
+    hidden_BUW = model.transformer.hidden(before_BU, memory=memory_BTW, source_mask=heard_BT)
+    logits_BUV = model.transformer.logits(hidden_BUW).float()
+    return nn.functional.cross_entropy(logits_BUV.flatten(0, 1), targets_BU.flatten(), ignore_index=IGNORE, reduction="sum")
 
 
 @dataclass(frozen=True)
@@ -190,7 +232,9 @@ class Listener:
             yield log_TV[given:]
 
     def _hear(self, recordings: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Log-probabilities (T, V) of each."""
+        """What each frame of each says: log-probabilities (T, V), and beside them, for a decoder, the states that they were made of
+        (T, V + W).
+        """
         loud = [recording for recording in recordings if float(np.abs(recording).max()) >= SILENCE]
         heard = iter(self._read(loud) if loud else ())
         return [next(heard) if float(np.abs(recording).max()) >= SILENCE else self._nothing(recording) for recording in recordings]
@@ -201,20 +245,31 @@ class Listener:
         samples_BN = nn.utils.rnn.pad_sequence([torch.from_numpy(recording) for recording in recordings], batch_first=True).to(device)
         mask_BN = torch.arange(samples_BN.shape[1], device=device) < lengths_B[:, None]
         with evaluating(self.model):
-            logits_BTV, frames_B = self.model(samples_BN, mask_BN)
-            log_BTV = logits_BTV.float().log_softmax(-1).cpu().numpy()
-        return [row[:frames] for row, frames in zip(log_BTV, frames_B.tolist(), strict=True)]
+            memory_BTW, frames_B = self.model.encode(samples_BN, mask_BN)
+            log_BTV = self.model.named(memory_BTW).float().log_softmax(-1)
+            rows = torch.cat((log_BTV, memory_BTW.float()), -1) if self.model.writes else log_BTV
+        return [row[:frames] for row, frames in zip(rows.cpu().numpy(), frames_B.tolist(), strict=True)]
 
     def _nothing(self, recording: np.ndarray) -> np.ndarray:
         """What a recording is read as in which nothing is said: for certain, a blank in each frame."""
         frames = -(-len(recording) // self.model.frame_samples)
-        log_TV = np.full((frames, self.model.config.vocabulary_size), -np.inf, np.float32)
-        log_TV[:, BLANK] = 0.0
-        return log_TV
+        rows = np.zeros((frames, self._columns), np.float32)
+        rows[:, : self._symbols] = -np.inf
+        rows[:, BLANK] = 0.0
+        return rows
+
+    @property
+    def _symbols(self) -> int:
+        return self.model.config.vocabulary_size
+
+    @property
+    def _columns(self) -> int:
+        """Numbers of a frame."""
+        return self._symbols + (self.model.config.width if self.model.writes else 0)
 
     def _said(self, chunks: Iterable[np.ndarray]) -> Iterator[Segment]:
         """The segments of a recording, whose log-probabilities (T, V) come in chunks."""
-        held, start = np.zeros((0, self.model.config.vocabulary_size), np.float32), 0
+        held, start = np.zeros((0, self._columns), np.float32), 0
         for log_TV in chunks:
             held = np.concatenate((held, log_TV))
             stretches, kept = self._ended(held)
@@ -235,7 +290,7 @@ class Listener:
 
     def _stretches(self, log_TV: np.ndarray) -> list[tuple[int, int]]:
         """Where something is said, with half a pause on each side, as far as there is one; shorter pauses lie within."""
-        spoken = np.flatnonzero(log_TV.argmax(-1) != BLANK)
+        spoken = np.flatnonzero(log_TV[:, : self._symbols].argmax(-1) != BLANK)
         if not len(spoken):
             return []
         cuts, half = np.flatnonzero(np.diff(spoken) > self._pause), self._pause // 2
@@ -248,13 +303,21 @@ class Listener:
 
     def _segment(self, log_TV: np.ndarray, start: int) -> Iterator[Segment]:
         """What is said in frames without a pause, which begin at frame `start` of the recording; nothing where nothing is."""
-        beam = PrefixBeam(BLANK, self.beams, fusion=self.fusion)
-        beam.push(log_TV)
-        tokens = beam.results()[0].tokens
+        log_TV, memory_TW = log_TV[:, : self._symbols], log_TV[:, self._symbols :]
+        if self.model.writes:
+            limit = min(len(log_TV) + 1, self.model.config.context - 1)
+            with evaluating(self.model):
+                tokens = self.model.write(torch.from_numpy(memory_TW).to(device_of(self.model)), limit, self.beams)
+        else:
+            beam = PrefixBeam(BLANK, self.beams, fusion=self.fusion)
+            beam.push(log_TV)
+            tokens = beam.results()[0].tokens
         text = self.tokenizer.decode(tokens)
         if not text.strip():
             return
-        spans = align(log_TV, tokens, BLANK)
+        # A decoder may write more than can have been said.
+        fits = frames_needed(tokens) <= len(log_TV)
+        spans = align(log_TV, tokens, BLANK) if fits else [Span(0, len(log_TV), 0.0)] * len(tokens)
 
         def seconds(frame: int) -> float:
             return round((start + frame) * self.model.frame_seconds, 3)

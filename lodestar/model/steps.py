@@ -23,6 +23,7 @@ def make_step(
     attention_mask: Tensor | None = None,
     source_tokens: Tensor | None = None,
     source_mask: Tensor | None = None,
+    memory: Tensor | None = None,
 ) -> Step:
     """The fastest way at hand; the arguments are those of `TransformerStep`.
 
@@ -30,7 +31,7 @@ def make_step(
         beams: rows that a sentence comes to have at most.
     """
     plain = TransformerStep(
-        model, prompt_BP, most, attention_mask=attention_mask, source_tokens=source_tokens, source_mask=source_mask
+        model, prompt_BP, most, attention_mask=attention_mask, source_tokens=source_tokens, source_mask=source_mask, memory=memory
     )  # fmt: skip
     if prompt_BP.device.type != "cpu" or not fast.takes(model, beams * len(prompt_BP)):
         return plain
@@ -51,6 +52,7 @@ class TransformerStep:
         most: steps at most.
         attention_mask: (B, P), False on the prompts' padding; None where there is none.
         source_tokens, source_mask: what an encoder-decoder reads, (B, S).
+        memory: in the place of the tokens, what its encoder made of them or of something else, (B, S, W).
 
     Raises:
         ValueError: the prompt and `most` new tokens exceed the context.
@@ -65,6 +67,7 @@ class TransformerStep:
         attention_mask: Tensor | None = None,
         source_tokens: Tensor | None = None,
         source_mask: Tensor | None = None,
+        memory: Tensor | None = None,
     ) -> None:
         batch, length = prompt_BP.shape
         if length + most > model.config.context:
@@ -72,7 +75,7 @@ class TransformerStep:
                 f"a prompt of {length} tokens and {most} new ones exceed the context of {model.config.context}; shorten one of them"
             )
         self.model, self.prompt_BP, self.attention_mask, self.source_mask = model, prompt_BP, attention_mask, source_mask
-        self.memory = None if source_tokens is None else model.encode(source_tokens, source_mask)
+        self.memory = memory if source_tokens is None else model.encode(source_tokens, source_mask)
         self.cache = KVCache(model.config, batch, length + most, dtype=model.dtype, device=prompt_BP.device)
         self.positions = None if attention_mask is None else (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TOGETHER = 256
 """Recordings that are decoded before they are heard: some minutes of samples."""
+CTC_SHARE = 0.3
+"""What CTC counts in an encoder-decoder's loss; the rest is the decoder's. Watanabe et al. 2017."""
 TRANSCRIPTS = "transcripts"
 """The language model that is made of the training texts."""
 REMEMBERED = 1_000_000
@@ -53,6 +55,9 @@ class Utterance(Example):
 class Options(Config):
     """venture.yaml: `options`."""
 
+    architecture: Literal["ctc", "encoder-decoder"] = "ctc"
+    """ctc: the encoder names what each frame says. encoder-decoder: a decoder writes the text from what it heard; where there is much to
+    learn from."""
     rate: int = Field(16_000, ge=4_000, le=48_000)
     """Samples a second that the model hears; recordings are resampled. 8000 for telephones."""
     bands: int = Field(40, ge=10, le=256)
@@ -76,6 +81,12 @@ class Options(Config):
     """How much its log-probability counts."""
     word_bonus: float = Field(1.0, ge=-10, le=10)
     """What each word adds to a text's score in nats, for what a language model takes off it."""
+
+    @model_validator(mode="after")
+    def _one_language_model(self) -> Self:
+        if self.language_model and self.architecture != "ctc":
+            raise ValueError("the decoder of an encoder-decoder is its language model; leave language_model out, or set architecture: ctc")
+        return self
 
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
@@ -218,7 +229,7 @@ class SpeechRecognition(Task):
     # Model
 
     def architecture(self) -> Mapping[str, Any]:
-        return {"architecture": "encoder", "dropout": 0.1}
+        return {"architecture": "encoder" if self.chosen.architecture == "ctc" else "encoder-decoder", "dropout": 0.1}
 
     @cached_property
     def mel(self) -> MelSettings:
@@ -242,14 +253,20 @@ class SpeechRecognition(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         from ..build.ctc import ctc_loss
-        from ..build.speech import BLANK, INT16
+        from ..build.speech import BLANK, INT16, SpeechRecognizer, writing_loss
 
         samples, mask, masks = batch["samples"].float() / INT16, batch["samples_mask"], None
         if model.training:
             samples, mask = self.augmentation.samples(samples, mask)
             masks = self.augmentation.masks
-        logits, frames = model(samples, mask, masks)
-        return ctc_loss(logits, frames, batch["tokens"], batch["attention_mask"].sum(-1), BLANK)
+        assert isinstance(model, SpeechRecognizer)
+        lengths = batch["attention_mask"].sum(-1)
+        memory, frames = model.encode(samples, mask, masks)
+        loss, terms = ctc_loss(model.named(memory), frames, batch["tokens"], lengths, BLANK)
+        if not model.writes:
+            return loss, terms
+        writing = writing_loss(model, memory, frames, batch["tokens"], lengths)
+        return CTC_SHARE * loss + (1 - CTC_SHARE) * writing, terms
 
     # Quality
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from lodestar.build.ctc import ctc_loss
 from lodestar.build.scorer import TransformerScorer
 from lodestar.build.spectrogram import MelSettings, SpecAugment
-from lodestar.build.speech import BLANK, Augmentation, Listener, Segment, SpeechRecognizer, joined, nearest
+from lodestar.build.speech import BLANK, END, Augmentation, Listener, Segment, SpeechRecognizer, joined, nearest, writing_loss
 from lodestar.build.transcripts import subrip, verbose, webvtt
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -60,9 +61,10 @@ def test_padding_and_company_change_no_logit(model: SpeechRecognizer) -> None:
             assert (together[row, :count] - alone[0]).abs().max() < 2e-4
 
 
-def test_it_learns_to_name_what_it_hears(tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("architecture", ["encoder", "encoder-decoder"])
+def test_it_learns_to_write_what_it_hears(tokenizer: Tokenizer, architecture: Literal["encoder", "encoder-decoder"]) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(vocabulary_size=tokenizer.vocabulary_size, width=32, depth=1, heads=2, context=64, architecture="encoder")
+    config = ModelConfig(vocabulary_size=tokenizer.vocabulary_size, width=32, depth=1, heads=2, context=64, architecture=architecture)
     model = SpeechRecognizer(config, SETTINGS)
     texts = ["yes", "雨", "sail"]
     recordings = [torch.from_numpy(speech(text)) for text in texts]
@@ -72,13 +74,47 @@ def test_it_learns_to_name_what_it_hears(tokenizer: Tokenizer) -> None:
     targets, lengths = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True), torch.tensor([len(one) for one in tokens])
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(80):
-        logits, frames = model(samples, mask)
-        loss, _ = ctc_loss(logits, frames, targets, lengths, BLANK)
+        memory, frames = model.encode(samples, mask)
+        loss, _ = ctc_loss(model.named(memory), frames, targets, lengths, BLANK)
+        if model.writes:
+            loss = 0.3 * loss + 0.7 * writing_loss(model, memory, frames, targets, lengths)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    heard = Listener(model, tokenizer).texts([one.numpy() for one in recordings])
-    assert heard == texts
+    listener = Listener(model, tokenizer, beams=2)
+    assert listener.texts([one.numpy() for one in recordings]) == texts
+    for one, text in zip(recordings, texts, strict=True):
+        (segment,) = listener.segments(np.array_split(one.numpy(), 5))
+        assert segment.text == text
+        assert 0 <= segment.start < segment.end <= len(one) / RATE + 0.02
+        assert [word for word, _, _ in segment.words] == [text]
+
+
+def test_the_writing_loss_is_of_each_token_and_the_end(tokenizer: Tokenizer) -> None:
+    torch.manual_seed(0)
+    shape = {"vocabulary_size": tokenizer.vocabulary_size, "width": 32, "depth": 1, "heads": 2, "context": 64, "initial_std": 0.3}
+    model = SpeechRecognizer(ModelConfig(**shape, architecture="encoder-decoder"), SETTINGS).eval()  # type: ignore[arg-type]
+    recordings = [torch.from_numpy(speech("yes")), torch.from_numpy(speech("moon", "sail"))]
+    samples = torch.nn.utils.rnn.pad_sequence(recordings, batch_first=True)
+    mask = torch.arange(samples.shape[1]) < torch.tensor([len(one) for one in recordings])[:, None]
+    texts = [[5, 6], [7, 8, 9]]
+    memory, frames = model.encode(samples, mask)
+    loss = writing_loss(model, memory, frames, torch.tensor([[5, 6, 99], [7, 8, 9]]), torch.tensor([2, 3]))
+    expected = 0.0
+    for one, text in zip(recordings, texts, strict=True):
+        alone, _ = model.encode(one[None])
+        logits = model.transformer(torch.tensor([[END, *text]]), memory=alone)[0]
+        expected -= float(logits.log_softmax(-1).gather(1, torch.tensor([*text, END])[:, None]).sum().detach())
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
+    with torch.inference_mode():
+        written = model.write(memory[0, : frames[0]], 8, beams=1)
+        by_hand: list[int] = []
+        while len(by_hand) < 8:
+            token = int(model.transformer(torch.tensor([[END, *by_hand]]), memory=memory[:1, : frames[0]])[0, -1].argmax())
+            if token == END:
+                break
+            by_hand.append(token)
+    assert written == by_hand
 
 
 # --- Long recordings ---

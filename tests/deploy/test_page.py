@@ -547,7 +547,7 @@ def test_a_picture_is_chosen_or_dropped_and_looked_at(
                 document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
             }"""
         )
-        page.wait_for_function("document.getElementById('preview').src.startsWith('data:image/png;base64,bm8g')")
+        expect(page.locator("#preview")).to_have_attribute("src", re.compile("^data:image/png;base64,bm8g"))
         page.get_by_text("Use it from code").click()
         page.get_by_role("tab", name="Python").click()
         monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tracemalloc
 
 import numpy as np
@@ -138,3 +139,9 @@ def test_a_file_is_named_where_it_is_missing_damaged_or_too_long(tmp_path):
         read_sound(tmp_path / "cut.flac", RATE)
     with pytest.raises(UserError, match=r"a\.flac: the recording is longer than 3 s"):
         read_sound(tmp_path / "a.flac", RATE, longest_seconds=3)
+
+
+def test_without_the_package_the_command_to_install_it_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(UserError, match=r"needs the package 'soundfile'; install it with: pip install 'lodestar\[sound\]'"):
+        read_sound(WAVE, RATE)

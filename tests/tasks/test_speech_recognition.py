@@ -182,6 +182,25 @@ def test_a_language_model_that_is_none_is_refused_before_training() -> None:
         task.fit([])
 
 
+def test_an_encoder_decoder_is_trained_by_both_losses_and_answers(tokenizer: Tokenizer) -> None:
+    task = SpeechRecognition({**OPTIONS, "architecture": "encoder-decoder", "beams": 2})
+    model = untrained(task, tokenizer)
+    row = task.encode(spoken("yes", "no"), tokenizer)
+    tokens = torch.tensor(row["tokens"])[None]
+    batch = {
+        "samples": torch.from_numpy(row["samples"])[None], "samples_mask": torch.ones(1, len(row["samples"]), dtype=torch.bool),  # type: ignore[arg-type]
+        "tokens": tokens, "attention_mask": torch.ones_like(tokens, dtype=torch.bool),
+    }  # fmt: skip
+    loss, terms = task.loss(model, batch)
+    loss.backward()
+    assert int(terms) == tokens.shape[1]
+    assert all(parameter.grad is not None for name, parameter in model.named_parameters()), "every weight learns"
+    answer = task.answer(model, tokenizer, {"file": spoken("yes").audio, "response_format": "srt"})
+    assert answer["text"] == "" or "-->" in answer["text"]
+    with pytest.raises(UserError, match="its language model; leave language_model out"):
+        SpeechRecognition({"architecture": "encoder-decoder", "language_model": "transcripts"})
+
+
 def test_n_grams_know_how_texts_begin_and_end() -> None:
     texts = ["abc", "abd", "ab", ""]
     scorer = ByteNGram(["abc abd", "abd", "xyz 海"], order=3)
