@@ -21,8 +21,8 @@ TOLERANCE = 0.01
 """Of completeness, as a share of f(x) - f(x'); of what is smaller than a tenth of a nat, as a share of that."""
 FEWEST, MOST = 32, 1024
 """Points on the way: from so many, doubled up to so many."""
-PASS_TOKENS = 1024
-"""Tokens of one pass, whose activations are held for the way back: one step."""
+PASS_TOKENS = 512
+"""Tokens of one pass, whose activations are held for the way back: one step. # measured as that of `subject`"""
 
 
 @dataclass(frozen=True)

@@ -160,15 +160,23 @@ def _map(attended: Attended, weights: Tensor, name: str, caption: str) -> str:
 
 
 def highlights(explanation: Explanation, method: Method) -> str:
-    """The text, each word shaded by what it counts: p0 to p10, or n0 to n10 where it counts against the answer."""
+    """The text, each word shaded by what it counts: p0 to p10, or n0 to n10 where it counts against the answer.
+
+    A line begins where a mark of the tokenizer stands between words.
+    """
     values = explanation.importance[method]
     shown = values[explanation.tried] if explanation.tried else values
     largest = float(np.abs(shown).max(initial=0)) or 1.0
     tried = set(explanation.tried)
-    pieces = []
+    pieces: list[str] = []
+    apart = False  # a mark stood between: two texts, or two turns of a conversation
     for number, word in enumerate(explanation.words):
         if word.special:
+            apart = bool(pieces)
             continue
+        if apart and not word.text.startswith("\n"):
+            pieces.append("\n")
+        apart = False
         text = escape(word.text).replace("\n", "⏎\n")
         value = float(values[number])
         step = shade(abs(value) / largest)

@@ -30,8 +30,9 @@ from ..model.transformer import Transformer
 from .attention import AttentionMaps, attention_maps, transformer_of
 from .steps import Steps
 
-PASS_TOKENS = 2048
-"""Tokens of one pass without gradients, padding included: one step."""
+PASS_TOKENS = 1024
+"""Tokens of one pass without gradients, padding included: one step, as long as others wait for their turn.
+# measured 2026-12: 0.14 s of a CPU core at 5M parameters, and no less in all with twice as many"""
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,15 @@ def test_the_attention_s_part_names_what_is_shown(stormy: Explanation) -> None:
         assert titles[0] == f"{stormy.rows[0].label} → {stormy.words[0].label}: {float(wanted[0, 0]):.3f}"
 
 
+def test_texts_with_a_mark_between_them_stand_on_lines_of_their_own(stormy: Explanation) -> None:
+    first, *others = (word for word in stormy.words if not word.special)
+    mark = Word("<mark>", 0, 1, special=True)
+    words = [mark, first, mark, mark, *others, mark]
+    apart = replace(stormy, words=words, tried=[], importance={"gradients": np.zeros(len(words))})
+    text = "".join(xml(highlights(apart, "gradients")).itertext())
+    assert text == first.text + "\n" + "".join(word.text for word in others)
+
+
 def test_markup_in_a_text_stays_text(stormy: Explanation) -> None:
     words = [Word('<img src=x onerror="alert(1)">', 0, 1), *stormy.words[1:]]
     forged = replace(stormy, words=words, rows=words, answer="<script>alert(2)</script>")
