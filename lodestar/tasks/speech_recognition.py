@@ -135,8 +135,8 @@ class SpeechRecognition(Task):
         "north_star": "wer",
         "options": {"rate": 8000, "slowest": 0.9, "fastest": 1.1, "masks": 1},
         "data": {"sources": ["builtin:sample"], "validation": 0.1, "test": 0.2, "vocabulary": 300},
-        "model": {"size": "tiny", "context": 256, "overrides": {"depth": 2, "width": 96}},
-        "train": {"tokens": 250_000, "batch_tokens": 4096},
+        "model": {"size": "tiny", "context": 256, "overrides": {"depth": 2, "width": 96, "heads": 3}},
+        "train": {"tokens": 2_000_000, "batch_tokens": 4096},
         "targets": [
             {
                 "metric": "wer",
