@@ -140,6 +140,10 @@ def train_peer(
     return scorer(model), spent, learnt / spent
 
 
+_NUMPY_1: dict[str, Any] = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "bool8": np.bool_, "object0": np.object_}
+"""Names that RecBole 1.2.1 takes from NumPy and that NumPy 2 has no more."""
+
+
 class RecBole:
     """RecBole's SASRec as it comes (width 64, two layers, dropout 0.5, cross-entropy), on the same interactions, in the same order.
 
@@ -147,6 +151,9 @@ class RecBole:
     """
 
     def __init__(self, folder: Path, histories: Sequence[np.ndarray], items: int, length: int, seed: int) -> None:
+        for name, kind in _NUMPY_1.items():
+            if not hasattr(np, name):
+                setattr(np, name, kind)
         (folder / "films").mkdir(parents=True)
         lines = ["user_id:token\titem_id:token\ttimestamp:float"]
         for user, history in enumerate(histories):

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -296,6 +295,6 @@ def words(text: str, tokens: Sequence[int], spans: Sequence[Span], decode: Calla
     return found
 
 
-def greedy(log_probabilities_TV: np.ndarray | Tensor, blank: int) -> list[int]:
+def greedy(log_probabilities_TV: np.ndarray, blank: int) -> list[int]:
     """The text of the likeliest path, which is not always the likeliest text."""
-    return collapse(torch.as_tensor(log_probabilities_TV).argmax(-1).tolist(), blank)
+    return collapse(log_probabilities_TV.argmax(-1).tolist(), blank)

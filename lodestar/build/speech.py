@@ -8,6 +8,7 @@ W model width.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from ..model.beam import BeamSettings, beam_search
 from ..model.config import ModelConfig
 from ..model.steps import make_step
 from ..model.transformer import Transformer
-from .ctc import Fusion, PrefixBeam, Span, align, frames_needed, words
+from .ctc import Fusion, PrefixBeam, Span, align, frames_needed, greedy, words
 from .measuring import batches_by_length, evaluating
 from .spectrogram import LogMel, MelSettings, SpecAugment, change_speed
 from .stems import MelStem
@@ -154,7 +155,8 @@ class Augmentation:
         slowest, fastest = self.speeds
         if slowest != fastest:
             drawn = slowest + (fastest - slowest) * float(torch.rand(()))
-            numerator, denominator = round(40 * drawn), 40  # of steps of a fortieth, so that few filters are ever made
+            # In steps of a fortieth, so that few filters are ever made, and never slower than asked for.
+            numerator, denominator = max(round(40 * drawn), math.ceil(40 * slowest - 1e-9)), 40
             lengths_B = -(-mask_BN.sum(-1) * denominator // numerator)
             samples_BN = change_speed(samples_BN, numerator, denominator)
             mask_BN = torch.arange(samples_BN.shape[1], device=samples_BN.device) < lengths_B[:, None]
@@ -308,6 +310,8 @@ class Listener:
             limit = min(len(log_TV) + 1, self.model.config.context - 1)
             with evaluating(self.model):
                 tokens = self.model.write(torch.from_numpy(memory_TW).to(device_of(self.model)), limit, self.beams)
+        elif self.beams == 1 and self.fusion is None:
+            tokens = greedy(log_TV, BLANK)
         else:
             beam = PrefixBeam(BLANK, self.beams, fusion=self.fusion)
             beam.push(log_TV)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,15 +29,6 @@ _ZEROS = 64
 _ATTENUATION_DB = 100.0
 _FINEST = 4_096
 """The longest period of a ratio of rates. An odd ratio is taken to within 1 / 4096², which is a millisecond in four hours."""
-
-
-class SoundInfo(NamedTuple):
-    """What a recording's header says."""
-
-    rate: int
-    """Samples a second of each channel."""
-    channels: int
-    seconds: float
 
 
 class Resampler:
@@ -89,22 +80,6 @@ class Resampler:
         return made.astype(np.float32, copy=False)
 
 
-def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """A whole recording (N,) at another rate; see `Resampler`."""
-    resampler = Resampler(rate, wanted)
-    return np.concatenate((resampler.push(samples), resampler.finish()))
-
-
-def sound_info(source: Path | bytes) -> SoundInfo:
-    """Rate, channels and length of a recording: a file, or what one holds.
-
-    Raises:
-        UserError: it is no recording that can be read.
-    """
-    with _opened(source) as file:
-        return SoundInfo(file.samplerate, file.channels, file.frames / file.samplerate)
-
-
 def stream_sound(source: Path | bytes, rate: int) -> Iterator[np.ndarray]:
     """The recording as float32 pieces (N,) of one channel, the mean of all that it has, at `rate` samples a second.
 
@@ -125,23 +100,13 @@ def stream_sound(source: Path | bytes, rate: int) -> Iterator[np.ndarray]:
             yield piece
 
 
-def read_sound(source: Path | bytes, rate: int, *, longest_seconds: float | None = None) -> np.ndarray:
+def read_sound(source: Path | bytes, rate: int) -> np.ndarray:
     """A whole recording as float32 (N,) of one channel at `rate` samples a second.
 
-    Args:
-        longest_seconds: a longer one is refused, and no more of it is read.
-
     Raises:
-        UserError: as `stream_sound`, or the recording is too long.
+        UserError: as `stream_sound`.
     """
-    pieces, seconds = [], 0.0
-    for piece in stream_sound(source, rate):
-        pieces.append(piece)
-        seconds += len(piece) / rate  # what the header says is an estimate in some formats, and may be wrong in all
-        if longest_seconds is not None and seconds > longest_seconds:
-            what = f"the recording is longer than {longest_seconds:g} s, which is the most that is taken at once"
-            raise UserError(what, where=_name(source), fix="cut it into shorter ones")
-    return np.concatenate(pieces)
+    return np.concatenate(list(stream_sound(source, rate)))
 
 
 @contextmanager

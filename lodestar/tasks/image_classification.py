@@ -144,7 +144,7 @@ _DIGITS: dict[str, Any] = {
     "options": {"size": 16, "patch": 2, "flip": False, "crop": 2},
     "data": {"sources": ["builtin:digits"], "validation": 0.1, "test": 0.2},
     "model": {"size": "tiny", "overrides": {"depth": 3, "width": 96, "heads": 3}},
-    "train": {"tokens": 2_500_000, "batch_tokens": 8192, "micro_batch_tokens": 8192, "learning_rate": 0.01},
+    "train": {"tokens": 1_600_000, "batch_tokens": 4096, "learning_rate": 0.01},
 }
 
 

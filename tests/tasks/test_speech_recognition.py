@@ -65,6 +65,24 @@ def test_a_recording_too_short_for_its_text_is_left_out_and_counted(tokenizer: T
     assert row["lost"] > 20  # type: ignore[operator]
 
 
+def test_a_recording_that_no_context_holds_at_its_slowest_is_left_out(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    example = spoken("yes", "moon")
+    frames = int(SpeechRecognition(OPTIONS).encode(example, tokenizer)[MODEL_LENGTH])  # type: ignore[arg-type]
+    task = SpeechRecognition({**OPTIONS, "slowest": 0.8})
+    (fits,) = task.rows(example, tokenizer, 1 - (-frames * 10 // 8))
+    assert fits[MODEL_LENGTH] == frames
+    (left_out,) = task.rows(example, tokenizer, frames)
+    assert (left_out["tokens"], left_out[MODEL_LENGTH], left_out["lost"]) == ([], 0, 1 - (-frames * 10 // 8))
+    for words in (["yes"], ["no"], ["yes", "no", "moon", "sail"]):
+        write(tmp_path / "words", f"{'_'.join(words)}/a.wav", say(words, Voice(), 0))
+    data = DataSettings(sources=["words"], validation=0, test=0, vocabulary=300)
+    prepare(SpeechRecognition(OPTIONS), data, tmp_path, tmp_path / "data", context=40)
+    split = open_split(tmp_path / "data", "train")
+    assert sorted(length > 0 for length in split.lengths) == [False, True, True]
+    with pytest.raises(UserError, match=r"1 records of train are longer than the context of 40 tokens \(the longest has \d\d+\)"):
+        prepare(SpeechRecognition(OPTIONS), data.model_copy(update={"too_long": "refuse"}), tmp_path, tmp_path / "more", context=40)
+
+
 def test_the_loss_is_ctcs_and_only_training_alters_recordings(tokenizer: Tokenizer) -> None:
     task = SpeechRecognition({**OPTIONS, "noise": 0.5})
     model = untrained(task, tokenizer)
