@@ -83,7 +83,7 @@ def test_the_microphone_is_recorded_and_heard(context: BrowserContext, url: str)
     page = context.new_page()
     page.goto(url)
     page.get_by_role("button", name="Record").click()
-    expect(page.locator("#held")).to_have_text(re.compile(r"Recording… [1-9].* s"))
+    expect(page.locator("#held")).to_have_text(re.compile(r"Recording… (0\.[2-9]|[1-9]).*"))
     page.get_by_role("button", name="Finish").click()
     expect(page.locator("#held")).to_contain_text("microphone ·")
     with page.expect_request("**/v1/audio/transcriptions") as sent:
@@ -91,7 +91,7 @@ def test_the_microphone_is_recorded_and_heard(context: BrowserContext, url: str)
     answer = sent.value.response()
     assert answer is not None
     assert answer.status == 200
-    assert answer.json()["duration"] > 1
+    assert answer.json()["duration"] > 0.1
     expect(page.locator("#result")).to_be_visible()
 
 

@@ -94,6 +94,7 @@ async function begin() {
   const pieces = [];
   let samples = 0;
   node.port.onmessage = ({ data }) => {
+    if (!capture) return; // what was under way when the recording was finished
     pieces.push(data);
     samples += data.length;
     byId("held").textContent = say("recording")(number(samples / context.sampleRate, 1));
