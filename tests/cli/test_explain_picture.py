@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from lodestar import tasks
 from lodestar.build.bundle import Bundle, save_bundle
 from lodestar.cli.main import main
 from lodestar.model.config import ModelConfig
 from lodestar.prepare import special_tokenizer
-from lodestar.tasks.image_classification import ImageClassification
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model that takes any picture for one of the signs, and a picture."""
     folder = tmp_path_factory.mktemp("explain")
-    task, sample = ImageClassification({"size": 16, "patch": 4}), ImageClassification.sample()
-    task.name = "image-classification"
+    task = tasks.find("image-classification")({"size": 16, "patch": 4})
+    sample = task.sample()
     task.fit(sample)
     config = ModelConfig.from_dict({"width": 32, "depth": 2, "heads": 2, **task.architecture()})
     torch.manual_seed(0)
     save_bundle(folder / "model", Bundle(task.build(config).eval(), config, special_tokenizer(), task.describe()))
-    (folder / "sign.png").write_bytes(sample[0].image.read())
+    (folder / "sign.png").write_bytes(next(sample[0].media()).read())
     return folder
 
 
