@@ -19,3 +19,8 @@ def timestamp() -> str:
 def seconds() -> float:
     """A monotonic clock in seconds, for durations."""
     return time.perf_counter()
+
+
+def wait(duration: float) -> None:
+    """Do nothing for so many seconds."""
+    time.sleep(duration)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..contracts.clock import wait
 from ..contracts.errors import UserError
 from ..contracts.language import Words
 from ..contracts.progress import track
@@ -195,7 +195,7 @@ def http_judge(url: str, key: str | None) -> Ask:
                         f"the judge's server answered {error.code}: {error.read(500).decode(errors='replace')}", where=address,
                         fix="check the model's name and the key" if error.code not in _BUSY else "try again later",
                     ) from None  # fmt: skip
-                time.sleep(_wait_s(error.headers.get("Retry-After"), attempt))
+                wait(_wait_s(error.headers.get("Retry-After"), attempt))
             except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
                 raise UserError(
                     f"the judge cannot be asked ({type(error).__name__}: {error})", where=address, fix="check the address"

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ..contracts.findings import Findings
 from ..contracts.language import Words
@@ -85,6 +84,8 @@ def best(scores_NI: np.ndarray, count: int) -> np.ndarray:
 
 def popularity(counts_I: np.ndarray) -> np.ndarray:
     """The share of the catalogue that was chosen less often than each item, equal ones counted half: from 0 to 1."""
+    from scipy.stats import rankdata
+
     return (rankdata(counts_I) - 0.5) / len(counts_I)
 
 

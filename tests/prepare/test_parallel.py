@@ -30,6 +30,9 @@ class PairTask:
     def texts(self, example):
         yield from (example.source, example.target)
 
+    def gather(self, records, shares):
+        return None
+
 
 class Labelled(Example):
     text: str
