@@ -118,6 +118,7 @@ WAVE = wave_bytes(np.zeros(9))
         (wave_bytes(np.array([0.0, np.nan]), subtype="FLOAT"), "the recording holds a sample that is no number; save it again."),
         (WAVE[:24] + (3).to_bytes(4, "little") + WAVE[28:], "the recording claims 3 samples a second"),
     ],
+    ids=["empty", "half a header", "zeros", "no sound", "no number", "a rate of 3"],  # a file of floats holds the time of its writing
 )  # fmt: skip
 def test_what_is_no_recording_is_refused_in_one_sentence(data, sentence):
     with pytest.raises(UserError) as refused:
