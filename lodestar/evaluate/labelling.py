@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..contracts.config import Config
+from ..contracts.errors import UserError, nearest
 from ..contracts.language import Words
 from ..contracts.score import Metric
 from .calibration import (
@@ -217,3 +218,21 @@ def _said_of_temperature(temperature: float, before: np.ndarray, after: np.ndarr
         f"calibrated on {len(right):,} validation decisions: temperature {temperature:.2f}, calibration error {found}.",
         f"已用 {len(right):,} 个验证判断校准：温度 {temperature:.2f}，校准误差 {found}。",
     )
+
+
+def label_index(label: str, labels: Sequence[str], records: str) -> int:
+    """Where a record's label stands among those that are learnt.
+
+    Args:
+        records: what the label's training records are called.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    try:
+        return labels.index(label)
+    except ValueError:
+        guess = nearest(label, labels)
+        known = f"did you mean {guess!r}" if guess else f"the labels are {', '.join(labels[:20])}"
+        fix = f"{known}; add training {records} of it, or correct it"
+        raise UserError(f"the label {label!r} stands in no training record", where="data", fix=fix) from None

@@ -188,13 +188,20 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
         **attention_json(explanation),
         "rollout": [[short(x) for x in row] for row in explanation.flow.tolist()],
         "alignment": None if aligned is None else {"output": [word.text for word in explanation.output], "weights": aligned},
+        **belief_json(explanation.attribution, explanation.chance, explanation.verdicts),
+    }
+
+
+def belief_json(attribution: Attribution, by_chance: Chance, verdicts: Mapping[Method, Verdict]) -> dict[str, Any]:
+    """How far an explanation may be believed, for machines."""
+    return {
         "completeness": {
-            "difference": short(explanation.attribution.difference), "gap": short(explanation.attribution.gap),
-            "points": explanation.attribution.points, "complete": explanation.attribution.complete,
+            "difference": short(attribution.difference), "gap": short(attribution.gap),
+            "points": attribution.points, "complete": attribution.complete,
         },
-        "shares_removed": [short(x) for x in explanation.chance.shares],
-        "random_curve": [short(x) for x in explanation.chance.curves.mean(0)],
-        "faithfulness": {name: verdict_json(verdict) for name, verdict in explanation.verdicts.items()},
+        "shares_removed": [short(x) for x in by_chance.shares],
+        "random_curve": [short(x) for x in by_chance.curves.mean(0)],
+        "faithfulness": {method: verdict_json(verdict) for method, verdict in verdicts.items()},
     }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from ..contracts.errors import UserError
 from ..contracts.reading import Label, Reading
 from ..contracts.task import device_of
 from .attention import attention_maps
-from .explanation import METHODS, Method, chosen_mean, layers_of, short, verdict_json
+from .explanation import METHODS, Method, belief_json, chosen_mean, layers_of, short
 from .faithfulness import ORDERS, Chance, Verdict, chance, judge
 from .gradients import Attribution, integrated_gradients
 from .rollout import rollout
@@ -135,14 +135,8 @@ def picture_json(explanation: PictureExplanation) -> dict[str, Any]:
         "grid": {"rows": rows, "columns": columns},
         "patches": {method: _grid_json(explanation, values) for method, values in explanation.importance.items()},
         **attended_json(explanation),
-        "completeness": {
-            "difference": short(explanation.attribution.difference), "gap": short(explanation.attribution.gap),
-            "points": explanation.attribution.points, "complete": explanation.attribution.complete,
-        },
-        "shares_removed": [short(x) for x in explanation.chance.shares],
-        "random_curve": [short(x) for x in explanation.chance.curves.mean(0)],
-        "faithfulness": {method: verdict_json(verdict) for method, verdict in explanation.verdicts.items()},
-    }  # fmt: skip
+        **belief_json(explanation.attribution, explanation.chance, explanation.verdicts),
+    }
 
 
 def _grid_json(attended: PictureAttended, values_N: np.ndarray) -> list[list[float]]:

@@ -19,7 +19,7 @@ from ..contracts.language import Words
 from ..contracts.progress import note
 from ..contracts.reading import Reading
 from ..contracts.task import Batch, Example, Task, Variant
-from ..evaluate.labelling import Calibration, Labelling, OneLabel, SeveralLabels
+from ..evaluate.labelling import Calibration, Labelling, OneLabel, SeveralLabels, label_index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -269,13 +269,7 @@ class Classification(Task):
         return {"tokens": _tokens(example.text, tokenizer), **numbers}
 
     def _index(self, label: str) -> int:
-        try:
-            return self.labels.index(label)
-        except ValueError:
-            guess = nearest(label, self.labels)
-            known = f"did you mean {guess!r}" if guess else f"the labels are {', '.join(self.labels[:20])}"
-            fix = f"{known}; add training records of it, or correct it"
-            raise UserError(f"the label {label!r} stands in no training record", where="data", fix=fix) from None
+        return label_index(label, self.labels, "records")
 
     def _truth(self, examples: Sequence[LabelledText]) -> np.ndarray:
         """The index of each record's label (n,), or of several labels (n, C) of 0 and 1."""

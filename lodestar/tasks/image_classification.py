@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ..contracts.config import Config
-from ..contracts.errors import UserError, nearest
+from ..contracts.errors import UserError
 from ..contracts.findings import Findings
 from ..contracts.language import Words
 from ..contracts.media import ImagePart, Picture
 from ..contracts.progress import note, track
 from ..contracts.reading import Reading
 from ..contracts.task import MODEL_LENGTH, ArrayShape, Batch, Example, Row, Task, Variant
-from ..evaluate.labelling import Calibration, OneLabel
+from ..evaluate.labelling import Calibration, OneLabel, label_index
 from ..evaluate.picture_labels import PICTURE_METRICS, PICTURES
 
 if TYPE_CHECKING:
@@ -237,13 +237,7 @@ class ImageClassification(Task):
         return read_square(example.image.read(), self.chosen.size, self.chosen.fit, example.image.name or None)[0]
 
     def _index(self, label: str) -> int:
-        try:
-            return self.labels.index(label)
-        except ValueError:
-            guess = nearest(label, self.labels)
-            known = f"did you mean {guess!r}" if guess else f"the labels are {', '.join(self.labels[:20])}"
-            fix = f"{known}; add training pictures of it, or correct it"
-            raise UserError(f"the label {label!r} stands in no training record", where="data", fix=fix) from None
+        return label_index(label, self.labels, "pictures")
 
     def _truth(self, examples: Sequence[LabelledPicture]) -> np.ndarray:
         import numpy as np

@@ -229,7 +229,13 @@ def listener() -> Service:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser_arguments() -> list[str]:
+    """What the browser is started with; a module may add to it."""
+    return ARGUMENTS
+
+
+@pytest.fixture(scope="module")
+def browser(browser_arguments: list[str]) -> Iterator[Browser]:
     """Its absence skips a test, but fails it in CI."""
     if not CHROMIUM.exists():
         message = f"no browser at {CHROMIUM}; install Debian's package chromium"
@@ -237,7 +243,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail(message)
         pytest.skip(message)
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=browser_arguments)
         yield opened
         opened.close()
 
