@@ -42,7 +42,7 @@ from lodestar.contracts.settings import DataSettings, ModelSettings, TrainSettin
 from lodestar.contracts.task import Task
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.evaluate.bootstrap import paired_difference, scores
-from lodestar.evaluate.translation import BLEU, CHRF, columns
+from lodestar.evaluate.translation import BACK, BLEU, CHRF, columns
 from lodestar.prepare import Sequential, make_loader, open_split, prepare
 from lodestar.train.loop import train
 
@@ -80,10 +80,9 @@ RECIPES: Mapping[str, Recipe] = {
         _BEAMS,
     ),
 }  # fmt: skip
-PAIRS = Recipe(
-    "of each of Tatoeba's models", 6000, {"depth": 4, "width": 192, "heads": 6, "feed_forward_width": 384, "dropout": 0.3},
-    {"batch_tokens": 4096, "precision": "fp32", "learning_rate": 0.006, "decay": 0.5}, _OURS,
-)  # fmt: skip
+PAIRS = Recipe("both ways between two languages", 6000, _SHAPE, {**_TRAIN, "batch_tokens": 4096}, {**_OURS, "both_directions": True})
+TOGETHER = Recipe("both ways of every pair, few pairs more often", 6000, PAIRS.model, PAIRS.train, {**PAIRS.options, "temperature": 2})
+ALL = "all"
 FEWEST_STEPS = 1_500
 """A model of few pairs reads them more often. # assumed"""
 
@@ -186,35 +185,40 @@ def judge_multi30k(name: str, seed: int, trained: Trained, minutes: float) -> No
     print(f"  {len(written) / decoded:.1f} sentences/s, {trained.task.beams(None)}", flush=True)  # type: ignore[attr-defined]
 
 
+def train_pairs(name: str, seed: int, folder: Path, passes: float) -> Trained:
+    """The model of one pair of languages, named for the other one, or `ALL`, of all of them; both ways."""
+    languages, recipe = (LANGUAGES, TOGETHER) if name == ALL else ([name], PAIRS)
+    trained = run(recipe, tatoeba(languages), seed, folder / name, None, passes)
+    facts = trained.facts
+    told = f"{facts['parameters']:,} parameters, {facts['steps']:,} steps, {facts['passes']:.1f} passes, {trained.seconds:.0f} s"
+    print(f"{name}: {recipe.words}; {told}", flush=True)
+    return trained
+
+
 def judge_pairs(seed: int, folder: Path, passes: float) -> None:
     """The multilingual model, and one a pair, on the same tests."""
-    everything = run(PAIRS, tatoeba(LANGUAGES), seed, folder / "all", None, passes)
-    print(
-        f"one model of all: {everything.facts['parameters']:,} parameters, {everything.facts['steps']:,} steps, {everything.seconds:.0f} s"
-    )
+    everything = train_pairs(ALL, seed, folder, passes)
     together = everything.task.measure(everything.model, everything.tokenizer, everything.test)
-    print("| pair | pairs | metric | one model a pair | one of all | difference | word by word |\n|---|---|---|---|---|---|---|")
+    print("| direction | pairs | metric | one model a pair | one of all | difference | word by word |\n|---|---|---|---|---|---|---|")
     for language in LANGUAGES:
-        alone = run(PAIRS, tatoeba([language]), seed, folder / language, None, passes)
+        alone = train_pairs(language, seed, folder, passes)
         places = [place for place, pair in enumerate(everything.test) if pair.target_language == language]
         assert [everything.test[place].source for place in places] == [pair.source for pair in alone.test]
-        theirs = {name: column[places] for name, column in together.items()} | {"direction": np.zeros(len(places), np.int64)}
         ours = alone.task.measure(alone.model, alone.tokenizer, alone.test)
         _, baseline = alone.task.baseline(alone.train, alone.test)
-        for metric in (CHRF, BLEU):
-            apart = paired_difference(metric, ours, theirs, resamples=1000, confidence=0.95, seed=0)
-            found = f"{apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}]"
-            cells = [
-                f"en–{language}",
-                f"{len(alone.train):,}",
-                metric.name,
-                shown(metric, ours),
-                shown(metric, theirs),
-                found,
-                shown(metric, baseline),
-            ]
-            print("| " + " | ".join(cells) + " |", flush=True)
-        print(f"<!-- en–{language}: {alone.facts['steps']:,} steps, {alone.seconds:.0f} s; {alone.task.signatures()['bleu']} -->")
+        for name, back in ((f"en–{language}", ""), (f"{language}–en", BACK)):
+            one, all_of_them, words = (_way(table, back) for table in (ours, {k: v[places] for k, v in together.items()}, baseline))
+            for metric in (CHRF, BLEU):
+                apart = paired_difference(metric, one, all_of_them, resamples=1000, confidence=0.95, seed=0)
+                found = f"{apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}]"
+                scored = [shown(metric, one), shown(metric, all_of_them), found, shown(metric, words)]
+                print("| " + " | ".join([name, f"{len(alone.train):,}", metric.name, *scored]) + " |", flush=True)
+    print(f"BLEU: {everything.task.signatures()['bleu']}")
+
+
+def _way(table: Mapping[str, np.ndarray], back: str) -> dict[str, np.ndarray]:
+    """One way's columns of pairs that were translated both ways, as of one direction."""
+    return {name: table[name + back] for name in ("bleu", "chrf")} | {"direction": np.zeros(len(table["bleu"]), np.int64)}
 
 
 def main() -> None:
@@ -222,7 +226,8 @@ def main() -> None:
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=["default"])
     parser.add_argument("--minutes", type=float, default=58.0, help="of training, each")
     parser.add_argument("--pairs", action="store_true", help="Tatoeba in the place of Multi30k")
-    parser.add_argument("--passes", type=float, default=30.0, help="over each of Tatoeba's sets")
+    parser.add_argument("--passes", type=float, default=6.0, help="over each of Tatoeba's sets")
+    parser.add_argument("--model", choices=[ALL, *LANGUAGES], help="train this one of Tatoeba's into --out, and judge none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, help="where the work is kept; nowhere where absent")
@@ -235,6 +240,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder: Path = chosen.out or Path(temporary)
+        if chosen.model:
+            train_pairs(chosen.model, chosen.seed, folder / "pairs", chosen.passes)
+            return
         if chosen.pairs:
             judge_pairs(chosen.seed, folder / "pairs", chosen.passes)
             return

@@ -71,6 +71,9 @@ class Options(Config):
     """The language of such targets."""
     both_directions: bool = False
     """Whether each pair is learnt the other way round, too."""
+    temperature: float = Field(1.0, ge=1, le=100)
+    """T: each direction's share of what is read is as its share of the pairs to the power 1/T, so that those of few pairs are read more
+    often: whole times, the one of most pairs once (Arivazhagan et al. 2019, who take 5). 1: all are read once."""
     architecture: Literal["encoder-decoder", "decoder"] = "encoder-decoder"
     """`decoder`: source and target in one sequence, of which the target is learnt; for fine-tuning a language model (model.base)."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
@@ -199,6 +202,8 @@ class Translation(Task):
             if ("", "") in counts:
                 raise UserError("both_directions needs the languages", where="options", fix="set options.source and options.target")
         self.state["directions"] = sorted(map(list, counts))
+        if self.chosen.temperature > 1:
+            self.state["readings"] = readings([counts[direction] for direction in self.directions], self.chosen.temperature)
         self.state["form"] = self.pair_form.to_json()
         if self.pair_form.kind == "own" and self.tagged:
             from ..build.translation import own_tag
@@ -209,7 +214,10 @@ class Translation(Task):
         return self.pair_form.pair(example.source, example.target, self.languages(example), tokenizer, tagged=self.tagged)
 
     def rows(self, example: Pair, tokenizer: Tokenizer, context: int | None) -> Sequence[Mapping[str, Sequence[int] | int]]:
-        return [self.encode(one, tokenizer) for (one,) in self._ways([example])]
+        return [row for (one,) in self._ways([example]) for row in [self.encode(one, tokenizer)] * self._readings(one)]
+
+    def _readings(self, example: Pair) -> int:
+        return self.state["readings"][self._direction(example)] if "readings" in self.state else 1
 
     # Model
 
@@ -363,6 +371,11 @@ class Translation(Task):
             choices = ", ".join(sorted({read for read, _ in fitting}))
             raise UserError("the model reads several languages", where="request", fix=f"send source: one of {choices}")
         return fitting[0] if len(fitting) == 1 else ("", fitting[0][1])
+
+
+def readings(counts: Sequence[int], temperature: float) -> list[int]:
+    """How many times each direction's pairs are read in a pass over the data: (n_max / n)^(1 - 1/T), rounded, where it has n pairs."""
+    return [round((max(counts) / count) ** (1 - 1 / temperature)) for count in counts]
 
 
 # Written for this project; in the public domain (CC0).

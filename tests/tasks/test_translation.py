@@ -19,7 +19,7 @@ from lodestar.contracts.task import IGNORE
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.model.config import ModelConfig
 from lodestar.prepare import open_split, prepare, train_tokenizer
-from lodestar.tasks.translation import Pair, Translation
+from lodestar.tasks.translation import Pair, Translation, readings
 
 EN_DE = [Pair(source="A dog runs.", target="Ein Hund rennt.", source_language="en", target_language="de")]
 MANY = [*EN_DE, Pair(source="A dog.", target="一只狗。", source_language="en", target_language="zh")]
@@ -97,6 +97,18 @@ def test_options_name_the_languages_and_add_the_other_direction() -> None:
     assert there["source"] == [tokenizer.special("<2de>"), *tokenizer.encode("A dog."), tokenizer.end_of_text]
     assert back["source"] == [tokenizer.special("<2en>"), *tokenizer.encode("Ein Hund."), tokenizer.end_of_text]
     assert back["targets"] == [*tokenizer.encode("A dog."), tokenizer.end_of_text]
+
+
+def test_a_direction_of_few_pairs_is_read_more_often() -> None:
+    # Shares of 0.8, 0.15 and 0.05 to the power 1/2, over what they are: 1.118, 2.582, 4.472; over the first: 1, 2.31, 4.
+    assert readings([80, 15, 5], 2.0) == [1, 2, 4]
+    assert readings([80, 15, 5], 1.0) == [1, 1, 1]
+    assert readings([80, 15, 5], 100.0) == [1, 5, 16]  # as good as alike: 80, 75, 80
+    pairs = [EN_DE[0]] * 16 + [MANY[-1]]
+    task = fitted(pairs, both_directions=True, temperature=2)
+    tokenizer = tokenizer_of(task)
+    assert [len(task.rows(pair, tokenizer, 48)) for pair in (pairs[0], pairs[-1])] == [2, 8]
+    assert len(task.rows(pairs[-1], tokenizer, 48)) == 4 * len(fitted(pairs, both_directions=True).rows(pairs[-1], tokenizer, 48))
 
 
 @pytest.mark.parametrize(("pairs", "options", "sentence"), [
