@@ -83,7 +83,7 @@ RECIPES: Mapping[str, Recipe] = {
 PAIRS = Recipe("both ways between two languages", 6000, _SHAPE, {**_TRAIN, "batch_tokens": 4096}, {**_OURS, "both_directions": True})
 TOGETHER = Recipe("both ways of every pair, few pairs more often", 6000, PAIRS.model, PAIRS.train, {**PAIRS.options, "temperature": 2})
 ALL = "all"
-FEWEST_STEPS = 1_500
+FEWEST_STEPS = 1_000
 """A model of few pairs reads them more often. # assumed"""
 
 
