@@ -69,6 +69,40 @@ venture_option = click.option(
 )  # fmt: skip
 
 
+class LocalizedGroup(LocalizedHelp, click.Group):
+    """A command with verbs of its own: `@command.verb()` above a function makes it one, whose docstring is its help."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section(say("Commands", "命令")):
+            formatter.write_dl([(name, (verb.help or "").split("\n", 1)[0]) for name, verb in sorted(self.commands.items())])
+
+    def verb(self, **attributes: Any) -> Callable[[Callable[..., None]], LocalizedHelp]:
+        """Make a function a verb of this command, under its own name."""
+
+        def decorate(function: Callable[..., None]) -> LocalizedHelp:
+            assert function.__doc__, f"{function.__name__} needs a docstring: it is the verb's help"
+            words = str(docstring_words(function.__doc__))
+            name = function.__name__.rstrip("_")
+            made = self.command(name, cls=LocalizedHelp, help=words, options_metavar=say("[OPTIONS]", "[选项]"), **attributes)(function)
+            made.params.append(json_option)
+            return made
+
+        return decorate
+
+
+def lodestar_group(function: Callable[..., None]) -> LocalizedGroup:
+    """Make a function the command of its file, as `lodestar_command` does, with verbs to come; it runs where none is given."""
+    docstring = sys.modules[function.__module__].__doc__
+    assert docstring, f"{function.__module__} needs a docstring: it is the command's help"
+    name = function.__module__.rpartition(".")[2]
+    made = click.group(
+        name, cls=LocalizedGroup, help=str(docstring_words(docstring)), invoke_without_command=True,
+        options_metavar=say("[OPTIONS]", "[选项]"), subcommand_metavar=say("[COMMAND]...", "[命令]..."),
+    )(function)  # fmt: skip
+    made.params.append(json_option)
+    return made
+
+
 def lodestar_command(**attributes: Any) -> Callable[[Callable[..., None]], LocalizedHelp]:
     """Make a function the command of its file: the help is the file's docstring, and `--json` is understood."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from ..contracts.intervals import expanded_percentile
 from ..contracts.randomness import generator
 from ..contracts.score import Columns, Metric, Score
 
@@ -45,7 +46,7 @@ def scores(metrics: Sequence[Metric], columns: Columns, *, resamples: int, confi
     rows = count(columns)
     found = []
     for number, (metric, value) in enumerate(known):
-        low, high = interval(drawn[:, 0, number], rows, confidence)
+        low, high = expanded_percentile(drawn[:, 0, number], rows, confidence)
         # The interval of few or very uneven rows can miss the value itself, which would read as a mistake.
         low, high = min(low, value), max(high, value)
         found.append(
@@ -67,7 +68,7 @@ def paired_difference(metric: Metric, a: Columns, b: Columns, *, resamples: int,
     """Resample the examples, each with both of its measurements, and look at metric(b) - metric(a)."""
     drawn = resampled([metric], [a, b], resamples=resamples, seed=seed)
     differences = drawn[:, 1, 0] - drawn[:, 0, 0]
-    low, high = interval(differences, count(a), confidence)
+    low, high = expanded_percentile(differences, count(a), confidence)
     error = float(np.nanstd(differences, ddof=1))
     # Power 80 %: the quantile of the test plus that of the power, in standard errors.
     detectable = error * (stats.norm.ppf(0.5 + confidence / 2) + stats.norm.ppf(0.8))
@@ -85,17 +86,6 @@ def resampled(metrics: Sequence[Metric], tables: Sequence[Columns], *, resamples
             taken = {name: column[chosen] for name, column in table.items()}
             values[draw, number] = [metric.compute(taken) for metric in metrics]
     return values
-
-
-def interval(values: np.ndarray, rows: int, confidence: float) -> tuple[float, float]:
-    """The expanded percentile interval of resampled values, NaN left out; with one row, all there is: from least to most."""
-    known = values[~np.isnan(values)]
-    if rows < 2 or not len(known):
-        return (float(known.min()), float(known.max())) if len(known) else (math.nan, math.nan)
-    tail = (1 - confidence) / 2
-    widened = float(stats.norm.cdf(math.sqrt(rows / (rows - 1)) * stats.t.ppf(tail, rows - 1)))
-    low, high = np.quantile(known, [widened, 1 - widened])
-    return float(low), float(high)
 
 
 def count(columns: Columns) -> int:

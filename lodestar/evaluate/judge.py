@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from ..contracts.clock import wait
 from ..contracts.errors import UserError
+from ..contracts.intervals import exact_share
 from ..contracts.language import Words
 from ..contracts.progress import track
 from ..contracts.score import Score
@@ -140,10 +141,8 @@ def preference(pairs: Sequence[Pair], judgements: Sequence[Judgement], *, confid
 
 
 def _win_rate(wins: int, losses: int, ties: int, confidence: float) -> Score:
-    from scipy.stats import binomtest
-
     decided, pairs = wins + losses, wins + losses + ties
-    ends = binomtest(wins, decided).proportion_ci(confidence, method="exact") if decided else (0.0, 1.0)
+    ends = exact_share(wins, decided, confidence)
     value, low, high = ((share * decided + ties / 2) / pairs for share in (wins / max(1, decided), *ends))
     return Score(metric="win_rate", value=value, low=low, high=high, confidence=confidence, count=pairs, unit="", better="higher")
 

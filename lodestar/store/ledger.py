@@ -15,7 +15,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from ..contracts.clock import timestamp
-from ..contracts.errors import UserError
+from ..contracts.errors import UserError, unknown
+from ..contracts.forecast import Forecast, Resolution
 from ..contracts.record import RunRecord
 from . import migrations
 from .files import writing
@@ -88,6 +89,47 @@ class Request(_Base):
     id: Mapped[str | None] = mapped_column(default=None)
     """The answer's id, by which feedback names it."""
     first_token_ms: Mapped[float | None] = mapped_column(default=None)
+    user_hash: Mapped[str | None] = mapped_column(default=None)
+    """Whose it was, as a name that cannot be turned back into the client's; absent where the client named nobody."""
+    retries: Mapped[int] = mapped_column(default=0)
+    """How often the client had tried before, as it says itself."""
+
+
+class FeedbackRow(_Base):
+    """What was heard of one answer: an opinion, or what came of it. A later one on the same answer stands beside the earlier."""
+
+    __tablename__ = "feedback"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[str]
+    release: Mapped[str]
+    request: Mapped[str]
+    """The answer's id."""
+    rating: Mapped[Literal["up", "down"] | None] = mapped_column(String, default=None)
+    comment: Mapped[str] = mapped_column(default="")
+    outcome: Mapped[bool | None] = mapped_column(default=None)
+    """Whether the answer did what it was for."""
+
+
+class ServerRow(_Base):
+    """A server at work: its machine is paid for from `started` to `seen`, idle or not."""
+
+    __tablename__ = "servers"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    release: Mapped[str]
+    started: Mapped[str]
+    seen: Mapped[str]
+    """When it last said that it is there; a killed one says nothing more."""
+
+
+class _ForecastRow(_Base):
+    __tablename__ = "forecasts"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    content: Mapped[dict[str, Any]]
+    resolution: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+
+    def forecast(self) -> Forecast:
+        return Forecast.parse({**self.content, "resolution": self.resolution}, where=f"forecast {self.id}")
 
 
 class Event(_Base):
@@ -188,6 +230,16 @@ class Ledger:
         with self._writing() as session:
             session.add(request)
 
+    def requests(self) -> list[Request]:
+        """All requests, in the order of their arrival."""
+        with self._reading() as session:
+            return list(session.scalars(select(Request).order_by(Request.time, Request.number)))
+
+    def has_answered(self, id: str) -> bool:
+        """Whether this is the id of an answer that was given."""
+        with self._reading() as session:
+            return session.scalar(select(Request.number).where(Request.id == id, Request.status < 400).limit(1)) is not None
+
     def usage(self, release: str | None = None) -> Usage:
         """What was served, of one release or of all."""
         here = [] if release is None else [Request.release == release]
@@ -207,6 +259,70 @@ class Ledger:
                 return float(session.scalars(ranked.offset(math.ceil(share * good) - 1).limit(1)).one())
 
             return Usage(count, count - good, tokens_in or 0, tokens_out or 0, percentile(0.5), percentile(0.95), first, last)
+
+    def add_feedback(self, feedback: FeedbackRow) -> None:
+        """Note what was heard of an answer."""
+        with self._writing() as session:
+            session.add(feedback)
+
+    def feedback(self) -> list[FeedbackRow]:
+        """All feedback, oldest first."""
+        with self._reading() as session:
+            return list(session.scalars(select(FeedbackRow).order_by(FeedbackRow.number)))
+
+    # Servers
+
+    def start_server(self, release: str, now: str) -> int:
+        """Note that a server begins to be there; returns its number, by which it says that it still is."""
+        server = ServerRow(release=release, started=now, seen=now)
+        with self._writing() as session:
+            session.add(server)
+        return server.number
+
+    def see_server(self, number: int, now: str) -> None:
+        """Note that a server is there."""
+        with self._writing() as session:
+            session.get_one(ServerRow, number).seen = now
+
+    def servers(self) -> list[ServerRow]:
+        """All servers that ever were, oldest first."""
+        with self._reading() as session:
+            return list(session.scalars(select(ServerRow).order_by(ServerRow.number)))
+
+    # Forecasts
+
+    def add_forecasts(self, forecasts: Sequence[Forecast]) -> None:
+        """Note new forecasts, all or none; one that is noted already, word for word, is left as it is.
+
+        Raises:
+            UserError: another forecast has the name.
+        """
+        with self._writing() as session:
+            for forecast in forecasts:
+                known = session.scalar(select(_ForecastRow).where(_ForecastRow.id == forecast.id))
+                if known is None:
+                    session.add(_ForecastRow(id=forecast.id, content=forecast.content()))
+                elif known.content != forecast.content():
+                    raise UserError(f"the ledger has another forecast {forecast.id!r}", where=self._place, fix="give it a name of its own")
+
+    def resolve_forecast(self, id: str, resolution: Resolution) -> Forecast:
+        """Note what came of a forecast, once.
+
+        Raises:
+            UserError: there is no such forecast, it is resolved already, or the resolution is of the other kind.
+        """
+        with self._writing() as session:
+            row = session.scalar(select(_ForecastRow).where(_ForecastRow.id == id))
+            if row is None:
+                raise unknown("forecast", id, session.scalars(select(_ForecastRow.id)), where=self._place)
+            resolved = row.forecast().resolved(resolution)
+            row.resolution = resolution.model_dump(mode="json")
+        return resolved
+
+    def forecasts(self) -> list[Forecast]:
+        """All forecasts, oldest first, with what came of them."""
+        with self._reading() as session:
+            return [row.forecast() for row in session.scalars(select(_ForecastRow).order_by(_ForecastRow.number))]
 
     # Events
 

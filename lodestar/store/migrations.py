@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import JSON, Column, Connection, Double, Index, Integer, MetaData, String, Table, inspect, select
+from sqlalchemy import JSON, Boolean, Column, Connection, Double, Index, Integer, MetaData, String, Table, inspect, select
 
 from ..contracts.clock import timestamp
 from ..contracts.errors import UserError
@@ -62,7 +62,40 @@ def m0001_runs_releases_requests_events(connection: Connection) -> None:
     tables.create_all(connection, checkfirst=False)
 
 
-MIGRATIONS: tuple[Migration, ...] = (m0001_runs_releases_requests_events,)
+def m0002_forecasts_feedback_servers(connection: Connection) -> None:
+    tables = MetaData()
+    Table(
+        "forecasts", tables,
+        Column("number", Integer, primary_key=True),
+        Column("id", String, nullable=False, unique=True),
+        Column("content", JSON, nullable=False),
+        Column("resolution", JSON),
+    )  # fmt: skip
+    Table(
+        "feedback", tables,
+        Column("number", Integer, primary_key=True),
+        Column("time", String, nullable=False),
+        Column("release", String, nullable=False),
+        Column("request", String, nullable=False),
+        Column("rating", String),
+        Column("comment", String, nullable=False),
+        Column("outcome", Boolean),
+        Index("feedback_by_request", "request"),
+    )  # fmt: skip
+    Table(
+        "servers", tables,
+        Column("number", Integer, primary_key=True),
+        Column("release", String, nullable=False),
+        Column("started", String, nullable=False),
+        Column("seen", String, nullable=False),
+    )  # fmt: skip
+    tables.create_all(connection, checkfirst=False)
+    connection.exec_driver_sql("ALTER TABLE requests ADD COLUMN user_hash VARCHAR")
+    connection.exec_driver_sql("ALTER TABLE requests ADD COLUMN retries INTEGER NOT NULL DEFAULT 0")
+    connection.exec_driver_sql("CREATE INDEX requests_by_id ON requests (id)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (m0001_runs_releases_requests_events, m0002_forecasts_feedback_servers)
 
 
 def pending(connection: Connection) -> list[Migration]:

@@ -8,17 +8,21 @@ import statistics
 import subprocess
 import sys
 import textwrap
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from lodestar.contracts.errors import UserError
+from lodestar.contracts.forecast import Forecast, Resolution
 from lodestar.contracts.record import RunRecord
 from lodestar.contracts.score import Cost
 from lodestar.store import ledger as ledger_module
 from lodestar.store.glance import requests_served
-from lodestar.store.ledger import Ledger, Request, journal_mode
+from lodestar.store.ledger import FeedbackRow, Ledger, Request, journal_mode
+from lodestar.store.migrations import MIGRATIONS
 
 
 @pytest.fixture
@@ -171,7 +175,54 @@ def test_migrations_make_the_tables_that_the_code_reads(ledger, path):
         columns = {column["name"]: (str(column["type"]), column["nullable"]) for column in migrated.get_columns(name)}
         assert columns == {column.name: (str(column.type), column.nullable) for column in table.columns}
     with ledger._engine.connect() as connection:
-        assert connection.execute(text("SELECT name FROM migrations")).scalars().all() == ["m0001_runs_releases_requests_events"]
+        applied = connection.execute(text("SELECT name FROM migrations")).scalars().all()
+    assert applied == [migration.__name__ for migration in MIGRATIONS]
+
+
+def test_a_ledger_of_the_first_schema_keeps_its_requests(path):
+    path.parent.mkdir()
+    with create_engine(f"sqlite:///{path}").begin() as connection:
+        connection.execute(text("CREATE TABLE migrations (name VARCHAR PRIMARY KEY, applied VARCHAR NOT NULL)"))
+        MIGRATIONS[0](connection)
+        connection.execute(text("INSERT INTO migrations VALUES (:name, 'then')"), {"name": MIGRATIONS[0].__name__})
+        connection.execute(text("INSERT INTO requests VALUES (1, 'then', 'v1', '/v1/classify', 3, 2, 5.0, 200, 'clsf-1', NULL)"))
+    (request,) = Ledger(f"sqlite:///{path}").requests()
+    assert (request.id, request.user_hash, request.retries) == ("clsf-1", None, 0)
+
+
+def forecast(id: str = "f1", **changes: Any) -> Forecast:
+    fields = {"statement": "It will rain.", "by": "Ada", "made": "2026-12-01", "resolve_by": "2026-12-31", "probability": 0.7}
+    return Forecast.parse({"id": id, **fields, **changes}, where="x")
+
+
+def test_forecasts_are_noted_once_and_resolved_once(ledger, path):
+    ledger.add_forecasts([forecast("f1"), forecast("f2")])
+    ledger.add_forecasts([forecast("f1")])
+    with pytest.raises(UserError, match="another forecast 'f2'"):
+        ledger.add_forecasts([forecast("f3"), forecast("f2", probability=0.5)])
+    assert [each.id for each in ledger.forecasts()] == ["f1", "f2"], "all or none"
+    rained = Resolution(outcome=True, when=date(2027, 1, 1), source="person", reference="Ada: it did")
+    assert ledger.resolve_forecast("f1", rained).resolution == rained
+    with pytest.raises(UserError, match="'f1' was resolved on 2027-01-01 as yes"):
+        ledger.resolve_forecast("f1", rained)
+    with pytest.raises(UserError, match="unknown forecast 'f9'; use one of f1, f2"):
+        ledger.resolve_forecast("f9", rained)
+    assert [each.resolution for each in Ledger(f"sqlite:///{path}").forecasts()] == [rained, None]
+
+
+def test_feedback_is_kept_beside_the_answers_that_it_is_on(ledger):
+    ledger.add_request(Request(time="t", release="v1", route="/", tokens_in=1, tokens_out=1, latency_ms=1, status=200, id="a"))
+    ledger.add_request(Request(time="t", release="v1", route="/", tokens_in=1, tokens_out=1, latency_ms=1, status=503, id="b"))
+    assert [ledger.has_answered(id) for id in ("a", "b", "c")] == [True, False, False]
+    ledger.add_feedback(FeedbackRow(time="t", release="v1", request="a", rating="down", comment="晚了"))
+    ledger.add_feedback(FeedbackRow(time="u", release="v1", request="a", outcome=True))
+    assert [(row.rating, row.comment, row.outcome) for row in ledger.feedback()] == [("down", "晚了", None), (None, "", True)]
+
+
+def test_a_server_is_paid_for_until_it_was_last_seen(ledger):
+    first, second = ledger.start_server("v1", "2026-12-01T00:00:00Z"), ledger.start_server("v1", "2026-12-01T00:00:05Z")
+    ledger.see_server(first, "2026-12-01T01:00:00Z")
+    assert [(row.number, row.seen) for row in ledger.servers()] == [(first, "2026-12-01T01:00:00Z"), (second, "2026-12-01T00:00:05Z")]
 
 
 def test_a_ledger_of_a_newer_version_is_refused(ledger, path):
