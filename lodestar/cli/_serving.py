@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..contracts import clock
 from ..contracts.errors import UserError
 from ..store.files import read_json
 
 if TYPE_CHECKING:
     from ..contracts.task import Task
     from ..venture.venture import Venture
+
+PRESENCE_SECONDS = 30.0
+"""How often a server says that it is there: so much of the time of a killed one is not paid for."""
 
 
 def task_of(release: Path) -> Task:
@@ -38,22 +45,54 @@ def named_folders(given: Iterable[str]) -> dict[str, Path]:
     return found
 
 
-def note_in(venture: Venture, release: str) -> Callable[[dict[str, Any]], None]:
-    """A function that writes the facts of a request, or a user's feedback on one, into the venture's ledger."""
-    from ..store.ledger import Request
+@dataclass(frozen=True)
+class Record:
+    """What a server tells the venture's ledger, and asks of it."""
 
-    ledger = venture.ledger
+    venture: Venture
 
-    def note(facts: dict[str, Any]) -> None:
+    def note(self, facts: dict[str, Any]) -> None:
+        """Write down the facts of a request, or a user's feedback on one."""
+        from ..store.ledger import FeedbackRow, Request
+        from ..venture.users import user_hash
+
+        ledger = self.venture.ledger
         if "latency_ms" not in facts:
-            ledger.add_event("feedback", {"release": release, **facts})
+            release = ledger.release_of(facts["id"])
+            assert release is not None  # told on the same thread, and after its answer
+            said = {name: facts[name] for name in ("rating", "comment", "outcome")}
+            ledger.add_feedback(FeedbackRow(time=clock.precise_timestamp(), release=release, request=facts["id"], **said))
             return
-        taken, written = facts["prompt_tokens"], facts["completion_tokens"]
+        user = None if facts["user"] is None else user_hash(self.venture, facts["user"])
         ledger.add_request(
             Request(
-                time=facts["at"], release=release, route=facts["route"], tokens_in=taken, tokens_out=written, status=facts["status"],
-                latency_ms=facts["latency_ms"], id=facts["id"], first_token_ms=facts["first_token_ms"],
+                time=facts["at"], release=facts["release"], route=facts["route"], tokens_in=facts["prompt_tokens"],
+                tokens_out=facts["completion_tokens"], status=facts["status"], latency_ms=facts["latency_ms"], id=facts["id"],
+                first_token_ms=facts["first_token_ms"], user_hash=user, retries=facts["retries"],
             )
         )  # fmt: skip
 
-    return note
+    def answered(self, id: str) -> bool:
+        """Whether the ledger knows an answer of this id."""
+        return self.venture.ledger.release_of(id) is not None
+
+
+@contextmanager
+def on_record(venture: Venture, release: str) -> Iterator[Record]:
+    """A record of what is served, and of the time in which a server is there to serve it, which is paid for whether it is asked or not."""
+    ledger = venture.ledger
+    number = ledger.start_server(release, clock.precise_timestamp())
+    over = threading.Event()
+
+    def say_that_it_is_there() -> None:
+        while not over.wait(PRESENCE_SECONDS):
+            ledger.see_server(number, clock.precise_timestamp())
+
+    presence = threading.Thread(target=say_that_it_is_there, name="lodestar-presence", daemon=True)
+    presence.start()
+    try:
+        yield Record(venture)
+    finally:
+        over.set()
+        presence.join()
+        ledger.see_server(number, clock.precise_timestamp())

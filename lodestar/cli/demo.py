@@ -94,12 +94,12 @@ def _ask_once(venture: Venture, release: str) -> str:
     from urllib.request import Request, urlopen
 
     from ..deploy.serve import background
-    from ._serving import note_in, task_of
+    from ._serving import on_record, task_of
 
     folder = venture.releases / release
     task = task_of(folder)
     body = {"prompt": PROMPT, "max_tokens": 48, "temperature": 0.0} if task.endpoint == "completions" else task.request(task.sample()[0])
-    with background(folder, task, on_request=note_in(venture, release)) as url:
+    with on_record(venture, release) as record, background(folder, task, on_request=record.note, answered=record.answered) as url:
         request = Request(f"{url}/v1/{task.endpoint}", json.dumps(body).encode(), {"Content-Type": "application/json"})
         with urlopen(request, timeout=120) as response:
             answer = json.load(response)

@@ -54,6 +54,9 @@ def command(release: str | None, venture: Path, host: str, port: int, adapters: 
     made = find_release(opened, release)
     verify(opened, made)
     folder = opened.releases / made.name
-    note = _serving.note_in(opened, made.name)
     task = _serving.task_of(folder)
-    serve(folder, task, host=host, port=port, library=library, explainer=explainer, on_request=note, adapters=named)
+    with _serving.on_record(opened, made.name) as record:
+        serve(
+            folder, task, host=host, port=port, library=library, explainer=explainer, on_request=record.note, answered=record.answered,
+            adapters=named,
+        )  # fmt: skip

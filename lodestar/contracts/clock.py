@@ -16,6 +16,11 @@ def timestamp() -> str:
     return now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def precise_timestamp() -> str:
+    """As `timestamp`, to the millisecond: `2026-01-31T12:00:00.123Z`."""
+    return now().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
 def seconds() -> float:
     """A monotonic clock in seconds, for durations."""
     return time.perf_counter()

@@ -37,6 +37,7 @@ def create_app(
     hosts: Collection[str] | None = None,
     origins: Sequence[str] = (),
     on_request: Callable[[dict[str, Any]], None] | None = None,
+    answered: Callable[[str], bool] | None = None,
     limits: ApiLimits | None = None,
 ) -> FastAPI:
     """The app that serves `service` on `engine`; its shutdown closes the engine.
@@ -46,9 +47,10 @@ def create_app(
         hosts: names that requests may call this server by; None allows any.
         origins: web pages of other origins that may use the API (CORS).
         on_request: called, on a thread of its own, with the facts of each finished request and with each feedback.
+        answered: whether an id is of an answer given before this server was started, on which feedback is taken, too.
     """
     limits = limits or ApiLimits()
-    exchanges = Exchanges(on_request)
+    exchanges = Exchanges(on_request, answered)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -113,12 +115,12 @@ def _mount_common(app: FastAPI, service: Service, engine: Engine, exchanges: Exc
         return card
 
     @app.post("/v1/feedback")
-    async def feedback(body: Feedback) -> dict[str, Any]:
-        """What a person thought of an answer."""
+    def feedback(body: Feedback) -> dict[str, Any]:
+        """What a person thought of an answer, or what came of it."""
         if not exchanges.knows(body.id):
-            raise ApiError(404, f"There is no recent answer {body.id!r}. Send the id of one.", param="id", code="not_found")
+            raise ApiError(404, f"There is no answer {body.id!r}. Send the id of one.", param="id", code="not_found")
         exchanges.tell({"route": "/v1/feedback", **body.model_dump()})
-        return {"object": "feedback", "id": body.id, "rating": body.rating}
+        return {"object": "feedback", "id": body.id, "rating": body.rating, "outcome": body.outcome}
 
 
 def _mount_page(app: FastAPI) -> None:

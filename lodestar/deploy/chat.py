@@ -15,7 +15,7 @@ from ..model.transformer import Transformer
 from .answers import Answer
 from .completions import Delta
 from .errors import ApiError
-from .protocol import IGNORED, NEUTRAL, StreamOptions, as_openai_reads_it, one_or_several
+from .protocol import IGNORED, NEUTRAL, USER_CHARACTERS, StreamOptions, as_openai_reads_it, one_or_several
 
 CHAT_NEUTRAL = {
     **{name: values for name, values in NEUTRAL.items() if name != "best_of"},
@@ -38,6 +38,8 @@ class ChatBody(ChatRequest):
     stream: bool = False
     """Send the text as it is made, as server-sent events."""
     stream_options: StreamOptions = StreamOptions()
+    user: str | None = Field(None, max_length=USER_CHARACTERS)
+    """Whose request it is, by a name that the client makes up; kept as a salted hash, to know who comes back."""
 
     @model_validator(mode="before")
     @classmethod

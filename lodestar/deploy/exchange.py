@@ -14,16 +14,18 @@ from ..contracts import clock
 log = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
-"""Answers that feedback can still be given on."""
+"""Answers that are remembered without a ledger."""
 
 
 class Exchange:
     """One request and its answer, from arrival to end. `close` tells it, once."""
 
-    def __init__(self, tell: Callable[[dict[str, Any]], None], route: str, prefix: str) -> None:
-        self._tell, self.route = tell, route
+    def __init__(self, tell: Callable[[dict[str, Any]], None], route: str, prefix: str, release: str, retries: int) -> None:
+        self._tell, self.route, self.release, self.retries = tell, route, release, retries
+        self.user: str | None = None
+        """Whom the client names; whoever is told of the exchange keeps it under another name, or not at all."""
         self.id = f"{prefix}-{uuid4().hex}"
-        self.at, self._start = clock.timestamp(), clock.seconds()
+        self.at, self._start = clock.precise_timestamp(), clock.seconds()
         self.created = int(clock.now().timestamp())
         self.prompt_tokens = self.completion_tokens = 0
         self.queue_ms: float | None = None
@@ -49,26 +51,31 @@ class Exchange:
             {
                 "id": self.id, "route": self.route, "at": self.at, "status": status, "outcome": outcome, "streamed": self.streamed,
                 "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
+                "release": self.release, "user": self.user, "retries": self.retries,
                 "queue_ms": self.queue_ms, "first_token_ms": self.first_token_ms, "latency_ms": self.elapsed_ms(),
             }
         )  # fmt: skip
 
 
 class Exchanges:
-    """All exchanges of a server. They are told on one thread of their own, in order, so that a slow ledger delays no answer."""
+    """All exchanges of a server. They are told on one thread of their own, in order, so that a slow ledger delays no answer.
 
-    def __init__(self, on_request: Callable[[dict[str, Any]], None] | None) -> None:
-        self._on_request = on_request
+    Args:
+        answered: whether an id that this server does not remember is of an answer given earlier.
+    """
+
+    def __init__(self, on_request: Callable[[dict[str, Any]], None] | None, answered: Callable[[str], bool] | None = None) -> None:
+        self._on_request, self._known_earlier = on_request, answered
         self._teller = ThreadPoolExecutor(1, thread_name_prefix="lodestar-exchanges")
         self._answered: OrderedDict[str, None] = OrderedDict()
 
-    def begin(self, route: str, prefix: str) -> Exchange:
-        """`prefix` begins the answer's id, as in OpenAI's `cmpl-…`."""
-        return Exchange(self._remember_and_tell, route, prefix)
+    def begin(self, route: str, prefix: str, *, release: str = "", retries: int = 0) -> Exchange:
+        """`prefix` begins the answer's id, as in OpenAI's `cmpl-…`; `retries` is how often the client tried before."""
+        return Exchange(self._remember_and_tell, route, prefix, release, retries)
 
     def knows(self, answer_id: str) -> bool:
-        """Whether this is the id of a recent answer."""
-        return answer_id in self._answered
+        """Whether this is the id of an answer. What came of one is often told days later: the ledger is asked, where there is one."""
+        return answer_id in self._answered or (self._known_earlier is not None and self._known_earlier(answer_id))
 
     def tell(self, facts: dict[str, Any]) -> None:
         if self._on_request is not None:

@@ -20,8 +20,10 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
 }
 """OpenAI's parameters that this server does not have, and the values of theirs that ask for nothing."""
-IGNORED = ("user",)
-"""OpenAI's parameters that change no answer."""
+IGNORED: tuple[str, ...] = ()
+"""OpenAI's parameters that change nothing."""
+USER_CHARACTERS = 512
+"""Of a name that a client gives its user."""
 
 
 class StreamOptions(Config):
@@ -63,6 +65,8 @@ class CompletionBody(CompletionRequest):
     stream: bool = False
     """Send the text as it is made, as server-sent events."""
     stream_options: StreamOptions = StreamOptions()
+    user: str | None = Field(None, max_length=USER_CHARACTERS)
+    """Whose request it is, by a name that the client makes up; kept as a salted hash, to know who comes back."""
     echo: bool = False
     """Begin each answer with its prompt."""
 
@@ -93,14 +97,26 @@ class CompletionBody(CompletionRequest):
 
 
 class Feedback(Config):
-    """The body of POST /v1/feedback: what a person thought of one answer."""
+    """The body of POST /v1/feedback: what a person thought of one answer, or what came of it."""
 
     model_config = ConfigDict(strict=True)
 
     id: str
     """The answer's id."""
-    rating: Literal["up", "down"]
+    rating: Literal["up", "down"] | None = None
+    """Whether it was good or bad."""
     comment: Annotated[str, Field(max_length=2000)] = ""
+    """Why; kept as it is, so it should name nobody."""
+    outcome: bool | None = None
+    """Whether it did what it was for: the ticket was closed, the thing was bought."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Feedback:
+        if self.rating is None and self.outcome is None:
+            raise ApiError(
+                400, "The feedback says nothing. Send `rating` (up or down), `outcome` (true or false), or both.", param="rating"
+            )
+        return self
 
 
 UNIONS = {

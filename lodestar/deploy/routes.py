@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -26,10 +27,13 @@ from .completions import completion_work, read_prompts
 from .engine import BusyError, Engine, Work
 from .errors import ApiError
 from .exchange import Exchange, Exchanges
-from .protocol import CompletionBody
+from .protocol import USER_CHARACTERS, CompletionBody
 from .service import Service
 
 T = TypeVar("T")
+RETRIES_HEADER = "x-stainless-retry-count"
+"""In which OpenAI's clients say how often they have tried before."""
+_NUMBER = re.compile(r"[0-9]{1,4}")
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,14 @@ class Routes:
 
     async def completions(self, body: CompletionBody, request: Request) -> Response:
         """Continue one or several prompts, as OpenAI's route of this name does."""
-        exchange = self.exchanges.begin("/v1/completions", "cmpl")
+        exchange = self._begin(request, "/v1/completions", "cmpl")
+        exchange.user = body.user
         return await self._told(request, exchange, lambda: self._begin_completion(body, exchange), stream=body.stream)
 
     async def chat(self, body: ChatBody, request: Request) -> Response:
         """Say what comes next in a conversation, as OpenAI's route of this name does."""
-        exchange = self.exchanges.begin("/v1/chat/completions", "chatcmpl")
+        exchange = self._begin(request, "/v1/chat/completions", "chatcmpl")
+        exchange.user = body.user
         return await self._told(request, exchange, lambda: self._begin_chat(body, exchange), stream=body.stream)
 
     async def _told(self, request: Request, exchange: Exchange, begin: Callable[[], Answer], *, stream: bool) -> Response:
@@ -95,9 +101,10 @@ class Routes:
     async def whole(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
         """The task's own answer to a body."""
         prefix, kind = WHOLE[self.service.task.endpoint]
-        exchange = self.exchanges.begin(self.service.route, prefix)
+        exchange = self._begin(request, self.service.route, prefix)
         try:
             question = dict(body)
+            exchange.user = _user(question.pop("user", None))
             model = self._asked(question.pop("model", None))
             self._check_inputs(question)
             feed = self._feed(model, lambda: iter([self.service.answer(question)]))
@@ -107,9 +114,10 @@ class Routes:
 
     async def explain(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
         """Which words an answer rests on, and how far that may be believed."""
-        exchange = self.exchanges.begin("/v1/explain", "expl")
+        exchange = self._begin(request, "/v1/explain", "expl")
         try:
             asked = dict(body)
+            exchange.user = _user(asked.pop("user", None))
             model = self._asked(asked.pop("model", None))
             self._check_inputs(asked["request"] if isinstance(asked.get("request"), dict) else {})
             self._check_text(asked)
@@ -130,9 +138,10 @@ class Routes:
 
     async def transcriptions(self, request: Request) -> Response:
         """Write down a recording, as OpenAI's route of this name does: a form with the field `file`, or JSON with it as a data: URL."""
-        exchange = self.exchanges.begin("/v1/audio/transcriptions", "trsc")
+        exchange = self._begin(request, "/v1/audio/transcriptions", "trsc")
         try:
             question = await transcriptions.read_question(request)
+            exchange.user = _user(question.pop("user", None))
             model = self._asked(question.pop("model", None))
             service, form = self.service, str(question.get("response_format", "json"))
             exchange.streamed = str(question.get("stream", "")).lower() == "true"
@@ -144,6 +153,10 @@ class Routes:
         if exchange.streamed:
             return transcriptions.TranscriptStream(feed, exchange)
         return await self._told_while_connected(request, exchange, transcriptions.whole(feed, exchange, model, form))
+
+    def _begin(self, request: Request, route: str, prefix: str) -> Exchange:
+        retries = request.headers.get(RETRIES_HEADER, "")
+        return self.exchanges.begin(route, prefix, release=self.service.release, retries=int(retries) if _NUMBER.fullmatch(retries) else 0)
 
     def _begin_completion(self, body: CompletionBody, exchange: Exchange) -> Completion:
         model = self._asked(body.model)
@@ -234,6 +247,13 @@ class Routes:
         refusal = as_refusal(error)
         exchange.close(refusal.status_code, "refused" if refusal.status_code < 500 else "failed")
         return refusal
+
+
+def _user(given: object) -> str | None:
+    """The name that a client gives its user."""
+    if given is None or (isinstance(given, str) and len(given) <= USER_CHARACTERS):
+        return given
+    raise ApiError(400, f"The parameter 'user' must be a text of at most {USER_CHARACTERS} characters.", param="user", code="invalid_value")
 
 
 def no_such_model(name: object, service: Service) -> ApiError:

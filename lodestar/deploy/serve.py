@@ -44,6 +44,7 @@ def serve(
     adapters: Mapping[str, Path] | None = None,
     ready: Callable[[str], None] | None = None,
     on_request: Callable[[dict[str, Any]], None] | None = None,
+    answered: Callable[[str], bool] | None = None,
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
     library: Library | None = None,
@@ -62,6 +63,7 @@ def serve(
         adapters: folders of adapters trained over this model, by the names that the API is to know them by.
         ready: called with the address once it answers; where absent, a welcome is printed.
         on_request: called with the facts of each finished request (never its text), for the ledger.
+        answered: whether an id is of an answer that the ledger knows, on which feedback is taken.
         hosts: further names that this server may be called by, when it listens on loopback and a proxy stands before it.
         origins: web pages of other origins that may use the API (CORS); none by default.
         library: documents that a reader is asked about.
@@ -73,7 +75,7 @@ def serve(
     with _listen(host, port) as listener:
         service = replace(Service.load(release, task, name=name, adapters=adapters), explainer=explainer)
         service = service if library is None else service.with_library(library)
-        app = _app(service, host, hosts, origins, on_request, limits, api_limits)
+        app = _app(service, host, hosts, origins, on_request, answered, limits, api_limits)
         tell = ready or _welcome(service, open_to_all=not _is_loopback(host))
         server = _Server(app, lambda: tell(_address(listener)))
         server.run(sockets=[listener])
@@ -89,12 +91,13 @@ def background(
     name: str | None = None,
     adapters: Mapping[str, Path] | None = None,
     on_request: Callable[[dict[str, Any]], None] | None = None,
+    answered: Callable[[str], bool] | None = None,
     limits: Limits | None = None,
     api_limits: ApiLimits | None = None,
 ) -> Iterator[str]:
     """As `serve`, on a thread of this process; gives the address, and ends the server on leaving."""
     service = Service.load(release, task, name=name, adapters=adapters)
-    with serving(service, host=host, port=port, on_request=on_request, limits=limits, api_limits=api_limits) as url:
+    with serving(service, host=host, port=port, on_request=on_request, answered=answered, limits=limits, api_limits=api_limits) as url:
         yield url
 
 
@@ -105,13 +108,14 @@ def serving(
     host: str = "127.0.0.1",
     port: int = 0,
     on_request: Callable[[dict[str, Any]], None] | None = None,
+    answered: Callable[[str], bool] | None = None,
     limits: Limits | None = None,
     api_limits: ApiLimits | None = None,
 ) -> Iterator[str]:
     """As `background`, with a model that is in memory already."""
     with _listen(host, port) as listener:
         started = threading.Event()
-        server = _Server(_app(service, host, (), (), on_request, limits, api_limits), started.set)
+        server = _Server(_app(service, host, (), (), on_request, answered, limits, api_limits), started.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lodestar-server", daemon=True)
         thread.start()
         try:
@@ -130,12 +134,15 @@ def _app(
     hosts: Sequence[str],
     origins: Sequence[str],
     on_request: Callable[[dict[str, Any]], None] | None,
+    answered: Callable[[str], bool] | None,
     limits: Limits | None,
     api_limits: ApiLimits | None,
 ) -> FastAPI:
     allowed = {*LOOPBACK_HOSTS, *(name.lower() for name in hosts)} if _is_loopback(host) else None
     key = os.environ.get(KEY_VARIABLE) or None
-    return create_app(service, Engine(limits), api_key=key, hosts=allowed, origins=origins, on_request=on_request, limits=api_limits)
+    return create_app(
+        service, Engine(limits), api_key=key, hosts=allowed, origins=origins, on_request=on_request, answered=answered, limits=api_limits
+    )
 
 
 class _Server(uvicorn.Server):

@@ -65,6 +65,8 @@ class Service:
     """The documents that a reader is asked about where a request brings no text of its own."""
     explainer: Explainer | None = None
     """What explains the answers, where they are to be explained."""
+    release: str = ""
+    """The version of the venture that it is; empty for a model that is none."""
 
     @classmethod
     def load(cls, release: Path, task: Task, *, name: str | None = None, adapters: Mapping[str, Path] | None = None) -> Service:
@@ -80,12 +82,13 @@ class Service:
         bundle = open_bundle(release, task, device=best_device())
         scorecard = release / SCORECARD
         scores = Scorecard.parse(read_json(scorecard), where=scorecard).scores if scorecard.is_file() else []
-        known, created, gates = _read_card(release)
+        known, version, created, gates = _read_card(release)
         load_adapters(bundle.model, adapters or {}, name or known)
         settle(bundle.model)
         return cls(
-            name or known, task, bundle.model, bundle.tokenizer, bundle.config, created, scores, gates, adapters=tuple(adapters or ())
-        )
+            name or known, task, bundle.model, bundle.tokenizer, bundle.config, created, scores, gates, adapters=tuple(adapters or ()),
+            release=version,
+        )  # fmt: skip
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -206,14 +209,14 @@ def _beginning(prompt: str) -> str:
     return whole_lines + "\n" if whole_lines else prompt[:GLANCE]
 
 
-def _read_card(release: Path) -> tuple[str, int, list[bool]]:
-    """The name, the time of its making, and which promises it keeps; of a folder without a card, what can be told."""
+def _read_card(release: Path) -> tuple[str, str, int, list[bool]]:
+    """The name, the version, the time of its making, and which promises it keeps; of a folder without a card, what can be told."""
     card = release / RELEASE
     if not card.is_file():
-        return release.resolve().name, int((release / CONFIG).stat().st_mtime), []
+        return release.resolve().name, "", int((release / CONFIG).stat().st_mtime), []
     told = read_json(card)
     try:
         created = int(datetime.fromisoformat(told["created"]).timestamp())
-        return f"{told['venture']}-{told['name']}", created, [bool(gate["kept"]) for gate in told["gates"]]
+        return f"{told['venture']}-{told['name']}", str(told["name"]), created, [bool(gate["kept"]) for gate in told["gates"]]
     except (KeyError, TypeError, ValueError):
         raise UserError("the release's card is damaged", where=card, fix="restore it from a backup, or release again") from None

@@ -235,10 +235,10 @@ class Ledger:
         with self._reading() as session:
             return list(session.scalars(select(Request).order_by(Request.time, Request.number)))
 
-    def has_answered(self, id: str) -> bool:
-        """Whether this is the id of an answer that was given."""
+    def release_of(self, id: str) -> str | None:
+        """The release that gave the answer of this id; None where there is no such answer."""
         with self._reading() as session:
-            return session.scalar(select(Request.number).where(Request.id == id, Request.status < 400).limit(1)) is not None
+            return session.scalar(select(Request.release).where(Request.id == id, Request.status < 400).limit(1))
 
     def usage(self, release: str | None = None) -> Usage:
         """What was served, of one release or of all."""

@@ -23,7 +23,7 @@ _SECTIONS: tuple[tuple[Words, tuple[str, ...]], ...] = (
     ),
     (Words("The data", "数据"), ("task", "options", "data")),
     (Words("The model: how it is made and judged", "模型：如何训练与评判"), ("model", "train", "evaluate")),
-    (Words("The team", "团队"), ("team", "budget", "licence")),
+    (Words("The team", "团队"), ("team", "budget", "economics", "licence")),
 )
 
 _COMMENTS: Mapping[str, Words] = {
@@ -47,6 +47,13 @@ _COMMENTS: Mapping[str, Words] = {
 _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "team": {"team": [{"name": "Ada", "role": "model"}]},
     "budget": {"budget": {"amount": 5000, "currency": "USD"}},
+    "economics": {
+        "economics": {
+            "currency": "USD",
+            "machine_hour": {"amount": 1.2, "currency": "USD"},
+            "price": {"per_request": {"amount": 0.002, "currency": "USD"}},
+        }
+    },
     "licence": {"licence": "Apache-2.0"},
 }
 """What a template leaves out, shown as a comment to be taken over."""

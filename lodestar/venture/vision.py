@@ -14,6 +14,7 @@ from ..contracts.clock import now
 from ..contracts.config import Config
 from ..contracts.errors import UserError, nearest
 from ..contracts.language import Words
+from ..contracts.money import EconomicsSettings, Money
 from ..contracts.score import Metric, Target
 from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, PreferenceSettings, RewardSettings, TrainSettings
 from .yaml_file import read_yaml
@@ -81,6 +82,8 @@ class VentureFile(Config):
     """Who builds it."""
     budget: Budget | None = None
     """What it may cost."""
+    economics: EconomicsSettings | None = None
+    """What the running product costs and earns; the report then tells cost per request, margin and break-even."""
     licence: str | None = None
     """The licence that the model is released under, as an SPDX name where there is one."""
 
@@ -89,6 +92,30 @@ class VentureFile(Config):
         if self.adapter is not None and self.model.base is None:
             raise ValueError("adapter fine-tunes a model, and none is named; name it in model.base, or remove adapter")
         return self
+
+    @model_validator(mode="after")
+    def _an_hour_of_the_machine_can_be_counted(self) -> VentureFile:
+        economics = self.economics
+        if economics is None:
+            return self
+        hour = self.machine_hour
+        if hour is None:
+            raise ValueError("economics counts the machine's hours, and no price of one is given; give economics.machine_hour")
+        if not economics.knows(hour.currency):
+            raise ValueError(
+                f"budget is in {hour.currency}, and economics counts in {economics.currency}; "
+                f"say what one {hour.currency} is worth in economics.rates"
+            )
+        return self
+
+    @property
+    def machine_hour(self) -> Money | None:
+        """What an hour of the serving machine costs, where it is said."""
+        if self.economics is not None and self.economics.machine_hour is not None:
+            return self.economics.machine_hour
+        if self.budget is None or self.budget.per_hour is None:
+            return None
+        return Money(amount=self.budget.per_hour, currency=self.budget.currency)
 
 
 def load_venture_file(path: Path) -> VentureFile:

@@ -297,5 +297,5 @@ def test_the_ledger_is_told_facts_and_no_text(
     assert 0 < whole["first_token_ms"] < whole["latency_ms"]
     assert (streamed["streamed"], streamed["completion_tokens"]) == (True, 6)
     assert (refused["status"], refused["outcome"]) == (400, "refused")
-    assert liked == {"route": "/v1/feedback", "id": good["id"], "rating": "up", "comment": "apt"}
+    assert liked == {"route": "/v1/feedback", "id": good["id"], "rating": "up", "comment": "apt", "outcome": None}
     assert "secret" not in json.dumps(facts)

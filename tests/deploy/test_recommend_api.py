@@ -58,7 +58,7 @@ def test_the_page_knows_how_many_items_there_are(client: httpx.Client) -> None:
     [
         ({"history": "snow-bridge"}, "the field 'history' is 'snow-bridge'"),
         ({"history": [], "k": 101}, "the field 'k' is 101"),
-        ({"user": "ada"}, "unknown field 'user'"),
+        ({"viewer": "ada"}, "unknown field 'viewer'"),
         ({"history": ["snow-bridge"], "search": "snow"}, "search and history were both sent"),
     ],
 )  # fmt: skip

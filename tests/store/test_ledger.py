@@ -213,7 +213,7 @@ def test_forecasts_are_noted_once_and_resolved_once(ledger, path):
 def test_feedback_is_kept_beside_the_answers_that_it_is_on(ledger):
     ledger.add_request(Request(time="t", release="v1", route="/", tokens_in=1, tokens_out=1, latency_ms=1, status=200, id="a"))
     ledger.add_request(Request(time="t", release="v1", route="/", tokens_in=1, tokens_out=1, latency_ms=1, status=503, id="b"))
-    assert [ledger.has_answered(id) for id in ("a", "b", "c")] == [True, False, False]
+    assert [ledger.release_of(id) for id in ("a", "b", "c")] == ["v1", None, None], "a failed request is no answer"
     ledger.add_feedback(FeedbackRow(time="t", release="v1", request="a", rating="down", comment="晚了"))
     ledger.add_feedback(FeedbackRow(time="u", release="v1", request="a", outcome=True))
     assert [(row.rating, row.comment, row.outcome) for row in ledger.feedback()] == [("down", "晚了", None), (None, "", True)]
