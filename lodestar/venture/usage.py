@@ -6,6 +6,7 @@ whom the first request came in the same period; of fewer than `SMALLEST` no figu
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from ..contracts.intervals import exact_share
+from ..contracts.score import Target
 
 if TYPE_CHECKING:
-    from ..store.ledger import FeedbackRow, Request
+    from ..store.ledger import FeedbackRow, Request, Usage
 
 SMALLEST = 5
 """Users of a cohort that is shown."""
@@ -41,6 +43,16 @@ class Share:
     @property
     def value(self) -> float:
         return self.part / self.whole
+
+
+@dataclass(frozen=True)
+class Served:
+    """A promise, held against what was served."""
+
+    target: Target
+    value: float
+    unit: str
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,13 @@ class Retention:
     period: Literal["day", "week"]
     users: int
     cohorts: tuple[Cohort, ...]
+
+
+def as_served(targets: Sequence[Target], usage: Usage) -> list[Served]:
+    """Those targets that the ledger measures of what was served, too: the latencies of requests that succeeded."""
+    measured = {"latency_ms_p50": usage.latency_ms_p50, "latency_ms_p95": usage.latency_ms_p95}
+    known = [(target, measured[target.metric]) for target in targets if target.metric in measured]
+    return [Served(target, value, "ms", target.kept_by(value)) for target, value in known if not math.isnan(value)]
 
 
 def heard(requests: Sequence[Request], feedback: Sequence[FeedbackRow]) -> list[Heard]:
