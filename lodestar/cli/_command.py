@@ -83,8 +83,9 @@ class LocalizedGroup(LocalizedHelp, click.Group):
             assert function.__doc__, f"{function.__name__} needs a docstring: it is the verb's help"
             words = str(docstring_words(function.__doc__))
             name = function.__name__.rstrip("_")
-            made = self.command(name, cls=LocalizedHelp, help=words, options_metavar=say("[OPTIONS]", "[选项]"), **attributes)(function)
+            made = click.command(name, cls=LocalizedHelp, help=words, options_metavar=say("[OPTIONS]", "[选项]"), **attributes)(function)
             made.params.append(json_option)
+            self.add_command(made)
             return made
 
         return decorate

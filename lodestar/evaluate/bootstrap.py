@@ -1,5 +1,8 @@
 """Intervals by resampling examples with replacement (Efron and Tibshirani 1993), seeded.
 
+Examples that share their luck (the questions on one text, the requests of one user) are drawn together, as clusters: drawn one by one they
+would count as independent evidence, and intervals would be too narrow (Davison and Hinkley 1997, section 3.8).
+
 Intervals are percentiles, at levels widened for small samples so that they keep what a t interval would: Hesterberg 2015, "What
 Teachers Should Know About the Bootstrap", section 5.2 ("expanded percentile").
 """
@@ -64,24 +67,36 @@ def scores(metrics: Sequence[Metric], columns: Columns, *, resamples: int, confi
     return found
 
 
-def paired_difference(metric: Metric, a: Columns, b: Columns, *, resamples: int, confidence: float, seed: int) -> Difference:
-    """Resample the examples, each with both of its measurements, and look at metric(b) - metric(a)."""
-    drawn = resampled([metric], [a, b], resamples=resamples, seed=seed)
+def paired_difference(
+    metric: Metric, a: Columns, b: Columns, *, resamples: int, confidence: float, seed: int, clusters: np.ndarray | None = None
+) -> Difference:
+    """Resample the examples, each with both of its measurements, and look at metric(b) - metric(a).
+
+    Args:
+        clusters: for each example which one it belongs to (n,); each its own where absent.
+    """
+    drawn = resampled([metric], [a, b], resamples=resamples, seed=seed, clusters=clusters)
     differences = drawn[:, 1, 0] - drawn[:, 0, 0]
-    low, high = expanded_percentile(differences, count(a), confidence)
+    units = count(a) if clusters is None else len(np.unique(clusters))
+    low, high = expanded_percentile(differences, units, confidence)
     error = float(np.nanstd(differences, ddof=1))
     # Power 80 %: the quantile of the test plus that of the power, in standard errors.
     detectable = error * (stats.norm.ppf(0.5 + confidence / 2) + stats.norm.ppf(0.8))
     return Difference(metric.compute(b) - metric.compute(a), low, high, error, float(detectable))
 
 
-def resampled(metrics: Sequence[Metric], tables: Sequence[Columns], *, resamples: int, seed: int) -> np.ndarray:
-    """The metrics (resamples, tables, metrics) over the same draws of rows in every table."""
+def resampled(
+    metrics: Sequence[Metric], tables: Sequence[Columns], *, resamples: int, seed: int, clusters: np.ndarray | None = None
+) -> np.ndarray:
+    """The metrics (resamples, tables, metrics) over the same draws of rows, or of whole clusters of rows, in every table."""
     rows = count(tables[0])
-    random = generator(seed, "bootstrap", rows)
+    members = None if clusters is None else [np.flatnonzero(clusters == name) for name in np.unique(clusters)]
+    units = rows if members is None else len(members)
+    random = generator(seed, "bootstrap", units)
     values = np.empty((resamples, len(tables), len(metrics)))
     for draw in range(resamples):
-        chosen = random.integers(0, rows, rows)
+        drawn = random.integers(0, units, units)
+        chosen = drawn if members is None else np.concatenate([members[unit] for unit in drawn])
         for number, table in enumerate(tables):
             taken = {name: column[chosen] for name, column in table.items()}
             values[draw, number] = [metric.compute(taken) for metric in metrics]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,3 +93,16 @@ def test_resamples_without_a_class_do_not_break_macro_averages() -> None:
     columns = {"label": np.array([0, 0, 0, 0, 1]), "predicted": np.array([0, 0, 0, 0, 1])}
     found = scores([F1], columns, resamples=200, confidence=0.95, seed=0)[0]
     assert (found.low, found.value, found.high) == (1.0, 1.0, 1.0)
+
+
+def test_clusters_are_drawn_whole_and_give_the_interval_of_their_means():
+    """Where all of a cluster are alike and clusters are of one size, it is the bootstrap of one row for each."""
+    means = np.random.default_rng(3).normal(0.2, 1.0, 40)
+    one, many = {"x": means}, {"x": np.repeat(means, 25)}
+    nothing = [{"x": np.zeros_like(table["x"])} for table in (one, many)]
+    options: dict[str, Any] = {"resamples": 500, "confidence": 0.95, "seed": 0}
+    single = paired_difference(MEAN, nothing[0], one, **options)
+    clustered = paired_difference(MEAN, nothing[1], many, clusters=np.repeat(np.arange(40), 25), **options)
+    naive = paired_difference(MEAN, nothing[1], many, **options)
+    assert (clustered.low, clustered.high) == pytest.approx((single.low, single.high))
+    assert naive.high - naive.low < 0.3 * (clustered.high - clustered.low)
