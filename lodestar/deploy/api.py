@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from ..contracts.errors import UserError
 from .answers import as_refusal
+from .canary import Canary, SplitRoutes
 from .chat import ChatBody
 from .engine import Engine
 from .errors import ApiError
@@ -38,6 +39,7 @@ def create_app(
     origins: Sequence[str] = (),
     on_request: Callable[[dict[str, Any]], None] | None = None,
     answered: Callable[[str], bool] | None = None,
+    canary: tuple[Canary, Service] | None = None,
     limits: ApiLimits | None = None,
 ) -> FastAPI:
     """The app that serves `service` on `engine`; its shutdown closes the engine.
@@ -48,6 +50,7 @@ def create_app(
         origins: web pages of other origins that may use the API (CORS).
         on_request: called, on a thread of its own, with the facts of each finished request and with each feedback.
         answered: whether an id is of an answer given before this server was started, on which feedback is taken, too.
+        canary: a second release that is given a share of the requests, and its model in memory.
     """
     limits = limits or ApiLimits()
     exchanges = Exchanges(on_request, answered)
@@ -60,7 +63,11 @@ def create_app(
 
     # The interactive documentation would load scripts from a CDN; the schema itself stays, at /openapi.json.
     app = FastAPI(title=service.name, docs_url=None, redoc_url=None, lifespan=lifespan)
-    routes = Routes(service, engine, exchanges, limits)
+    current = Routes(service, engine, exchanges, limits)
+    routes: Routes | SplitRoutes = current
+    if canary is not None:
+        plan, second = canary
+        routes = SplitRoutes(current, Routes(second, engine, exchanges, limits, also=service.name), plan)
     if service.task.endpoint == "completions":
         app.post("/v1/completions")(routes.completions)
     elif service.task.endpoint == "chat/completions":
@@ -71,7 +78,7 @@ def create_app(
         app.post(service.route)(routes.whole)
     if service.explains:
         app.post("/v1/explain")(routes.explain)
-    _mount_common(app, service, engine, exchanges)
+    _mount_common(app, service, engine, exchanges, canary[1] if canary else None)
     _mount_page(app)
     _mount_errors(app, service)
     uploads = service.task.endpoint in UPLOADS
@@ -86,7 +93,7 @@ def create_app(
     return app
 
 
-def _mount_common(app: FastAPI, service: Service, engine: Engine, exchanges: Exchanges) -> None:
+def _mount_common(app: FastAPI, service: Service, engine: Engine, exchanges: Exchanges, canary: Service | None) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, Any]:
         """Whether the server answers, and how much it has to do."""
@@ -94,6 +101,8 @@ def _mount_common(app: FastAPI, service: Service, engine: Engine, exchanges: Exc
 
     own = {"id": service.name, "object": "model", "created": service.created, "owned_by": "lodestar"}
     known = {service.name: own, **{name: {**own, "id": name, "parent": service.name} for name in service.adapters}}
+    if canary is not None:
+        known[canary.name] = {**own, "id": canary.name, "created": canary.created}
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:

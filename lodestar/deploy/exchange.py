@@ -24,6 +24,8 @@ class Exchange:
         self._tell, self.route, self.release, self.retries = tell, route, release, retries
         self.user: str | None = None
         """Whom the client names; whoever is told of the exchange keeps it under another name, or not at all."""
+        self.arm: str | None = None
+        """Of two releases that are compared, the one that it was given by the draw; None where nothing is drawn."""
         self.id = f"{prefix}-{uuid4().hex}"
         self.at, self._start = clock.precise_timestamp(), clock.seconds()
         self.created = int(clock.now().timestamp())
@@ -51,7 +53,7 @@ class Exchange:
             {
                 "id": self.id, "route": self.route, "at": self.at, "status": status, "outcome": outcome, "streamed": self.streamed,
                 "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
-                "release": self.release, "user": self.user, "retries": self.retries,
+                "release": self.release, "arm": self.arm, "user": self.user, "retries": self.retries,
                 "queue_ms": self.queue_ms, "first_token_ms": self.first_token_ms, "latency_ms": self.elapsed_ms(),
             }
         )  # fmt: skip

@@ -70,8 +70,9 @@ ONE_INPUT = ("history",)
 class Routes:
     """The handlers, over one service and its engine."""
 
-    def __init__(self, service: Service, engine: Engine, exchanges: Exchanges, limits: ApiLimits) -> None:
-        self.service, self.engine, self.exchanges, self.limits = service, engine, exchanges, limits
+    def __init__(self, service: Service, engine: Engine, exchanges: Exchanges, limits: ApiLimits, also: str | None = None) -> None:
+        """`also` is a further name that the model answers to, where it stands in for another one."""
+        self.service, self.engine, self.exchanges, self.limits, self.also = service, engine, exchanges, limits, also
         self._explaining = asyncio.Lock()
         self._explanations = 0
 
@@ -156,7 +157,10 @@ class Routes:
 
     def _begin(self, request: Request, route: str, prefix: str) -> Exchange:
         retries = request.headers.get(RETRIES_HEADER, "")
-        return self.exchanges.begin(route, prefix, release=self.service.release, retries=int(retries) if _NUMBER.fullmatch(retries) else 0)
+        tried = int(retries) if _NUMBER.fullmatch(retries) else 0
+        exchange = self.exchanges.begin(route, prefix, release=self.service.release, retries=tried)
+        exchange.arm = getattr(request.state, "arm", None)
+        return exchange
 
     def _begin_completion(self, body: CompletionBody, exchange: Exchange) -> Completion:
         model = self._asked(body.model)
@@ -219,7 +223,7 @@ class Routes:
 
     def _asked(self, name: object) -> str:
         """The name of the model that answers: the one that was asked for, the release itself where none was."""
-        if name is None:
+        if name is None or name == self.also:
             return self.service.name
         if name not in self.service.names:
             raise no_such_model(name, self.service)

@@ -22,6 +22,7 @@ from ..contracts.errors import UserError
 from ..contracts.language import say
 from ..contracts.task import Task
 from .api import create_app
+from .canary import Canary
 from .documents.library import Library
 from .engine import Engine, Limits
 from .guard import LOOPBACK_HOSTS
@@ -45,6 +46,7 @@ def serve(
     ready: Callable[[str], None] | None = None,
     on_request: Callable[[dict[str, Any]], None] | None = None,
     answered: Callable[[str], bool] | None = None,
+    canary: Canary | None = None,
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
     library: Library | None = None,
@@ -64,6 +66,7 @@ def serve(
         ready: called with the address once it answers; where absent, a welcome is printed.
         on_request: called with the facts of each finished request (never its text), for the ledger.
         answered: whether an id is of an answer that the ledger knows, on which feedback is taken.
+        canary: a second release, which is given a share of the requests.
         hosts: further names that this server may be called by, when it listens on loopback and a proxy stands before it.
         origins: web pages of other origins that may use the API (CORS); none by default.
         library: documents that a reader is asked about.
@@ -75,7 +78,8 @@ def serve(
     with _listen(host, port) as listener:
         service = replace(Service.load(release, task, name=name, adapters=adapters), explainer=explainer)
         service = service if library is None else service.with_library(library)
-        app = _app(service, host, hosts, origins, on_request, answered, limits, api_limits)
+        second = _second(canary, library)
+        app = _app(service, host, hosts, origins, on_request, answered, second, limits, api_limits)
         tell = ready or _welcome(service, open_to_all=not _is_loopback(host))
         server = _Server(app, lambda: tell(_address(listener)))
         server.run(sockets=[listener])
@@ -92,12 +96,15 @@ def background(
     adapters: Mapping[str, Path] | None = None,
     on_request: Callable[[dict[str, Any]], None] | None = None,
     answered: Callable[[str], bool] | None = None,
+    canary: Canary | None = None,
     limits: Limits | None = None,
     api_limits: ApiLimits | None = None,
 ) -> Iterator[str]:
     """As `serve`, on a thread of this process; gives the address, and ends the server on leaving."""
     service = Service.load(release, task, name=name, adapters=adapters)
-    with serving(service, host=host, port=port, on_request=on_request, answered=answered, limits=limits, api_limits=api_limits) as url:
+    with serving(
+        service, host=host, port=port, on_request=on_request, answered=answered, canary=canary, limits=limits, api_limits=api_limits
+    ) as url:
         yield url
 
 
@@ -109,13 +116,14 @@ def serving(
     port: int = 0,
     on_request: Callable[[dict[str, Any]], None] | None = None,
     answered: Callable[[str], bool] | None = None,
+    canary: Canary | None = None,
     limits: Limits | None = None,
     api_limits: ApiLimits | None = None,
 ) -> Iterator[str]:
     """As `background`, with a model that is in memory already."""
     with _listen(host, port) as listener:
         started = threading.Event()
-        server = _Server(_app(service, host, (), (), on_request, answered, limits, api_limits), started.set)
+        server = _Server(_app(service, host, (), (), on_request, answered, _second(canary, None), limits, api_limits), started.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lodestar-server", daemon=True)
         thread.start()
         try:
@@ -135,14 +143,31 @@ def _app(
     origins: Sequence[str],
     on_request: Callable[[dict[str, Any]], None] | None,
     answered: Callable[[str], bool] | None,
+    canary: tuple[Canary, Service] | None,
     limits: Limits | None,
     api_limits: ApiLimits | None,
 ) -> FastAPI:
     allowed = {*LOOPBACK_HOSTS, *(name.lower() for name in hosts)} if _is_loopback(host) else None
     key = os.environ.get(KEY_VARIABLE) or None
     return create_app(
-        service, Engine(limits), api_key=key, hosts=allowed, origins=origins, on_request=on_request, answered=answered, limits=api_limits
+        service,
+        Engine(limits),
+        api_key=key,
+        hosts=allowed,
+        origins=origins,
+        on_request=on_request,
+        answered=answered,
+        canary=canary,
+        limits=api_limits,
     )
+
+
+def _second(canary: Canary | None, library: Library | None) -> tuple[Canary, Service] | None:
+    """The release that is tried out, read."""
+    if canary is None:
+        return None
+    service = canary.load()
+    return canary, service if library is None else service.with_library(library)
 
 
 class _Server(uvicorn.Server):

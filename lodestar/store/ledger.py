@@ -93,6 +93,8 @@ class Request(_Base):
     """Whose it was, as a name that cannot be turned back into the client's; absent where the client named nobody."""
     retries: Mapped[int] = mapped_column(default=0)
     """How often the client had tried before, as it says itself."""
+    arm: Mapped[Literal["current", "canary"] | None] = mapped_column(String, default=None)
+    """In a roll-out, which of the two releases the draw gave it to; absent where nothing was drawn."""
 
 
 class FeedbackRow(_Base):

@@ -92,6 +92,7 @@ def m0002_forecasts_feedback_servers(connection: Connection) -> None:
     tables.create_all(connection, checkfirst=False)
     connection.exec_driver_sql("ALTER TABLE requests ADD COLUMN user_hash VARCHAR")
     connection.exec_driver_sql("ALTER TABLE requests ADD COLUMN retries INTEGER NOT NULL DEFAULT 0")
+    connection.exec_driver_sql("ALTER TABLE requests ADD COLUMN arm VARCHAR")
     connection.exec_driver_sql("CREATE INDEX requests_by_id ON requests (id)")
 
 
