@@ -157,6 +157,8 @@ def unit_economics(
     machine_hours, people_hours = float(sums["machine_hours"]), float(sums["hours"]) / 168 * sum(p.hours_per_week for p in settings.people)
     machine_cents = _cents(machine_hours, hour)
     micros = request_micros(requests, machine_cents)
+    capacity = estimate(_capacity)
+    most_a_month = HOURS_A_MONTH * float(_machines(sums)) * capacity.value
     break_even = price and estimate(lambda s: _month(s) / price(s))
     return Economics(
         currency=settings.currency, machine_hours=machine_hours, machine_hour=hour, machine_cents=machine_cents, people_hours=people_hours,
@@ -164,9 +166,9 @@ def unit_economics(
         failed=len(requests) - int(sums["answered"]), retries=sum(request.retries > 0 for request in requests), tokens=int(sums["tokens"]),
         block_seconds=block_seconds, blocks=blocks, utilisation=estimate(lambda s: s["busy"] / s["machine_hours"]),
         per_request=estimate(lambda s: s["cost"] / s["answered"]), per_million_tokens=estimate(lambda s: 1e6 * s["cost"] / s["tokens"]),
-        capacity=estimate(_capacity), shares=_shares(sums, hour, people_hour),
+        capacity=capacity, shares=_shares(sums, hour, people_hour),
         price=price and estimate(price), margin=price and estimate(_margin(price, 1.0)),
-        break_even=break_even, can_break_even=break_even and bool(break_even.value <= HOURS_A_MONTH * _machines(sums) * _capacity(sums)),
+        break_even=break_even, can_break_even=None if break_even is None else break_even.value <= most_a_month,
         margins={factor: estimate(_margin(price, factor)) for factor in FACTORS} if price else {},
         at_utilisation={share: estimate(_cost_at(share)) for share in UTILISATIONS},
         by_release=_sum_by(micros, [request.release for request in requests]),

@@ -97,7 +97,8 @@ def check_forecast(venture: Venture, forecast: Forecast, metrics: Mapping[str, M
     """
     if not forecast.metric:
         return
-    units = {name: metric.unit for name, metric in (metrics | ledger_metrics(venture)).items()}
+    known: dict[str, Metric | LedgerMetric] = {**metrics, **ledger_metrics(venture)}
+    units = {name: metric.unit for name, metric in known.items()}
     if forecast.metric not in units:
         raise unknown("metric", forecast.metric, units, where=f"forecast {forecast.id}")
     if forecast.unit != units[forecast.metric]:
@@ -139,7 +140,7 @@ def _resolution(venture: Venture, forecast: Forecast, today: date) -> Resolution
     known = ledger_metrics(venture).get(forecast.metric)
     reading = known.read(window) if known else _released_score(window, forecast.metric)
     if not forecast.is_event:
-        return reading and Resolution(value=reading.value, when=today, source="ledger", reference=reading.reference)
+        return None if reading is None else Resolution(value=reading.value, when=today, source="ledger", reference=reading.reference)
     if reading is not None:
         return Resolution(outcome=forecast.happened(reading.value), when=today, source="ledger", reference=reading.reference)
     return _without_a_release(window, forecast, today)

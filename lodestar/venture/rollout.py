@@ -167,9 +167,9 @@ def replay(terms: Terms, requests: Sequence[Request], feedback: Sequence[Feedbac
 
     rollout = Rollout(terms)
     since = datetime.fromisoformat(terms.started)
-    moments: list[tuple[datetime, Request | FeedbackRow]] = [(datetime.fromisoformat(each.time), each) for each in (*requests, *feedback)]
-    for moment, each in sorted(moments, key=lambda pair: pair[0]):
-        if moment < since or rollout.alarm is not None:
+    written: list[Request | FeedbackRow] = [*requests, *feedback]
+    for each in sorted(written, key=lambda row: datetime.fromisoformat(row.time)):
+        if datetime.fromisoformat(each.time) < since or rollout.alarm is not None:
             continue
         if isinstance(each, FeedbackRow):
             rollout.feedback(each)

@@ -160,6 +160,6 @@ def _cohorts(periods_of: Mapping[str, set[int]], over: int, first_day: date, len
 
 def _last_words(feedback: Sequence[FeedbackRow]) -> tuple[dict[str, str], dict[str, bool]]:
     """Answer → its last rating; answer → what was last told to have come of it."""
-    ratings = {row.request: row.rating for row in feedback if row.rating}
+    ratings = {row.request: str(row.rating) for row in feedback if row.rating}
     outcomes = {row.request: row.outcome for row in feedback if row.outcome is not None}
     return ratings, outcomes

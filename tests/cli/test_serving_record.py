@@ -21,7 +21,8 @@ def venture(tmp_path: Path) -> Venture:
 
 def facts(id: str, user: str | None = None, status: int = 200) -> dict[str, Any]:
     return {
-        "id": id, "route": "/v1/classify", "at": "2026-12-01T00:00:00.000Z", "status": status, "release": "v1", "arm": None, "user": user, "retries": 1,
+        "id": id, "route": "/v1/classify", "at": "2026-12-01T00:00:00.000Z", "status": status, "release": "v1", "arm": None,
+        "user": user, "retries": 1,
         "prompt_tokens": 3, "completion_tokens": 0, "first_token_ms": None, "latency_ms": 5.0,
     }  # fmt: skip
 

@@ -67,13 +67,12 @@ def test_a_metric_is_read_off_the_release_that_was_in_force(released):
 
 
 def test_the_day_of_the_release_is_counted_from_the_forecast(released):
-    by = {"unit": "days"}
     found = resolutions(
-        released, event("in-ten", "release_days", at_most=10, **by), event("in-eight", "release_days", at_most=8, **by),
+        released, event("in-ten", "release_days", at_most=10, unit="days"), event("in-eight", "release_days", at_most=8, unit="days"),
         quantity("days", "release_days", "days"),
-        event("too-late", "release_days", at_most=8, made="2026-12-11", **by),
-        event("long", "release_days", at_least=20, made="2026-12-11", **by),
-        event("longer", "release_days", at_least=60, made="2026-12-11", **by),
+        event("too-late", "release_days", at_most=8, made="2026-12-11", unit="days"),
+        event("long", "release_days", at_least=20, made="2026-12-11", unit="days"),
+        event("longer", "release_days", at_least=60, made="2026-12-11", unit="days"),
     )  # fmt: skip
     assert found == {"in-ten": "yes", "in-eight": "no", "days": "9", "too-late": "no", "long": "yes", "longer": None}
 

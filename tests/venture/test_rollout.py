@@ -125,6 +125,7 @@ def test_a_share_is_between_none_and_all(two, share, sentence):
 
 
 def test_the_plan_says_how_soon_and_what_is_slow(two):
-    words = plan_words(open_rollout(two, *releases(two), 0.1).terms)
+    first, second = releases(two)
+    words = plan_words(open_rollout(two, first, second, 0.1).terms)
     assert "taken back within" in words.en
     assert "slow is above 100 ms" in words.en, "as the vision promises"
