@@ -79,6 +79,16 @@ def read_yaml(path: Path) -> tuple[Any, LineOf]:
     return value, lambda path_of_fields: _line(root, path_of_fields)
 
 
+def compose(text: str) -> yaml.Node | None:
+    """The tree of a text, whose nodes know their places; None where it is empty. Raises `yaml.YAMLError` where it is not YAML."""
+    return _load(text)[0]
+
+
+def parse(text: str) -> Any:
+    """The value of a text. Raises `yaml.YAMLError` where it is not YAML."""
+    return _load(text)[1]
+
+
 def _load(text: str) -> tuple[yaml.Node | None, Any]:
     """The tree of the text, which has the lines, and its value."""
     loader = _Loader(text)
