@@ -46,7 +46,7 @@ _COMMENTS: Mapping[str, Words] = {
 
 _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "team": {"team": [{"name": "Ada", "role": "model"}]},
-    "budget": {"budget": {"amount": 5000, "currency": "USD"}},
+    "budget": {"budget": {"amount": 5000, "currency": "USD", "per_hour": 2, "hours": 500}},
     "economics": {
         "economics": {
             "currency": "USD",
