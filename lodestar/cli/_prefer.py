@@ -13,7 +13,9 @@ from ..contracts.progress import note
 from ..contracts.record import RunRecord
 from ..contracts.settings import PreferenceSettings, TrainSettings
 from ..contracts.task import device_of
+from ._budget import allow
 from ._plan import TrainingPlan, finished, finished_record
+from ._preflight import run_seconds
 from ._stages import Looked, look, loop_settings, open_stage, stage_folder
 from ._steps import Step, noted
 
@@ -48,7 +50,8 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     opinions = {split: opinions_of(stage.task, stage.bundle.tokenizer, prepared, split, settings) for split in ("train", "validation")}
     records, held_out_records = (records_of(opinions[split], settings, context, split) for split in ("train", "validation"))
 
-    look_at_preference(venture, stage.looked, records)
+    loop = stage_settings(settings, venture.file.train, context, len(records), adapted=stage.adapter is not None)
+    allowance = allow(venture, "train", folder, run_seconds(loop, look_at_preference(venture, stage.looked, records)))
 
     def batches(records: Records) -> list[Batch]:
         return in_order(with_reference(model, records, rows=settings.micro_batch, pad=pad), rows=settings.micro_batch, pad=pad)
@@ -61,9 +64,8 @@ def prefer(venture: Venture, first: Step, prepared: Path) -> Step:
     stage.add_adapter()
 
     def work() -> RunRecord:
-        loop = stage_settings(settings, venture.file.train, context, len(records), adapted=stage.adapter is not None)
         inputs = {"data": finished(prepared, "prepare").id, "model": first.record.id}
-        return run(Preference(settings), model, loader, lambda: held_out, loop, folder, save=stage.save, inputs=inputs)
+        return run(Preference(settings), model, loader, lambda: held_out, loop, folder, save=stage.save, inputs=inputs, allowance=allowance)
 
     def placed(batches: Sequence[Batch]) -> Iterator[Batch]:
         return ({name: tensor.to(device_of(model)) for name, tensor in batch.items()} for batch in batches)

@@ -13,7 +13,9 @@ from ..contracts.progress import note
 from ..contracts.record import RunRecord
 from ..contracts.settings import RewardSettings, TrainSettings
 from ..store.files import write_json
+from ._budget import allow
 from ._plan import TrainingPlan, finished, finished_record
+from ._preflight import run_seconds
 from ._stages import Looked, Stage, look, loop_settings, open_stage, stage_folder
 from ._steps import Step, noted
 
@@ -80,7 +82,8 @@ def reinforce(venture: Venture, first: Step, prepared: Path) -> Step:
     stage = open_stage(venture, first)
     task, tokenizer = stage.task, stage.bundle.tokenizer
     problems, held_out = (problems_of(task, tokenizer, prepared, name, stage.context, settings) for name in ("train", "validation"))
-    look_at_rewards(venture, stage.looked, problems)
+    loop = stage_settings(settings, venture.file.train, stage.context, adapted=stage.adapter is not None)
+    allowance = allow(venture, "train", folder, run_seconds(loop, look_at_rewards(venture, stage.looked, problems)))
     stage.add_adapter()
     reading: dict[str, Any] = {"decode": tokenizer.decode, "stops": stops_of(task, tokenizer), "pad": stage.pad}
     rollouts = Rollouts(
@@ -97,9 +100,8 @@ def reinforce(venture: Venture, first: Step, prepared: Path) -> Step:
         write_json(place.with_name(ROUNDS), rollouts.history)
 
     def work() -> RunRecord:
-        loop = stage_settings(settings, venture.file.train, stage.context, adapted=stage.adapter is not None)
         inputs = {"data": finished(prepared, "prepare").id, "model": first.record.id}
-        return run(Reinforcement(settings), stage.model, rollouts, list, loop, folder, save=save, inputs=inputs)
+        return run(Reinforcement(settings), stage.model, rollouts, list, loop, folder, save=save, inputs=inputs, allowance=allowance)
 
     right = measured() if held_out else 0.0
     record = noted(venture, "train", folder, work)

@@ -14,6 +14,7 @@ from ..contracts.language import say
 from ..contracts.progress import note
 from ..contracts.record import RunRecord, fingerprint
 from ..store.files import read_json
+from ._budget import allow
 from ._plan import (
     TrainingPlan,
     base_of,
@@ -71,6 +72,8 @@ def prepare(venture: Venture) -> Step:
         tokenizer = None if base is None else base.tokenizer
         return run(task, venture.file.data, venture.folder, folder, seed=seed, **contexts, tokenizer=tokenizer)
 
+    if before is None:
+        allow(venture, "prepare", folder)
     # Whether the sources still hold what was prepared is only known by reading them.
     record = noted(venture, "prepare", folder, work)
     return Step(folder, record, skipped=record == before)
@@ -118,7 +121,7 @@ def _train(venture: Venture) -> Step:
     validation: Sequential | tuple[()] = ()
     if (plan.prepared / "validation").exists():
         validation = Sequential(open_split(plan.prepared, "validation"), task.batching, limit=VALIDATION_BATCHES, **shape)
-    preflight(venture, plan)
+    allowance = allow(venture, "train", plan.folder, predicted_seconds(venture, plan))
     torch.manual_seed(derive_seed(settings.seed, "model"))
     base, adapter = base_of(venture), venture.file.adapter
     model = (task.build(config) if base is None else begin_from(base, task, config, adapter)).to(best_device())
@@ -131,7 +134,9 @@ def _train(venture: Venture) -> Step:
         save_bundle(place, Bundle(trained, made, tokenizer, _calibrated(task, trained, tokenizer, plan.prepared).describe()))
 
     def work() -> RunRecord:
-        return run(task, model, loader, lambda: validation, settings, plan.folder, save=save, inputs=plan.inputs)
+        return run(
+            task, model, loader, lambda: validation, settings, plan.folder, save=save, inputs=plan.inputs, allowance=allowance
+        )  # fmt: skip
 
     return Step(plan.folder, noted(venture, "train", plan.folder, work), skipped=False)
 
@@ -167,6 +172,13 @@ def preflight(venture: Venture, plan: TrainingPlan | None = None) -> Needs:
     for line in lines:
         note(f"  {line}")
     return needs
+
+
+def predicted_seconds(venture: Venture, plan: TrainingPlan) -> float:
+    """What the first stage of training will take; raises `UserError` where it does not fit the memory."""
+    from ._preflight import run_seconds
+
+    return run_seconds(plan.settings, preflight(venture, plan))
 
 
 def stored_bytes(venture: Venture) -> int:
@@ -209,6 +221,7 @@ def evaluate(venture: Venture) -> Step:
     if (record := finished_record(folder)) is not None:
         venture.remember_evaluation(folder)
         return Step(folder, record, skipped=True)
+    allow(venture, "evaluate", folder)
     bundle = load_model(model / "model")
     task = load_task(bundle.task)
     held_out, learnt_from = (open_split(plan.prepared, name).examples(task) for name in (settings.split, "train"))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..contracts.allowance import Allowance
 from ..contracts.clock import seconds, timestamp
 from ..contracts.errors import Interrupted, UserError
 from ..contracts.meter import Meter, peak_memory_bytes, versions
@@ -55,6 +56,7 @@ def train(
     *,
     save: Save,
     inputs: Mapping[str, str] | None = None,
+    allowance: Allowance | None = None,
 ) -> RunRecord:
     """Train `model` in place and write the result to `out`, going on where an earlier call with the same arguments was cut off.
 
@@ -69,14 +71,16 @@ def train(
         settings: with `batch_tokens`, `learning_rate`, and `tokens` or `minutes` filled in.
         save: writes a model as a folder, whole or not at all, in the place of one that may be there.
         inputs: what the model and the batches were made from, name → hash; other inputs make another run.
+        allowance: where the run stops, with a checkpoint, before it has taken longer; no part of what the run is.
 
     Raises:
         UserError: `out` holds another run, or another process holds it; no disk space; every checkpoint is damaged; the loss became
-            NaN or spiked, and the settings say stop or rewinding did not help.
+            NaN or spiked, and the settings say stop or rewinding did not help; the allowance is used up, and the work so far is in a
+            checkpoint.
         Interrupted: a signal asked to stop; the work so far is in a checkpoint.
     """
     with hold(out, "train"), repeatable(device_of(model)):
-        run = _Run(task, model, loader, validation, settings, out, dict(inputs or {}))
+        run = _Run(task, model, loader, validation, settings, out, dict(inputs or {}), allowance)
         record = run.finished()
         if record is None:
             try:
@@ -104,8 +108,9 @@ class _Run:
         settings: TrainSettings,
         out: Path,
         inputs: dict[str, str],
+        allowance: Allowance | None,
     ) -> None:
-        self.validation, self.settings, self.out, self.inputs = validation, settings, out, inputs
+        self.validation, self.settings, self.out, self.inputs, self.allowance = validation, settings, out, inputs, allowance
         device = device_of(model)
         precision = choose_precision(settings.precision, device)
         config = getattr(model, "config", None)
@@ -130,6 +135,8 @@ class _Run:
         self.pending: list[tuple[int, int, float, Tensor, Tensor]] = []
         """Steps whose losses nobody has looked at: step, tokens, learning rate, loss, gradient norm."""
         self.looked_at, self.looked_tokens = seconds(), 0
+        self.longest_step = self.saving = 0.0
+        """Seconds of the longest step so far, with what came between it and the next, and of the last checkpoint."""
 
     def finished(self) -> RunRecord | None:
         """The record of this run, where it is done already."""
@@ -249,11 +256,12 @@ class _Run:
         due = False
         with StopSignal() as stop, bar("train", self.plan.total, "step", initial=self.step) as shown:
             while self.step < self.plan.total:
+                begun = seconds()
                 self._take_step()
                 shown.update()
                 last = self.step == self.plan.total
                 evaluate = last or self.step % self.plan.evaluate_every == 0
-                due = due or last or self.step % self.plan.checkpoint_every == 0 or stop.received is not None
+                due = due or last or self.step % self.plan.checkpoint_every == 0 or stop.received is not None or self._must_stop()
                 if self.step % self.look_every == 0 or evaluate or due:
                     fault = self._look(shown, weights=due)
                     if fault is not None:
@@ -271,6 +279,7 @@ class _Run:
                     self._save_checkpoint()
                     due = False
                     self._stop_if(stop.received)
+                self.longest_step = max(self.longest_step, seconds() - begun)
 
     def _take_step(self) -> None:
         factor = learning_rate_factor(self.step, self.plan.total_at(self.step), self.settings)
@@ -320,17 +329,23 @@ class _Run:
             self.plan = revised
             shown.total = revised.total
 
+    def _must_stop(self) -> bool:
+        """Whether another step and the checkpoint after it could take longer than is allowed."""
+        return self.allowance is not None and self.meter.cost().seconds + self.longest_step + 2 * self.saving >= self.allowance.seconds
+
     def _stop_if(self, signal_number: int | None) -> None:
-        if signal_number is None or self.step == self.plan.total:
+        if self.step == self.plan.total:
             return
-        raise Interrupted(
-            f"stopped at step {self.step:,} of {self.plan.total:,}, all work kept in {self.out}; run the same command again to go on.",
-            signal_number=signal_number,
-        )
+        stopped = f"stopped at step {self.step:,} of {self.plan.total:,}, all work kept in {self.out}"
+        if signal_number is not None:
+            raise Interrupted(f"{stopped}; run the same command again to go on.", signal_number=signal_number)
+        if self.allowance is not None and self._must_stop():
+            raise self.allowance.used_up(stopped)
 
     # State
 
     def _save_checkpoint(self) -> None:
+        begun = seconds()
         self.journal.sync()
         state = {
             "run": self.id,
@@ -346,6 +361,7 @@ class _Run:
             "spent": self._cost().model_dump(),
         }
         self.checkpoints.save(self.step, self.trainer.tensors(), state)
+        self.saving = seconds() - begun
         self._reset_clock()
 
     def _restore(self, checkpoint: Checkpoint) -> None:

@@ -40,7 +40,10 @@ class Budget(Config):
     currency: str = Field(min_length=1)
     """Of what: USD, CNY, EUR, …"""
     per_hour: float | None = Field(None, ge=0)
-    """What an hour of the machine costs; where given, training says what it will cost before it begins."""
+    """What an hour of the machine costs; where given, training says what it will cost before it begins, and stops before `amount` is
+    spent."""
+    hours: float | None = Field(None, ge=0)
+    """Hours of the machine that may be used, attempts that failed included; a step that does not fit what is left is not begun."""
 
 
 class VentureFile(Config):
