@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..contracts.language import say
 from ..contracts.record import Scorecard
 from ..contracts.score import Score
+from ._table import columns
 
 
 def scorecard_table(card: Scorecard) -> str:
@@ -27,9 +28,7 @@ def scorecard_table(card: Scorecard) -> str:
                 _value(other, other.value) if other else "",
             )
         )
-    widths = [max(_width(row[column]) for row in rows) for column in range(len(header))]
-    lines = ["  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(f"  {line}" for line in (*lines, *card.signatures.values()))
+    return "\n".join([*columns(rows), *(f"  {signature}" for signature in card.signatures.values())])
 
 
 def _value(score: Score, value: float) -> str:
@@ -37,10 +36,3 @@ def _value(score: Score, value: float) -> str:
         return f"{value / 1e6:,.0f} MB"
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{text} {score.unit}".rstrip()
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal, where a Chinese character takes two."""
-    import unicodedata
-
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -26,14 +26,15 @@ SKY = (
 )  # fmt: skip
 
 
-def document(title: str, kind: str, day: str, body: Iterable[str], closing: str) -> str:
+def document(title: str, kind: str, day: str, body: Iterable[str], closing: str, *, sheet: str | None = None) -> str:
     """A whole page.
 
     Args:
         title: of the window; plain text, as are `kind` (what the page is), `day` and `closing` (the last line).
         body: HTML.
+        sheet: a style sheet of this folder beside the common one.
     """
-    css = Path(__file__).with_name("page.css").read_text("utf-8")
+    css = "".join(Path(__file__).with_name(name).read_text("utf-8") for name in ("page.css", sheet) if name)
     lang = "zh-CN" if language() == "zh" else "en"
     return (
         f'<!doctype html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from ..contracts.language import Words, say
 from ..store.glance import requests_served
 from ..store.lock import holder
+from .execution import last_forecast
+from .plan import PLAN_FILE, load_plan
+from .plan_records import with_records
 from .product import Release, gates, read_scorecard, releases
 from .venture import STEPS, Venture
 from .words import threshold
@@ -138,14 +141,35 @@ def _execution(venture: Venture) -> Stage:
     english, chinese = ("prepare", "train", "evaluate"), ("准备", "训练", "评测")
     state: State = "done" if len(done) == len(STEPS) else "under way" if done or any(venture.runs.glob("*-*")) else "open"
     marks = ["✓" if step in done else "–" for step in STEPS]
-    return Stage(
-        "execution",
-        state,
-        Words(
-            "  ".join(f"{name} {mark}" for name, mark in zip(english, marks, strict=True)),
-            "  ".join(f"{name} {mark}" for name, mark in zip(chinese, marks, strict=True)),
-        ),
+    words = Words(
+        "  ".join(f"{name} {mark}" for name, mark in zip(english, marks, strict=True)),
+        "  ".join(f"{name} {mark}" for name, mark in zip(chinese, marks, strict=True)),
     )
+    planned = _planned(venture)
+    if planned is None:
+        return Stage("execution", state, words)
+    finished, plan = planned
+    return Stage("execution", "done" if finished else "under way", Words(f"{words.en}  ·  {plan.en}", f"{words.zh}  ·  {plan.zh}"))
+
+
+def _planned(venture: Venture) -> tuple[bool, Words] | None:
+    """Whether the whole plan is done, and how far it is, with the last forecast of its end; None where there is no plan."""
+    path = venture.folder / PLAN_FILE
+    if not path.exists():
+        return None
+    file = load_plan(path)
+    plan = with_records(file, venture)
+    done, count = sum(task.state == "done" for task in plan.tasks), len(plan.tasks)
+    blocked = sum(task.blocked is not None for task in plan.tasks if task.state != "done")
+    english, chinese = [f"{done} of {count} tasks done"], [f"任务完成 {done}/{count}"]
+    if blocked:
+        english.append(f"{blocked} blocked")
+        chinese.append(f"受阻 {blocked}")
+    told = last_forecast(venture, file)
+    if told is not None and done < count:
+        english.append(f"80% sure by {told['by']['80%'][:10]}")
+        chinese.append(f"80% 把握在 {told['by']['80%'][:10]} 前完成")
+    return done == count, Words(", ".join(english), "，".join(chinese))
 
 
 def _product(made: list[Release]) -> Stage:
