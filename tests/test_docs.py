@@ -58,7 +58,7 @@ def test_the_tour_runs_as_written(language: str, tmp_path: Path) -> None:
 PAGES = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")) if not path.stem.endswith(".zh")}
 # add-a-task.md needs its own code installed; tests/tasks/test_add_a_task_guide.py runs it.
 TOURS = [name for name, page in PAGES.items() if "lodestar new" in page and name != "add-a-task"]
-GUIDES = [name for name in TOURS if name != "explain"]
+GUIDES = [name for name in TOURS if name not in ("explain", "plan")]
 
 
 def test_every_task_has_a_guide_in_both_languages() -> None:
@@ -72,7 +72,8 @@ def test_the_guide_runs_as_written(guide: str, tmp_path: Path) -> None:
     assert english == chinese
     for block in english:
         printed = run_tour(block, tmp_path, "en")
-    assert "Released v1" in printed
+    if "lodestar release" in PAGES[guide]:
+        assert "Released v1" in printed
 
 
 def run_tour(block: str, folder: Path, language: str) -> str:
