@@ -79,8 +79,12 @@ def prepare(venture: Venture) -> Step:
     return Step(folder, record, skipped=record == before)
 
 
-def train(venture: Venture) -> Step:
-    """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for it, what is preferred and what is right."""
+def train(venture: Venture, *, looked: bool = False) -> Step:
+    """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for it, what is preferred and what is right.
+
+    Args:
+        looked: whether `preflight` has looked at what the training takes, which takes steps of its own.
+    """
     from ._prefer import check_opinions, prefer
     from ._reinforce import check_problems, reinforce
 
@@ -88,7 +92,7 @@ def train(venture: Venture) -> Step:
         check_opinions(venture, plan_training(venture))
     if venture.file.reward is not None:
         check_problems(venture, plan_training(venture))
-    step = _train(venture)
+    step = _train(venture, looked=looked)
     if venture.file.preference is not None:
         step = prefer(venture, step, prepare_folder(venture))
     if venture.file.reward is not None:
@@ -96,7 +100,7 @@ def train(venture: Venture) -> Step:
     return step
 
 
-def _train(venture: Venture) -> Step:
+def _train(venture: Venture, *, looked: bool) -> Step:
     import torch
 
     from ..build.base import begin_from, merge_adapter
@@ -121,7 +125,7 @@ def _train(venture: Venture) -> Step:
     validation: Sequential | tuple[()] = ()
     if (plan.prepared / "validation").exists():
         validation = Sequential(open_split(plan.prepared, "validation"), task.batching, limit=VALIDATION_BATCHES, **shape)
-    allowance = allow(venture, "train", plan.folder, predicted_seconds(venture, plan))
+    allowance = None if looked else allow(venture, "train", plan.folder, predicted_seconds(venture, plan))
     torch.manual_seed(derive_seed(settings.seed, "model"))
     base, adapter = base_of(venture), venture.file.adapter
     model = (task.build(config) if base is None else begin_from(base, task, config, adapter)).to(best_device())

@@ -333,6 +333,21 @@ class Task(ABC):
     def baseline(self, train: Sequence[Any], examples: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:
         """The name of the simplest method worth beating, and its columns on `examples`, of the same form as `measure`'s."""
 
+    def instruction(self, example: Any) -> str:
+        """What a model that was not trained for the task is told to do, in words, with the record's own text: how a bought API is asked.
+
+        Raises:
+            UserError: answers to this task that are given in words cannot be measured.
+        """
+        raise UserError(
+            f"the task {self.name} does not measure answers that another model gives in words",
+            fix="quote the quality instead: the strategy's evidence",
+        )
+
+    def answered(self, answers: Sequence[str], examples: Sequence[Any]) -> dict[str, np.ndarray]:
+        """The columns of answers that another model gave to `instruction`, of the same form as `measure`'s."""
+        raise NotImplementedError(f"{self.name} is not asked in words")
+
     def findings(self, columns: Columns, examples: Sequence[Any]) -> Findings | None:
         """What the report shows of an evaluation beyond its scores: pictures, sentences, the worst mistakes; None where there is nothing.
 

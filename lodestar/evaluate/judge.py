@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..contracts.clock import wait
 from ..contracts.errors import UserError
 from ..contracts.intervals import exact_share
 from ..contracts.language import Words
 from ..contracts.progress import track
 from ..contracts.score import Score
+from .chat_client import chat_client, content
 
 Choice = Literal["A", "B", "tie"]
 Ask = Callable[[Mapping[str, Any]], str]
@@ -42,10 +40,6 @@ _SCHEMA = {
 }  # fmt: skip
 _EXCHANGED: Mapping[Choice | None, Choice] = {"A": "B", "B": "A", "tie": "tie"}
 _FORM = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": _SCHEMA, "strict": True}}
-_PATIENCE_S = 120.0
-_BUSY = (429, 500, 502, 503, 504)
-"""Statuses of a server that may answer when it is asked again."""
-_ATTEMPTS, _LONGEST_WAIT_S = 5, 60.0
 
 
 @dataclass(frozen=True)
@@ -177,34 +171,5 @@ def http_judge(url: str, key: str | None) -> Ask:
         url: up to and without `/chat/completions`, such as https://api.openai.com/v1.
         key: its bearer token.
     """
-    address = url.rstrip("/") + "/chat/completions"
-    if not re.match(r"https?://", address):
-        raise UserError(f"{url!r} is no address of a server", where="judge", fix="write http://… or https://…")
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-
-    def ask(body: Mapping[str, Any]) -> str:
-        request = urllib.request.Request(address, json.dumps(body, ensure_ascii=False).encode(), headers)
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                with urllib.request.urlopen(request, timeout=_PATIENCE_S) as response:
-                    return str(json.load(response)["choices"][0]["message"]["content"])
-            except urllib.error.HTTPError as error:
-                if error.code not in _BUSY or attempt == _ATTEMPTS:
-                    raise UserError(
-                        f"the judge's server answered {error.code}: {error.read(500).decode(errors='replace')}", where=address,
-                        fix="check the model's name and the key" if error.code not in _BUSY else "try again later",
-                    ) from None  # fmt: skip
-                wait(_wait_s(error.headers.get("Retry-After"), attempt))
-            except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-                raise UserError(
-                    f"the judge cannot be asked ({type(error).__name__}: {error})", where=address, fix="check the address"
-                ) from None
-        raise AssertionError("the last attempt returns or raises")
-
-    return ask
-
-
-def _wait_s(asked: str | None, attempt: int) -> float:
-    """Seconds until a busy server is asked again: as many as it asked for, else 1, 2, 4, …"""
-    wanted = float(asked) if asked is not None and asked.strip().isdigit() else 2.0 ** (attempt - 1)
-    return min(wanted, _LONGEST_WAIT_S)
+    complete = chat_client(url, key, who="judge")
+    return lambda body: content(complete(body))

@@ -340,6 +340,16 @@ class Classification(Task):
         logits = linear_logits(texts, self._truth(train), held_out, len(self.labels))
         return "logistic regression on character n-grams", self._labelling.columns(logits, self._truth(examples), None)
 
+    def instruction(self, example: LabelledText) -> str:
+        wanted = "all labels that apply, separated by commas" if self.multi_label else "the one label that fits"
+        return f"Reply with {wanted} and nothing else. The labels are: {', '.join(self.labels)}.\n\n{example.text}"
+
+    def answered(self, answers: Sequence[str], examples: Sequence[LabelledText]) -> dict[str, np.ndarray]:
+        from ..evaluate.stated import stated_logits
+
+        truth = self._truth(examples)
+        return self._labelling.columns(stated_logits(answers, self.labels, truth), truth, None)
+
     def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[LabelledText]) -> Findings:
         from ..evaluate.wrong_labels import label_findings
 

@@ -205,6 +205,16 @@ class QuestionAnswering(Task):
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[QuestionOnText]) -> dict[str, np.ndarray]:
         return answer_columns(self.predictions(model, tokenizer, examples), examples)
 
+    def instruction(self, example: QuestionOnText) -> str:
+        unanswered = " Reply with nothing where the text does not say."
+        return (
+            "Answer the question with a part of the text, word for word, and nothing else."
+            f"{unanswered}\n\nText: {example.context}\n\nQuestion: {example.question}"
+        )
+
+    def answered(self, answers: Sequence[str], examples: Sequence[QuestionOnText]) -> dict[str, np.ndarray]:
+        return answer_columns([answer.strip() for answer in answers], examples)
+
     def predictions(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[QuestionOnText]) -> list[str]:
         """The answers that the model gives; empty where it gives none."""
         spans = self._spans(model, tokenizer, examples)

@@ -182,6 +182,12 @@ class Summarization(Task):
         found = summarize(model, tokenizer, self.summary_form, documents, max_tokens=limit, settings=self._beams(), label="summaries")
         return summary_columns(examples, [one.text for one in found])
 
+    def instruction(self, example: SummarizedText) -> str:
+        return f"Summarise this text in its own language. Reply with the summary alone.\n\n{example.text}"
+
+    def answered(self, answers: Sequence[str], examples: Sequence[SummarizedText]) -> dict[str, np.ndarray]:
+        return summary_columns(examples, list(answers))
+
     def signatures(self) -> dict[str, str]:
         return {"rouge": SIGNATURE}
 

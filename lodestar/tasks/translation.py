@@ -263,6 +263,15 @@ class Translation(Task):
         asked = [(example.source, self._direction(example)) for way in self._ways(examples) for example in way]
         return "word by word (IBM model 1)", self._columns(translate_all(known, asked, words_of, joined), examples)
 
+    def instruction(self, example: Pair) -> str:
+        if self.chosen.both_directions:
+            return super().instruction(example)  # each record would be two questions
+        source, target = self.languages(example)
+        return f"Translate from {source} to {target}. Reply with the translation alone.\n\n{example.source}"
+
+    def answered(self, answers: Sequence[str], examples: Sequence[Pair]) -> dict[str, np.ndarray]:
+        return self._columns(list(answers), examples)
+
     def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Pair]) -> Findings | None:
         """The scores of each direction, where there are several."""
         from ..contracts.findings import Findings

@@ -8,12 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from ..contracts.errors import UserError
 from ..contracts.language import Words, say
 from ..store.files import write_atomic, write_json
 from .vision import SCHEMA_FILE, VENTURE_FILE, VentureFile, schema
+from .yaml_file import dump_yaml
 
 _SECTIONS: tuple[tuple[Words, tuple[str, ...]], ...] = (
     (Words("The vision: what will be true, and for whom", "愿景：要成就什么，为谁而做"), ("name", "statement", "audience")),
@@ -119,15 +118,8 @@ def folder_name(name: str) -> str:
     return re.sub(r"[\W_]+", "-", name.strip().lower()).strip("-") or "venture"
 
 
-class _Dumper(yaml.SafeDumper):
-    """Lists stand indented under their field, as people write them."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-
 def _dump(value: Mapping[str, Any]) -> str:
-    return yaml.dump(_plain(value), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=110).rstrip("\n")
+    return dump_yaml(_plain(value))
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ venture.yaml            the vision, and how the model is made
 brief.html report.html  for the team
 runs/STEP-ID/           one folder a run; its record.json is written last
 releases/vN/            immutable versions of the model
+decisions/              one record a decision, chained by their hashes; what pilots measured
 .lodestar/              the ledger, the lock, the artefact store
 """
 
@@ -64,6 +65,10 @@ class Venture:
     @property
     def releases(self) -> Path:
         return self.folder / "releases"
+
+    @property
+    def decisions(self) -> Path:
+        return self.folder / "decisions"
 
     @property
     def state(self) -> Path:

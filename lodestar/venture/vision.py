@@ -17,6 +17,7 @@ from ..contracts.language import Words
 from ..contracts.money import EconomicsSettings, Money
 from ..contracts.score import Metric, Target
 from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, PreferenceSettings, RewardSettings, TrainSettings
+from .strategies import DecisionSettings
 from .yaml_file import read_yaml
 
 VENTURE_FILE = "venture.yaml"
@@ -87,6 +88,8 @@ class VentureFile(Config):
     """What it may cost."""
     economics: EconomicsSettings | None = None
     """What the running product costs and earns; the report then tells cost per request, margin and break-even."""
+    decision: DecisionSettings = DecisionSettings()
+    """The strategies to decide between, and what `lodestar decide` needs to know of them."""
     licence: str | None = None
     """The licence that the model is released under, as an SPDX name where there is one."""
 

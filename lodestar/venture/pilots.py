@@ -1,0 +1,142 @@
+"""What pilots measured: one immutable file a strategy and pilot, in decisions/evidence/, named by the hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import date as Date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from ..contracts.config import Config
+from ..contracts.errors import UserError
+from ..contracts.record import fingerprint
+from ..contracts.score import Score
+from ..store.files import read_json, sha256_file, write_atomic
+from .strategies import Strategy, settings_of, with_settings
+
+if TYPE_CHECKING:
+    from .venture import Venture
+    from .vision import VentureFile
+
+EVIDENCE_FOLDER = "evidence"
+HASH_LENGTH = 16
+"""Characters of the hash in a file's name."""
+
+
+class PilotRun(Config):
+    """One short run: what it was given, and what came of it."""
+
+    share: float = Field(gt=0, le=1)
+    """Of the whole run's tokens."""
+    tokens: float = Field(ge=0)
+    """Trained on; records measured, where nothing is trained."""
+    seconds: float = Field(ge=0)
+    """Of training."""
+    measuring_seconds: float = Field(ge=0)
+    """Of measuring, which the whole run needs, too."""
+    scores: list[Score]
+    """The task's metrics."""
+    validation_loss: float | None = None
+
+
+class Pilot(Config):
+    """Everything that the pilots of a strategy measured so far."""
+
+    strategy: str
+    identity: str
+    """The fingerprint of what shapes the strategy: other settings are another strategy."""
+    date: Date
+    """The day of the last one."""
+    machine: str
+    """Where it ran."""
+    split: str
+    """The records that it was measured on."""
+    runs: list[PilotRun] = []
+    """The shortest first."""
+    system: list[Score] = []
+    """Latency, memory and size, which training for longer does not change."""
+    full_seconds: float | None = None
+    """What the whole run was expected to take before the first pilot."""
+    memory_bytes: int | None = None
+    """What training was expected to take."""
+    refused: str = ""
+    """Why it cannot be run on this machine, where it cannot."""
+    usage: dict[str, float] = {}
+    """Of a bought API: mean tokens_in and tokens_out of a request."""
+
+    @property
+    def seconds(self) -> float:
+        """What the pilots took, together."""
+        return sum(run.seconds + run.measuring_seconds for run in self.runs)
+
+    @property
+    def whole_seconds(self) -> float | None:
+        """What training to the end takes, told from the longest run, and from the one before it what a run takes beside its steps."""
+        if not self.runs:
+            return self.full_seconds
+        *before, last = self.runs
+        each = last.seconds / last.share
+        if before and before[-1].share < last.share:
+            each = max(0.0, (last.seconds - before[-1].seconds) / (last.share - before[-1].share))
+        return last.seconds + each * (1 - last.share)
+
+
+def identity(strategy: Strategy, file: VentureFile) -> str:
+    """The fingerprint of what a pilot of the strategy would measure: of venture.yaml as it makes it, or of the API and the records."""
+    described: dict[str, Any] = {"kind": strategy.kind}
+    if strategy.kind in ("api", "baseline"):
+        described |= file.model_dump(mode="json", include={"task", "options", "data"})
+        if strategy.api is not None:
+            described["api"] = strategy.api.model_dump(mode="json", include={"model", "url", "instruction"})
+    else:
+        changed = with_settings(file, settings_of(strategy, file))
+        described |= changed.model_dump(mode="json", include={"task", "options", "data", "model", "train", "adapter"})
+    return fingerprint(described)
+
+
+def evidence_folder(venture: Venture) -> Path:
+    return venture.decisions / EVIDENCE_FOLDER
+
+
+def save_pilot(venture: Venture, pilot: Pilot) -> Path:
+    """Write a pilot's file; what it held before stands in its own file still."""
+    content = json.dumps(pilot.model_dump(mode="json"), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    name = hashlib.sha256(content.encode()).hexdigest()[:HASH_LENGTH]
+    path = evidence_folder(venture) / f"{pilot.strategy}-{name}.json"
+    if not path.exists():
+        write_atomic(path, content)
+    return path
+
+
+def read_pilots(venture: Venture) -> dict[str, tuple[Path, Pilot]]:
+    """Each strategy's identity → its file that measured most, and what it holds.
+
+    Raises:
+        UserError: a file is not what was written.
+    """
+    found: dict[str, tuple[Path, Pilot]] = {}
+    for path in sorted(evidence_folder(venture).glob("*.json")):
+        check_named_by_hash(path)
+        pilot = Pilot.parse(read_json(path), where=path)
+        known = found.get(pilot.identity)
+        if known is None or _measured(pilot) > _measured(known[1]):
+            found[pilot.identity] = (path, pilot)
+    return found
+
+
+def check_named_by_hash(path: Path) -> None:
+    """Refuse an evidence file that was changed after it was written."""
+    named = re.search(rf"-([0-9a-f]{{{HASH_LENGTH}}})\.json$", path.name)
+    if named is None or not sha256_file(path).startswith(named[1]):
+        raise UserError(
+            "this evidence is not what was measured: its hash does not match", where=path,
+            fix="restore the file, or remove it and run `lodestar decide --pilot` again",
+        )  # fmt: skip
+
+
+def _measured(pilot: Pilot) -> tuple[int, float]:
+    return len(pilot.runs), sum(run.tokens for run in pilot.runs)

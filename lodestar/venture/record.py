@@ -1,0 +1,160 @@
+"""Decision records: who chose what, on which evidence, and what they expect of it.
+
+decisions/NNNN-CHOICE.md    for people, in the form of MADR (https://adr.github.io/madr/)
+decisions/NNNN-CHOICE.json  the same as data, written last: the problem, the comparison, the forecasts, and the hashes
+
+Each record carries the hash of the one before it and of its own Markdown; its own hash is over all of that. So an edit of any record or
+page shows, as does one that is taken out; that the newest is gone shows by the ledger, which notes each hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from datetime import date as Date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from ..contracts.config import Config
+from ..contracts.errors import UserError, unknown
+from ..contracts.forecast import Forecast
+from ..store.files import read_json, sha256_file, write_atomic, write_json
+from .decision import Comparison, Problem
+
+if TYPE_CHECKING:
+    from .venture import Venture
+
+EVENT = "decision"
+
+
+class DecisionRecord(Config):
+    """One choice."""
+
+    number: int = Field(ge=1)
+    date: Date
+    venture: str
+    choice: str
+    """The option's name."""
+    by: str = Field(min_length=1)
+    """The person who chose."""
+    because: str = Field(min_length=1)
+    """Their reason."""
+    settings: dict[str, Any]
+    """The fields of venture.yaml that make the option."""
+    forecasts: list[dict[str, Any]] = Field(min_length=1)
+    """What they expect of it, each as `Forecast.content`."""
+    problem: Problem
+    comparison: Comparison
+    previous: str | None
+    """The hash of the record before this one; None of the first."""
+    markdown: str
+    """The SHA-256 of the page beside it."""
+    hash: str = ""
+    """The SHA-256 of all of the above as canonical JSON."""
+
+    def computed_hash(self) -> str:
+        """The hash that `hash` must be."""
+        return canonical_hash(self.model_dump(mode="json", exclude={"hash"}))
+
+
+def canonical_hash(value: Any) -> str:
+    """The SHA-256 of a JSON value, its keys sorted and no space between."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def record_files(venture: Venture) -> list[Path]:
+    """The records' data files, oldest first."""
+    return sorted(path for path in venture.decisions.glob("*.json") if re.match(r"\d{4,}-", path.name))
+
+
+def latest_record(venture: Venture) -> DecisionRecord | None:
+    """The newest record; None where nothing was decided. Its hash is not looked at."""
+    files = record_files(venture)
+    return DecisionRecord.parse(read_json(files[-1]), where=files[-1]) if files else None
+
+
+def choose(
+    venture: Venture, problem: Problem, comparison: Comparison, *, choice: str, by: str, because: str, forecasts: Sequence[Forecast]
+) -> tuple[DecisionRecord, Path]:  # fmt: skip
+    """Write the record of a choice, behind the ones that are there.
+
+    Returns:
+        The record, and its Markdown page.
+
+    Raises:
+        UserError: no such option, it cannot be done, no name, no reason, no forecast; or an earlier record was changed. Nothing is written.
+    """
+    from .madr import page
+
+    options = {option.name: option for option in problem.options}
+    if choice not in options:
+        raise unknown("option", choice, options, where="--choose")
+    if options[choice].infeasible:
+        raise UserError(f"{choice!r} cannot be done: {options[choice].infeasible}", where="--choose", fix="choose another option")
+    if not (by.strip() and because.strip()):
+        raise UserError("a decision needs the name of who decides, and the reason", fix="give both --by and --because")
+    if not forecasts:
+        raise UserError(
+            "a decision needs a forecast that it can be held to later",
+            fix="give --forecast METRIC, with --resolve-by where its target has no date",
+        )
+    before = verify(venture)
+    number = 1 + max((int(path.name.partition("-")[0]) for path in venture.decisions.glob("[0-9]*-*")), default=0)
+    slug = re.sub(r"[^\w]+", "-", choice.lower()).strip("-")
+    place = venture.decisions / f"{number:04d}-{slug}"
+    made = DecisionRecord(
+        number=number, date=problem.date, venture=venture.file.name, choice=choice, by=by, because=because,
+        settings=options[choice].settings, forecasts=[forecast.content() for forecast in forecasts], problem=problem, comparison=comparison,
+        previous=before[-1].hash if before else None, markdown="",
+    )  # fmt: skip
+    markdown = page(venture.file, made, before[-1] if before else None)
+    made = made.model_copy(update={"markdown": hashlib.sha256(markdown.encode()).hexdigest()})
+    made = made.model_copy(update={"hash": made.computed_hash()})
+    path = place.with_suffix(".md")
+    write_atomic(path, markdown)
+    write_json(place.with_suffix(".json"), made.model_dump(mode="json"))
+    venture.ledger.add_event(EVENT, {"number": number, "choice": choice, "by": by, "hash": made.hash})
+    return made, path
+
+
+def verify(venture: Venture) -> list[DecisionRecord]:
+    """Read every record and check that none was changed, added between or taken out; returns them, oldest first.
+
+    Raises:
+        UserError: the first one that is not what was written.
+    """
+    records: list[DecisionRecord] = []
+    previous: str | None = None
+    for path in record_files(venture):
+        record = DecisionRecord.parse(read_json(path), where=path)
+        if record.hash != record.computed_hash():
+            raise _changed(path, "this record was changed after it was written: its hash does not match")
+        if record.previous != previous:
+            raise _changed(path, "the record before this one is not the one that it was written behind")
+        page = path.with_suffix(".md")
+        if not page.is_file() or sha256_file(page) != record.markdown:
+            raise _changed(page, "this page was changed after it was written" if page.is_file() else "the page of a decision is missing")
+        previous = record.hash
+        records.append(record)
+    _check_ledger(venture, {record.hash for record in records})
+    return records
+
+
+def _check_ledger(venture: Venture, known: set[str]) -> None:
+    """What the ledger noted must be there; a ledger that is not here, as in a fresh clone, knows of nothing."""
+    if not venture.ledger_path.exists():
+        return
+    gone = next((event.detail for event in venture.ledger.events(EVENT) if event.detail["hash"] not in known), None)
+    if gone is not None:
+        raise _changed(
+            venture.decisions, f"decision {gone['number']} ({gone['choice']}), which the ledger has, is not here as it was written"
+        )
+
+
+def _changed(where: Path, what: str) -> UserError:
+    return UserError(what, where=where, fix="restore it, from version control say; to decide otherwise, make a new decision")
