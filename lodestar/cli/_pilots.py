@@ -187,7 +187,9 @@ def _candidate(venture: Venture, strategy: Strategy, known: Mapping[str, Pilot],
     expected = run_seconds(settings, needs)
     in_time = round(expected / needs.step_seconds) * settings.batch_tokens
     tokens = min(limit for limit in (settings.tokens, in_time if settings.minutes else None) if limit is not None)
-    pilot = pilot.model_copy(update={"full_seconds": pilot.full_seconds or expected, "memory_bytes": needs.memory_bytes})
+    if pilot.full_seconds is None:
+        pilot = pilot.model_copy(update={"full_seconds": expected, "memory_bytes": needs.memory_bytes, "refused": ""})
+        written.append(save_pilot(venture, pilot))
     measuring = pilot.runs[-1].measuring_seconds if pilot.runs else MEASURING_GUESS
     return _Candidate(strategy, trial, plan, pilot, max(1, tokens), measuring)
 

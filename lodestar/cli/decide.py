@@ -138,8 +138,7 @@ def _choose(
         if option is not None:
             with_settings(venture.file, option.settings)
         record, _ = choose(venture, problem, comparison, choice=choice, by=by, because=because, forecasts=made)
-        for forecast in made:
-            venture.ledger.add_forecast(forecast)
+        venture.ledger.add_forecasts(made)
         if record.settings:
             write_atomic(venture.path, with_fields(venture.path.read_text("utf-8"), record.settings))
     return record

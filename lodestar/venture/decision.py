@@ -216,7 +216,7 @@ class Uncertainty(Config):
     advantage_high: float
     """The same at its 95% quantile."""
     flips_at: float | None = None
-    """The value nearest to the median from which on another option is better; None where none within 98% of what is likely."""
+    """The value nearest to the median beyond which another option is better; None where none is within 98% of what is likely."""
     flips_to: str = ""
     """Which one."""
     flips_below: bool = False
@@ -347,20 +347,20 @@ def _uncertainty(problem: Problem, options: Sequence[Option], best: str, name: s
     others = np.delete(means, ours, axis=1)
     advantage = means[:, ours] - others.max(axis=1)
     low, high = np.interp([-1.645, 1.645], scores, advantage)
-    flip = _flip(scores, advantage)
-    found = Uncertainty(
-        quantity=name, worth_knowing=partial_information(means), advantage_low=float(low), advantage_high=float(high)
-    )  # fmt: skip
-    if flip is None:
+    found = Uncertainty(quantity=name, worth_knowing=partial_information(means), advantage_low=float(low), advantage_high=float(high))
+    crossing = _crossing(scores, advantage)
+    if crossing is None:
         return found
-    rival = int(np.argmax(np.where(np.arange(means.shape[1]) == ours, -math.inf, means[flip])))
-    at = float(quantiles(problem.quantities[name], ndtr(scores[flip : flip + 1]))[0])
-    return found.model_copy(update={"flips_at": at, "flips_to": options[rival].name, "flips_below": bool(scores[flip] < 0)})
+    below = bool(advantage[crossing] < 0)
+    beyond = crossing if below else crossing + 1
+    rival = int(np.argmax(np.where(np.arange(means.shape[1]) == ours, -math.inf, means[beyond])))
+    at = float(quantiles(problem.quantities[name], ndtr(scores[crossing : crossing + 2].mean(keepdims=True)))[0])
+    return found.model_copy(update={"flips_at": at, "flips_to": options[rival].name, "flips_below": below})
 
 
-def _flip(scores: np.ndarray, advantage: np.ndarray) -> int | None:
-    """The outcome nearest to the median, within 98% of what is likely, in which another option is better; None where there is none."""
+def _crossing(scores: np.ndarray, advantage: np.ndarray) -> int | None:
+    """The place nearest to the median, within 98% of what is likely, after which the choice is another one; None where there is none."""
     import numpy as np
 
-    flipped = (advantage < 0) & (np.abs(scores) < 2.33)
-    return int(np.argmin(np.where(flipped, np.abs(scores), math.inf))) if flipped.any() else None
+    crosses = ((advantage[:-1] < 0) != (advantage[1:] < 0)) & (np.abs(scores[:-1]) < 2.33)
+    return int(np.argmin(np.where(crosses, np.abs(scores[:-1]), math.inf))) if crosses.any() else None

@@ -138,5 +138,5 @@ def check_named_by_hash(path: Path) -> None:
         )  # fmt: skip
 
 
-def _measured(pilot: Pilot) -> tuple[int, float]:
-    return len(pilot.runs), sum(run.tokens for run in pilot.runs)
+def _measured(pilot: Pilot) -> tuple[int, float, bool]:
+    return len(pilot.runs), sum(run.tokens for run in pilot.runs), not pilot.refused

@@ -35,6 +35,8 @@ UNWRITTEN_WORTH = 10_000.0
 """What keeping every promise is worth where neither `decision.worth` nor a budget says: assumed."""
 TIME_UNCERTAINTY = 1.15
 """A run takes as long as its pilots say, within this factor, nineteen times in twenty: assumed, for machines are not as busy each day."""
+ESTIMATE_UNCERTAINTY = 1.5
+"""The same of what a few steps told before any pilot."""
 _HAND_UNITS = {"train_hours": "hours", "request_seconds": "s"}
 
 
@@ -257,8 +259,8 @@ def _extrapolated(
     """What the whole run will score, told from the short ones."""
     lows, highs = [score.low for _, score in runs], [score.high for _, score in runs]
     support = support_of(min(lows), max(highs), metric.unit, metric.better)
-    if found[1].runs[-1].tokens == 0 or (len(runs) == 1 and runs[0][0] == 1):
-        last = runs[-1][1]
+    share, last = runs[-1]
+    if share == 1:  # run to its end
         return _of_file(builder, found, last.value, last.low, last.high, metric.unit, support)
     points = [Point(share, score.value, deviation(score)) for share, score in runs]
     told = extrapolate(points, 1.0, metric.better, share=support == "share")
@@ -280,8 +282,8 @@ def _training_hours(builder: _Builder, strategy: Strategy, known: Mapping[str, E
     if "train_hours" in known:
         return known["train_hours"]
     if found is not None and found[1].whole_seconds:
-        hours = found[1].whole_seconds / 3600
-        return _of_file(builder, found, hours, hours / TIME_UNCERTAINTY, hours * TIME_UNCERTAINTY, "hours", "positive")
+        hours, factor = found[1].whole_seconds / 3600, TIME_UNCERTAINTY if found[1].runs else ESTIMATE_UNCERTAINTY
+        return _of_file(builder, found, hours, hours / factor, hours * factor, "hours", "positive")
     train = strategy.train or builder.venture.file.train
     if train.minutes is not None:
         why = Words("its limit, train.minutes", "其上限 train.minutes")

@@ -27,6 +27,7 @@ from .decision import Comparison, Problem
 
 if TYPE_CHECKING:
     from .venture import Venture
+    from .vision import VentureFile
 
 EVENT = "decision"
 
@@ -76,6 +77,17 @@ def latest_record(venture: Venture) -> DecisionRecord | None:
     """The newest record; None where nothing was decided. Its hash is not looked at."""
     files = record_files(venture)
     return DecisionRecord.parse(read_json(files[-1]), where=files[-1]) if files else None
+
+
+def is_followed(record: DecisionRecord, venture: Venture) -> bool:
+    """Whether venture.yaml has the settings that were chosen."""
+    from .strategies import with_settings
+    from .venture import WORK_FIELDS
+
+    def work(file: VentureFile) -> Any:
+        return file.model_dump(mode="json", include=set(WORK_FIELDS))
+
+    return work(with_settings(venture.file, record.settings)) == work(venture.file)
 
 
 def choose(

@@ -9,9 +9,11 @@ from ..contracts.language import Words, say
 from ..store.glance import requests_served
 from ..store.lock import holder
 from .execution import last_forecast
+from .pilots import read_pilots
 from .plan import PLAN_FILE, load_plan
 from .plan_records import with_records
 from .product import Release, gates, read_scorecard, releases
+from .record import is_followed, latest_record
 from .venture import STEPS, Venture
 from .words import threshold
 
@@ -91,6 +93,8 @@ def next_step(venture: Venture, made: list[Release], served: int) -> Next:
     if evaluated is None:
         if not (venture.folder / BRIEF_FILE).exists() and not venture.finished("prepare"):
             return Next("lodestar vision", Words("check venture.yaml and write the brief", "检查 venture.yaml，写出简报"))
+        if latest_record(venture) is None and not venture.finished("train"):
+            return Next("lodestar decide", Words("compare the strategies before one is paid for", "花钱之前，先比较各种策略"))
         return Next("lodestar run", Words("prepare, train and evaluate", "准备、训练、评测"))
     if venture.settings_changed():
         return Next(
@@ -127,12 +131,16 @@ def _vision(venture: Venture) -> Stage:
 
 
 def _decision(venture: Venture) -> Stage:
-    file = venture.file
-    context = file.model.context
-    words = Words(
-        f"{file.task}, trained from scratch, {file.model.size}{f', context {context}' if context else ''}",
-        f"{file.task}，从零训练，规模 {file.model.size}{f'，上下文 {context}' if context else ''}",
-    )
+    made = latest_record(venture)
+    if made is None:
+        tried = len(read_pilots(venture))
+        words = Words("nothing decided yet", "尚未决策")
+        if tried:
+            words = Words(f"{words.en}; {tried} strategies tried", f"{words.zh}；已试 {tried} 种策略")
+        return Stage("decision", "under way" if tried else "open", words)
+    words = Words(f"{made.choice}, chosen by {made.by} on {made.date}", f"{made.choice}，由 {made.by} 于 {made.date} 选定")
+    if not is_followed(made, venture):
+        return Stage("decision", "under way", Words(f"{words.en}; venture.yaml says otherwise", f"{words.zh}；但 venture.yaml 与之不符"))
     return Stage("decision", "done", words)
 
 

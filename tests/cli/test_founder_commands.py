@@ -39,7 +39,7 @@ def test_new_makes_a_venture_that_vision_accepts(capsys):
     assert value["warnings"] == []
     assert value["targets"] == 3
     assert "My Poet" in Path(value["brief"]).read_text()
-    assert json_of(capsys, "status", "--venture", "my-poet")["next"]["command"] == "lodestar run"
+    assert json_of(capsys, "status", "--venture", "my-poet")["next"]["command"] == "lodestar decide"
 
 
 def test_new_refuses_a_folder_with_something_in_it(capsys):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from lodestar.contracts.forecast import Forecast
 from lodestar.contracts.language import Words
 from lodestar.contracts.record import RunRecord, Scorecard
 from lodestar.contracts.score import Cost, Metric, Score
+from lodestar.contracts.settings import ModelSettings
 from lodestar.store.files import write_atomic, write_json
+from lodestar.venture.decision import compare
+from lodestar.venture.problem import build_problem
+from lodestar.venture.record import DecisionRecord, choose, record_files
+from lodestar.venture.strategies import DecisionSettings, Strategy
 from lodestar.venture.venture import Venture
 
 PIXEL = bytes.fromhex(
@@ -104,6 +111,31 @@ def _write_runs(venture: Venture, tag: str = "a", scores: tuple[Score, ...] = GO
     write_json(evaluate / "scorecard.json", card.model_dump(mode="json"))
     write_atomic(evaluate / "measurements.npz", b"columns")
     write_atomic(evaluate / "scorecard.png", PIXEL)
+
+
+def _decide(venture: Venture, choice: str = "as-it-is", **changes: Any) -> DecisionRecord:
+    """A decision between the venture as it is written, another size and no model, by assumptions alone."""
+    strategies = [
+        Strategy(name="none", kind="baseline"), Strategy(name="as-it-is", kind="scratch"),
+        Strategy(name="tiny", kind="scratch", model=ModelSettings(size="tiny")),
+    ]  # fmt: skip
+    found = {
+        "accuracy": Metric("accuracy", Words("Right answers.", "正确率。"), "", "higher", lambda columns: 0.0),
+        "latency_ms_p95": Metric("latency_ms_p95", Words("Time.", "用时。"), "ms", "lower", lambda columns: 0.0),
+    }
+    file = venture.file.model_copy(update={"decision": DecisionSettings(strategies=strategies)})
+    problem = build_problem(Venture(venture.folder, file), found, date(2026, 12, 1))
+    forecast = Forecast(
+        id=f"f{len(record_files(venture)) + 1}", statement="It works.", by="Ada", made=date(2026, 12, 1), resolve_by=date(2027, 3, 1),
+        probability=0.7,
+    )  # fmt: skip
+    fields = {"choice": choice, "by": "Ada", "because": "it is written so", "forecasts": [forecast], **changes}
+    return choose(venture, problem, compare(problem, draws=10_000), **fields)[0]
+
+
+@pytest.fixture
+def make_decision() -> Callable[..., DecisionRecord]:
+    return _decide
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_a_run_to_the_end_is_forecast_as_what_it_measured():
     points = [Point(share, law(share, 0.3, 0.1, 0.4), 0.002) for share in (0.25, 0.5, 1.0)]
     found = extrapolate(points, 1.0, "lower", share=False)
     assert found.value == pytest.approx(points[-1].value, rel=0.02)
-    assert found.high - found.low < 0.08 * found.value
+    assert found.high - found.low < 0.12 * found.value, "what another run of the recipe scatters by"
 
 
 def test_less_is_known_of_fewer_runs_and_of_a_longer_way():

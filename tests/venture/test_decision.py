@@ -39,7 +39,9 @@ def normal(mean: float, deviation: float) -> Evidence:
 def make_problem(qualities: dict[str, Evidence], *, costs: dict[str, Evidence] | None = None, **changes: Any) -> Problem:
     """Options that differ in quality and, where given, in the hours of a machine at 1 an hour; a promise of at least 0."""
     costs = costs or {}
-    quantities = {f"{name}: score": quality for name, quality in qualities.items()} | {f"{name}: hours": cost for name, cost in costs.items()}
+    quantities = {f"{name}: score": quality for name, quality in qualities.items()} | {
+        f"{name}: hours": cost for name, cost in costs.items()
+    }
     quantities |= {"requests": evidence(100.0), "busy": evidence(0.5), "price": evidence(1.0)}
     options = [
         {

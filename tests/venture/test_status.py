@@ -20,10 +20,13 @@ def states(venture: Venture) -> list[str]:
     return [stage.state for stage in status(venture).stages]
 
 
-def test_the_way_from_a_vision_to_a_served_release(venture, write_runs):
-    assert states(venture) == ["under way", "done", "open", "open", "open"]
+def test_the_way_from_a_vision_to_a_served_release(venture, write_runs, make_decision):
+    assert states(venture) == ["under way", "open", "open", "open", "open"]
     assert status(venture).next.command == "lodestar vision"
     (venture.folder / "brief.html").write_text("x")
+    assert status(venture).next.command == "lodestar decide"
+    make_decision(venture)
+    assert states(venture)[1] == "done"
     assert status(venture).next.command == "lodestar run"
     (venture.run_folder("prepare", "unfinished")).mkdir(parents=True)
     assert states(venture)[2] == "under way"
