@@ -350,7 +350,13 @@ def _try(venture: Venture, candidate: _Candidate, share: float) -> None:
     short = file.train.model_copy(update={"tokens": tokens, "minutes": None, "keep": 1, "evaluate_every": None, "checkpoint_every": None})
     trial = Trial(venture.folder, file.model_copy(update={"train": short}))
     begin = seconds()
-    step = _steps.train(trial, looked=True)
+    attempt = venture.ledger.start_run("pilot", candidate.strategy.name)  # so that it counts as spent
+    try:
+        step = _steps.train(trial, looked=True)
+    except BaseException as error:
+        venture.ledger.fail_run(attempt, str(error) or type(error).__name__)
+        raise
+    venture.ledger.finish_run(attempt, step.record)
     trained = seconds() - begin
     begin = seconds()
     bundle = _steps.load_model(step.folder / "model")

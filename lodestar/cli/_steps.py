@@ -83,7 +83,7 @@ def train(venture: Venture, *, looked: bool = False) -> Step:
     """Steps 2 and 3: the prepared data → runs/train-…/model; then, where venture.yaml asks for it, what is preferred and what is right.
 
     Args:
-        looked: whether `preflight` has looked at what the training takes, which takes steps of its own.
+        looked: whether what the training takes was looked at, which takes steps of its own, and held against a budget.
     """
     from ._prefer import check_opinions, prefer
     from ._reinforce import check_problems, reinforce

@@ -129,7 +129,7 @@ def _choose(
     from ..store.files import write_atomic
     from ..venture.record import choose
     from ..venture.strategies import with_settings
-    from ..venture.yaml_file import with_fields
+    from ..venture.yaml_edit import edit_fields
     from ._forecasts import read_forecasts
 
     with venture.hold("decide"):
@@ -137,10 +137,11 @@ def _choose(
         option = next((option for option in problem.options if option.name == choice), None)
         if option is not None:
             with_settings(venture.file, option.settings)
+            text = edit_fields(venture.path.read_text("utf-8"), option.settings, where=venture.path)
         record, _ = choose(venture, problem, comparison, choice=choice, by=by, because=because, forecasts=made)
         venture.ledger.add_forecasts(made)
         if record.settings:
-            write_atomic(venture.path, with_fields(venture.path.read_text("utf-8"), record.settings))
+            write_atomic(venture.path, text)
     return record
 
 

@@ -21,6 +21,7 @@ from .decision import PossiblePilot, Problem
 from .pilots import Pilot, identity, read_pilots
 from .strategies import THIS_MACHINE, Machine, Strategy, settings_of, strategies_of
 from .venture import Venture
+from .vision import VentureFile
 
 REQUESTS, BUSY = "requests per month", "share of busy hours"
 PRICE, SPEED = "price of an hour", "speed"
@@ -59,6 +60,13 @@ class _Builder:
     def targets(self) -> Sequence[Target]:
         return self.venture.file.targets
 
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """What one of another currency is in the decision's."""
+        file = self.venture.file
+        known = file.economics.rates if file.economics is not None and file.economics.currency == self.currency else {}
+        return {**known, **file.decision.rates}
+
     def put(self, name: str, evidence: Evidence) -> str:
         self.quantities[name] = evidence
         return name
@@ -70,7 +78,7 @@ class _Builder:
             raise UserError(f"the unit is {evidence.unit!r}", where=where, fix=f"write a price as {self.currency}/{per}")
         if currency == self.currency:
             return evidence
-        rate = self.venture.file.decision.rates.get(currency)
+        rate = self.rates.get(currency)
         if rate is None:
             raise UserError(
                 f"the price is in {currency}, the decision in {self.currency}, and no rate says what one is in the other",
@@ -89,8 +97,7 @@ def build_problem(venture: Venture, metrics: Mapping[str, Metric], today: Date |
         UserError: fewer than two options, a unit or a currency that does not fit, or evidence that is not what was measured.
     """
     file, settings = venture.file, venture.file.decision
-    currency = settings.currency or (file.budget.currency if file.budget else "USD")
-    builder = _Builder(venture, metrics, today or now().date(), currency)
+    builder = _Builder(venture, metrics, today or now().date(), _currency(file))
     builder.put(REQUESTS, settings.requests_per_month or assumptions.requests_per_month(builder.today))
     builder.put(BUSY, settings.busy or assumptions.busy_share(builder.today))
     machines = _machines(builder)
@@ -101,10 +108,10 @@ def build_problem(venture: Venture, metrics: Mapping[str, Metric], today: Date |
         made, pilot = _options(builder, strategy, machines, found)
         options += made
         possible += pilot if not made[0].infeasible else []
-    worth = settings.worth or (file.budget.amount if file.budget and file.budget.amount else UNWRITTEN_WORTH)
+    worth = settings.worth or _budget_amount(builder) or UNWRITTEN_WORTH
     return Problem.parse(
         {
-            "date": builder.today, "currency": currency, "worth": worth, "day_rate": settings.day_rate, "months": settings.months,
+            "date": builder.today, "currency": builder.currency, "worth": worth, "day_rate": settings.day_rate, "months": settings.months,
             "per_day": worth / 365 if settings.per_day is None else settings.per_day,
             "targets": list(file.targets), "north_star": file.north_star, "requests": REQUESTS, "busy": BUSY,
             "options": options, "quantities": builder.quantities, "pilots": possible,
@@ -113,18 +120,36 @@ def build_problem(venture: Venture, metrics: Mapping[str, Metric], today: Date |
     )  # fmt: skip
 
 
+def _currency(file: VentureFile) -> str:
+    if file.decision.currency is not None:
+        return file.decision.currency
+    return file.economics.currency if file.economics is not None else file.budget.currency if file.budget is not None else "USD"
+
+
+def _budget_amount(builder: _Builder) -> float:
+    """The budget, in the decision's currency; a team that spends it on the product says that it is worth as much."""
+    budget = builder.venture.file.budget
+    if budget is None or not budget.amount:
+        return 0.0
+    spent = Evidence(
+        value=budget.amount, low=budget.amount, high=budget.amount, unit=f"{budget.currency}/product", source="quoted", date=builder.today,
+        reference="venture.yaml",
+    )  # fmt: skip
+    return builder.money(spent, "product", "budget").value
+
+
 def _machines(builder: _Builder) -> list[Machine]:
     """The machines, with the prices in the decision's currency, among the quantities."""
     file = builder.venture.file
     machines = file.decision.machines
     if not machines:
-        budget = file.budget
-        if budget is not None and budget.per_hour is not None:
+        hour = file.machine_hour
+        if hour is not None:
             price = Evidence(
-                value=budget.per_hour, low=budget.per_hour, high=budget.per_hour, unit=f"{budget.currency}/hour", source="quoted",
-                date=builder.today, reference="venture.yaml: budget.per_hour",
+                value=hour.amount, low=hour.amount, high=hour.amount, unit=f"{hour.currency}/hour", source="quoted", date=builder.today,
+                reference="venture.yaml",
             )  # fmt: skip
-        elif builder.currency == "USD" or "USD" in file.decision.rates:
+        elif builder.currency == "USD" or "USD" in builder.rates:
             price = assumptions.machine_price(builder.today)
         else:
             raise UserError(
@@ -296,7 +321,7 @@ def _request_hours(builder: _Builder, strategy: Strategy, known: Mapping[str, Ev
         return known["request_seconds"].scaled(1 / 3600, "hours")
     score = next((score for score in found[1].system if score.metric == "latency_ms_p50"), None) if found else None
     if found is not None and score is not None:
-        return _of_file(builder, found, *(each / 3.6e6 for each in (score.value, score.low, score.high)), "hours", "positive")
+        return _of_file(builder, found, score.value / 3.6e6, score.low / 3.6e6, score.high / 3.6e6, "hours", "positive")
     milliseconds = (0.1, 2, 40) if strategy.kind == "baseline" else (5, 100, 2000)
     why = Words("nothing was tried yet", "尚未试跑")
     low, value, high = (each / 3.6e6 for each in milliseconds)

@@ -12,7 +12,7 @@ from ..contracts.errors import UserError
 from ..contracts.language import Words, say
 from ..store.files import write_atomic, write_json
 from .vision import SCHEMA_FILE, VENTURE_FILE, VentureFile, schema
-from .yaml_file import dump_yaml
+from .yaml_edit import dump_yaml
 
 _SECTIONS: tuple[tuple[Words, tuple[str, ...]], ...] = (
     (Words("The vision: what will be true, and for whom", "愿景：要成就什么，为谁而做"), ("name", "statement", "audience")),

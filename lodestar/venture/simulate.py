@@ -46,8 +46,8 @@ def quantiles(evidence: Evidence, at: np.ndarray) -> np.ndarray:
 
         return betaincinv(*beta_shape(evidence), at)
     if evidence.support == "positive":
-        logs = np.log([evidence.low, evidence.value, evidence.high])
-        return np.exp(_two_piece(*logs, evidence.confidence, at))
+        low, value, high = np.log([evidence.low, evidence.value, evidence.high])
+        return np.exp(_two_piece(low, value, high, evidence.confidence, at))
     return _two_piece(evidence.low, evidence.value, evidence.high, evidence.confidence, at)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ..contracts.adapter import AdapterSettings
 from ..contracts.config import Config
 from ..contracts.evidence import Evidence
+from ..contracts.money import Currency
 from ..contracts.option import Kind
 from ..contracts.settings import ModelSettings, TrainSettings
 
@@ -109,7 +110,8 @@ class DecisionSettings(Config):
     strategies: list[Strategy] = []
     """The strategies; derived from the venture's own model where none is named."""
     machines: list[Machine] = []
-    """The machines; this one, at `budget.per_hour`, where none is named. Each strategy that runs a model is looked at on each."""
+    """The machines; this one, at economics.machine_hour or budget.per_hour, where none is named. Each strategy but
+    a bought API is looked at on each."""
     pilot: PilotSettings = PilotSettings()
     """What `lodestar decide --pilot` may take."""
     worth: float | None = Field(None, gt=0)
@@ -124,10 +126,10 @@ class DecisionSettings(Config):
     """How often it is asked."""
     busy: Evidence | None = None
     """The share of the rented hours in which the machine answers."""
-    currency: str | None = Field(None, min_length=1)
-    """Of all money here; the budget's where absent."""
-    rates: dict[str, float] = {}
-    """Another currency → what one of it is in this one."""
+    currency: Currency | None = None
+    """Of all money here; that of economics, else of the budget, where absent."""
+    rates: dict[Currency, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    """Another currency → what one of it is in this one, beside those in economics."""
 
     @model_validator(mode="after")
     def _names_are_different(self) -> Self:
@@ -155,7 +157,7 @@ def strategies_of(file: VentureFile) -> list[Strategy]:
         by_hand = bool(model.overrides)
         # Overrides make a size of their own, somewhere about the one that they start from.
         near = [size for at, size in enumerate(SIZES) if (abs(at - here) <= 1 if by_hand else abs(at - here) == 1)][:3]
-        sizes = [Strategy(name=size, kind="scratch", model=ModelSettings(size=size, context=model.context)) for size in near]  # type: ignore[arg-type] # of SIZES
+        sizes = [Strategy(name=size, kind="scratch", model=ModelSettings(size=size, context=model.context)) for size in near]
         return [none, Strategy(name="as-written" if by_hand else model.size, kind="scratch"), *sizes]
     open_model = model.model_copy(update={"overrides": {}})
     return [

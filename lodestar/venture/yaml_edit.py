@@ -43,6 +43,36 @@ def edit_items(text: str, field: str, changes: Sequence[tuple[int | None, Mappin
     return text
 
 
+def edit_fields(text: str, changes: Mapping[str, Any], *, where: str | Path) -> str:
+    """Change top-level fields as a whole.
+
+    Args:
+        text: the file.
+        changes: the fields' new values; None takes a field away, and one that is new is put at the end.
+
+    Raises:
+        UserError: the file is written in a way that cannot be changed in place.
+    """
+    expected = {name: value for name, value in {**parse(text), **changes}.items() if value is not None}
+    for name, value in changes.items():
+        root = compose(text)
+        assert isinstance(root, yaml.MappingNode), "the file was read before"
+        pair = next(((key, old) for key, old in root.value if key.value == name), None)
+        block = "" if value is None else dump_yaml({name: value}) + "\n"
+        if pair is not None:
+            text = text[: pair[0].start_mark.index] + block + text[_line_end(text, _end(pair[1])) :]
+        elif block:
+            text = f"{text.rstrip()}\n\n{block}"
+    if not _means(text, expected):
+        raise UserError("it is written in a way that cannot be changed in place", where=where, fix="change it by hand")
+    return text
+
+
+def dump_yaml(value: Mapping[str, Any]) -> str:
+    """Plain values as YAML in the order given, a field a line, without the last line's end."""
+    return yaml.dump(dict(value), Dumper=_Blocks, allow_unicode=True, sort_keys=False, width=110).rstrip("\n")
+
+
 def _means(text: str, expected: Any) -> bool:
     try:
         return bool(parse(text) == expected)
@@ -127,6 +157,13 @@ def flow(value: Any) -> str:
         return value
     dumped = yaml.dump([value], Dumper=_OneLine, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
     return dumped.strip()[1:-1]
+
+
+class _Blocks(yaml.SafeDumper):
+    """Lists stand indented under their field, as people write them."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
 
 
 class _OneLine(yaml.SafeDumper):

@@ -7,7 +7,7 @@ booleans and a date stays the text that it is; a key given twice is an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -112,44 +112,3 @@ def _line(node: yaml.Node, path: tuple[int | str, ...]) -> int | None:
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
-
-
-def with_fields(text: str, values: Mapping[str, Any]) -> str:
-    """A YAML file's text with other values of some top-level fields; all else stays as it was written, comments included.
-
-    Args:
-        values: field → its new value; None takes the field out. A field that the text does not have is put at its end.
-    """
-    lines = text.splitlines()
-    root = yaml.compose(text, Loader=_Loader)
-    assert isinstance(root, yaml.MappingNode)
-    places = {key.value: (key.start_mark.line, _end(value)) for key, value in root.value}
-    for name in sorted(values, key=lambda name: places.get(name, (-1, -1)), reverse=True):  # from the bottom up: no place moves
-        new = [] if values[name] is None else dump_yaml({name: values[name]}).splitlines()
-        if name in places:
-            first, last = places[name]
-            lines[first : last + 1] = new
-        elif new:
-            lines += ["", *new]
-    return "\n".join(lines) + "\n"
-
-
-def _end(node: yaml.Node) -> int:
-    """The last line of a value, from 0; PyYAML counts what follows a block, comments too, as its own."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
-    # A block of text ends at the beginning of the line behind it.
-    return node.end_mark.line - (node.end_mark.column == 0 and node.end_mark.line > node.start_mark.line)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Lists stand indented under their field, as people write them."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-
-def dump_yaml(value: Mapping[str, Any]) -> str:
-    """Plain values as YAML in the order given, without a line end."""
-    return yaml.dump(dict(value), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=110).rstrip("\n")

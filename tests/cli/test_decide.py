@@ -79,8 +79,8 @@ def test_pilots_measure_each_strategy_within_their_budget_and_are_not_made_twice
         assert quantities[f"{name}: accuracy"]["source"] == "measured"
         path = Path("x", quantities[f"{name}: accuracy"]["reference"])
         assert read_json(path)["split"] == "validation"
-    assert quantities["wide: latency_ms_p95"]["source"] == quantities["wide: training hours"]["source"] == "measured"
         assert read_json(path)["runs"][-1]["share"] == 1.0, "there was time for the end"
+    assert quantities["wide: latency_ms_p95"]["source"] == quantities["wide: training hours"]["source"] == "measured"
     # The venture's own runs and ledger know nothing of it, but for the data, which is the same.
     assert {path.name.partition("-")[0] for path in Path("x/runs").iterdir()} == {"prepare"}
     assert Venture.open(Path("x")).latest("train") is None

@@ -50,7 +50,7 @@ def make_problem(qualities: dict[str, Evidence], *, costs: dict[str, Evidence] |
         }
         for name in qualities
     ]  # fmt: skip
-    fields = {
+    fields: dict[str, Any] = {
         "date": TODAY, "currency": "USD", "worth": 1000.0, "per_day": 0.0, "day_rate": 0.0, "months": 1.0,
         "targets": [{"metric": "score", "at_least": 0.0}], "north_star": "score", "requests": "requests", "busy": "busy",
         "options": options, "quantities": quantities,
@@ -229,10 +229,11 @@ def test_a_question_that_cannot_be_decided_is_refused_in_one_sentence():
             {"a": normal(0, 1), "b": normal(0, 1)},
             targets=[{"metric": "latency_ms_p50", "at_most": 5}, {"metric": "score", "at_least": 0}],
         )
-    for fields, words in [
+    slips: list[tuple[dict[str, Any], str]] = [
         ({"value": 3.0, "low": 1.0, "high": 2.0}, "does not hold the value"),
         ({"value": 0.5, "low": 0.0, "high": 2.0, "support": "share"}, "leaves 0 to 1"),
         ({"value": 0.5, "low": 0.0, "high": 2.0, "support": "positive"}, "give a low end above 0"),
-    ]:
+    ]
+    for fields, words in slips:
         with pytest.raises(UserError, match=words):
             Evidence.parse({"unit": "", "source": "quoted", "date": "2026-01-01", "reference": "x", **fields}, where="venture.yaml")

@@ -8,7 +8,7 @@ import yaml
 from lodestar import tasks
 from lodestar.venture.scaffold import create
 from lodestar.venture.vision import load_venture_file
-from lodestar.venture.yaml_file import with_fields
+from lodestar.venture.yaml_edit import edit_fields
 
 TEXT = """\
 # The venture.
@@ -30,7 +30,7 @@ values:
 
 
 def test_a_block_an_inline_field_and_a_new_one_are_written_and_comments_stay():
-    found = with_fields(TEXT, {"model": {"size": "small"}, "train": {"minutes": 5}, "adapter": {"rank": 8}})
+    found = edit_fields(TEXT, {"model": {"size": "small"}, "train": {"minutes": 5}, "adapter": {"rank": 8}}, where="venture.yaml")
     assert (
         found
         == TEXT.replace("  size: tiny\n  overrides:\n    depth: 2  # few\n", "  size: small\n").replace(
@@ -41,12 +41,12 @@ def test_a_block_an_inline_field_and_a_new_one_are_written_and_comments_stay():
 
 
 def test_a_field_is_taken_out_and_one_that_is_not_there_stays_so():
-    assert with_fields(TEXT, {"values": None, "adapter": None}) == TEXT.replace("values:\n  - one\n  - two\n", "")
+    assert edit_fields(TEXT, {"values": None, "adapter": None}, where="venture.yaml") == TEXT.replace("values:\n  - one\n  - two\n", "")
 
 
 def test_blocks_of_text_end_where_they_end():
     text = "statement: |\n  Two\n  lines.\nmodel:\n  size: tiny\nlast: >-\n  folded\n  text\n"
-    found = with_fields(text, {"statement": "One.", "last": None})
+    found = edit_fields(text, {"statement": "One.", "last": None}, where="venture.yaml")
     assert found == "statement: One.\nmodel:\n  size: tiny\n"
 
 
@@ -54,7 +54,7 @@ def test_blocks_of_text_end_where_they_end():
 def test_of_every_template_another_model_can_be_chosen(tmp_path, name):
     path = create(tmp_path / "new", "New", tasks.find(name).template)
     before = path.read_text("utf-8")
-    path.write_text(with_fields(before, {"model": {"size": "small"}, "adapter": None}), "utf-8")
+    path.write_text(edit_fields(before, {"model": {"size": "small"}, "adapter": None}, where="venture.yaml"), "utf-8")
     assert load_venture_file(path).model.size == "small"
     kept, now = (yaml.safe_load(text) for text in (before, path.read_text("utf-8")))
     assert {key: value for key, value in now.items() if key != "model"} == {key: value for key, value in kept.items() if key != "model"}
