@@ -99,14 +99,14 @@ def tornado(problem: Problem, comparison: Comparison) -> str:
     shown = comparison.uncertainties[:SHOWN_UNCERTAINTIES]
     ends = [end for each in shown for end in (each.advantage_low, each.advantage_high)] + [0.0]
     x = _axis(ends, 6, WIDTH - 6)
-    parts = [f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{TOP + len(shown) * ROW}" stroke="{INK}" stroke-dasharray="3 2"/>']
+    parts: list[str] = []
     for number, each in enumerate(shown):
         parts += _whisker(each, TOP + number * ROW, x)
     height = TOP + len(shown) * ROW + BOTTOM
     parts += [
         _text(x(0) - 6, height - 8, say("another better", "其他更好"), anchor="end") if x(0) > 90 else "",
         _text(x(0) + 6, height - 8, f"{comparison.best.name} {say('better', '更好')}") if x(0) < WIDTH - 90 else "",
-        _text(WIDTH, TOP + 9, money(max(ends), problem.currency), anchor="end"),
+        _text(WIDTH, TOP + 9, f"+{money(max(ends), problem.currency)}", anchor="end"),
     ]
     return _svg(height, parts)
 
@@ -117,7 +117,8 @@ def _whisker(each: Uncertainty, top: float, x: Scale) -> list[str]:
     crosses = min(each.advantage_low, each.advantage_high) < 0
     colour = BAD if crosses else BLUE
     return [
-        _text(0, top + 9, str(quantity_name(each.quantity)), fill=INK, halo=True),
+        _text(0, top + 9, str(quantity_name(each.quantity)), fill=INK),
+        f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{top + 12}" y2="{top + 26}" stroke="{INK}" stroke-width="1.4"/>',
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{top + 18}" y2="{top + 18}" stroke="{colour}" stroke-width="7" stroke-opacity=".4"/>',
         f'<circle cx="{low:.1f}" cy="{top + 18}" r="4" fill="#fff" stroke="{colour}" stroke-width="1.6"/>',
         f'<circle cx="{high:.1f}" cy="{top + 18}" r="4" fill="{colour}"/>',

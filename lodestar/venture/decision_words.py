@@ -54,11 +54,11 @@ class EvidenceWords(NamedTuple):
 
 
 def evidence_words(evidence: Evidence) -> EvidenceWords:
-    """`0.87 [0.85, 0.89]`, `measured`."""
+    """`41 ms [38, 45]`, `measured`."""
     factor, unit = _scale(evidence)
     low, value, high = (figure(each * factor, "" if unit != "bytes" else unit) for each in (evidence.low, evidence.value, evidence.high))
     end = f" {unit}" if unit and unit != "bytes" else ""
-    told = f"{value}{end}" if evidence.certain else f"{value} [{low}, {high}]{end}"
+    told = f"{value}{end}" if evidence.certain else f"{value}{end} [{low}, {high}]"
     return EvidenceWords(told, str(SOURCES[evidence.source]))
 
 
