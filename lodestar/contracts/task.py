@@ -86,13 +86,19 @@ class Variant(NamedTuple):
 
 
 Endpoint = Literal[
-    "completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings", "recommend", "audio/transcriptions"
+    "completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings", "recommend", "detect",
+    "audio/transcriptions",
 ]  # fmt: skip
 """How an application is asked. The first two write their answer token by token and stream it; each of the others gives it whole."""
 
 
 class Example(Config):
     """Base of a task's record as its user writes it; the file formats follow from its fields."""
+
+    boxed: ClassVar[bool] = False
+    """Whether it is a picture with boxes (`image`, `boxes`, `units`, `width`, `height`), which comes in the forms of other tools, too."""
+    repaired: ClassVar[Words] = Words("parts of records were brought into order", "处记录内容已修正")
+    """What `repairs` counts, behind its number: what the data card says."""
 
     @classmethod
     def of_record(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -128,6 +134,10 @@ class Example(Config):
         for name in self.media_fields():
             value = getattr(self, name)
             yield from value if isinstance(value, list | tuple) else () if value is None else (value,)
+
+    def repairs(self) -> int:
+        """How much of it was brought into order, rather than refused: never in silence."""
+        return 0
 
     def kinship(self) -> str | None:
         """What this record has in common with those that must not stand in another split: the document that it is a part of, the text

@@ -59,6 +59,7 @@ WHOLE: Mapping[Endpoint, tuple[str, str]] = {
     "answer": ("answ", "answer"),
     "embeddings": ("embd", "list"),
     "recommend": ("rcmd", "recommendations"),
+    "detect": ("dtct", "detections"),
 }
 """The endpoints whose answers come whole: what their ids begin with, and what their `object` is called."""
 

@@ -96,8 +96,20 @@ def draw_labels(columns: Columns, labels: Sequence[str]) -> Words:
     """Where records may have several labels: a bar for each label, of what was rightly given, missed, and wrongly given."""
     truth, given = columns["truth"] > 0, columns["chosen"] > 0
     counts = np.stack([(truth & given).sum(0), (truth & ~given).sum(0), (~truth & given).sum(0)], 1)
+    kinds = (Words("rightly given", "正确给出"), Words("missed", "漏掉"), Words("wrongly given", "误给"))
+    return draw_counts(counts, labels, kinds, Words("What each label gets right, misses and is wrongly given", "各标签的正确、漏掉与误给"))
+
+
+def draw_counts(counts: np.ndarray, labels: Sequence[str], kinds: tuple[Words, Words, Words], title: Words) -> Words:
+    """A bar for each label as an SVG, in both languages; the labels with the most mistakes first.
+
+    Args:
+        counts: of each label what is right, what is missed and what is wrong (L, 3).
+        kinds: what these are called.
+    """
     order = np.argsort(-counts[:, 1:].sum(1), kind="stable")[:SHOWN_LABELS]
-    return Words(*(_bars(counts[order], [labels[int(index)] for index in order], language) for language in ("en", "zh")))
+    names = [labels[int(index)] for index in order]
+    return Words(*(_bars(counts[order], names, kinds, title, language) for language in ("en", "zh")))
 
 
 def short(text: str, columns: int) -> str:
@@ -161,17 +173,13 @@ def _matrix(shown: np.ndarray, totals: np.ndarray, names: Sequence[str], labels:
     return svg(left + cell * count + 14, top + cell * count + 14, parts, title)
 
 
-def _bars(counts: np.ndarray, names: Sequence[str], language: Language) -> str:
+def _bars(counts: np.ndarray, names: Sequence[str], kinds: Sequence[Words], title: Words, language: Language) -> str:
     named = [short(name, 26) for name in names]
     left, row, width = 24 + 7.2 * max(map(width_of, named)), 24, 420
     scale = width / max(1, counts.sum(1).max())
-    kinds = (
-        (Words("rightly given", "正确给出"), f"rgb({RIGHT})"),
-        (Words("missed", "漏掉"), f"rgba({RIGHT},0.3)"),
-        (Words("wrongly given", "误给"), f"rgb({WRONG})"),
-    )
+    colors = (f"rgb({RIGHT})", f"rgba({RIGHT},0.3)", f"rgb({WRONG})")
     parts, x = [], left
-    for words, color in kinds:
+    for words, color in zip(kinds, colors, strict=True):
         name = words.in_language(language)
         parts += [f'<rect x="{x:.0f}" y="10" width="12" height="12" fill="{color}"/>', text(x + 18, 20, name, color=FAINT)]
         x += 40 + 7 * width_of(name)
@@ -179,9 +187,8 @@ def _bars(counts: np.ndarray, names: Sequence[str], language: Language) -> str:
         y = 36 + row * place
         parts.append(text(left - 8, y + 14, name, anchor="end"))
         x = left
-        for value, (_, color) in zip(values, kinds, strict=True):
+        for value, color in zip(values, colors, strict=True):
             parts.append(f'<rect x="{x:.1f}" y="{y}" width="{value * scale:.1f}" height="{row - 6}" fill="{color}"/>')
             x += value * scale
         parts.append(text(x + 6, y + 14, " · ".join(f"{value:,}" for value in values), size=11, color=FAINT))
-    title = Words("What each label gets right, misses and is wrongly given", "各标签的正确、漏掉与误给").in_language(language)
-    return svg(max(left + width, x) + 110, 44 + row * len(named), parts, title)
+    return svg(max(left + width, x) + 110, 44 + row * len(named), parts, title.in_language(language))

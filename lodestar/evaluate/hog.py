@@ -25,7 +25,13 @@ FEWEST_PIXELS = 2
 
 
 def hog(pixels_CYX: np.ndarray, cell: int | None = None) -> np.ndarray:
-    """The features of one picture, (F,) float32. Of colours, the channel with the steepest gradient speaks at each pixel.
+    """The features of one picture, (F,) float32; the arguments are those of `hog_blocks`."""
+    return hog_blocks(pixels_CYX, cell).ravel()
+
+
+def hog_blocks(pixels_CYX: np.ndarray, cell: int | None = None) -> np.ndarray:
+    """The features of each block of a picture, (rows, columns, F) float32. Of colours, the channel with the steepest gradient speaks at
+    each pixel.
 
     Args:
         pixels_CYX: any numbers; only their differences count.
@@ -50,7 +56,7 @@ def hog(pixels_CYX: np.ndarray, cell: int | None = None) -> np.ndarray:
     blocks = np.lib.stride_tricks.sliding_window_view(histogram, (size, size), axis=(0, 1))
     blocks = blocks.transpose(0, 1, 3, 4, 2).reshape(rows - size + 1, columns - size + 1, -1)
     levelled = np.minimum(blocks / _length(blocks), CLIPPED)
-    return (levelled / _length(levelled)).ravel().astype(np.float32)
+    return (levelled / _length(levelled)).astype(np.float32)
 
 
 def _length(blocks: np.ndarray) -> np.ndarray:

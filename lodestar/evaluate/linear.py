@@ -5,8 +5,12 @@ numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 FAR = 30.0
 """The logit of a label that every training record has, or none: its likelihood ratio is not known, but large."""
@@ -19,15 +23,20 @@ def feature_logits(learnt: np.ndarray, truth: np.ndarray, asked: np.ndarray, lab
         truth: the index of each learnt row's label (n,).
         labels: C; one that stands in no row is all but impossible.
     """
+    logits = np.full((len(asked), labels), -FAR)
+    model = feature_model(learnt, truth)
+    logits[:, model.classes_] = model.predict_log_proba(asked)
+    return logits
+
+
+def feature_model(learnt: np.ndarray, truth: np.ndarray) -> Pipeline:
+    """Logistic regression on rows of numbers (n, F) with the index of each one's label (n,)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    logits = np.full((len(asked), labels), -FAR)
     # The penalty of standardised numbers. # assumed: the best of 0.001 to 1 moves accuracy by a point or so
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)).fit(learnt, truth)
-    logits[:, model.classes_] = model.predict_log_proba(asked)
-    return logits
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)).fit(learnt, truth)
 
 
 def linear_logits(texts: Sequence[str], truth: np.ndarray, held_out: Sequence[str], labels: int) -> np.ndarray:

@@ -162,6 +162,9 @@ def _notes(card: Mapping[str, Any]) -> list[Words]:
             )
         if split["truncated"]:
             notes.append(too_long(card, name))
+    if "repaired" in card:
+        repaired = card["repaired"]
+        notes.append(Words(f"{repaired['count']:,} {repaired['en']}", f"{repaired['count']:,} {repaired['zh']}"))
     for column, count in card["ignored_columns"].items():
         notes.append(Words(f"column `{column}` ignored ({count:,} records)", f"忽略了列 `{column}`（{count:,} 条记录）"))
     for suffix, count in card["skipped_files"].items():

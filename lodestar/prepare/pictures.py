@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -39,6 +41,35 @@ class Decoded(NamedTuple):
     """Of an animation, of which the first is read; 1 for a picture that stands still."""
 
 
+class Header(NamedTuple):
+    """What a picture file says of itself before its pixels."""
+
+    width: int
+    height: int
+    """As it is stored, in pixels."""
+    orientation: int
+    """How it is to be turned: EXIF's number from 1, which leaves it as it is, to 8."""
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height once it is turned."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
+    @classmethod
+    def of(cls, content: bytes, where: str | None = None) -> Self:
+        """Read it off a file's content; the errors are those of `decode`, of what comes before the pixels."""
+        with _opened(content, where) as image:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            size = image.size
+            if image.format == "TIFF" and orientation in range(5, 9):
+                size = size[::-1]  # Pillow says the upright one's
+            return cls(*size, orientation if orientation in range(1, 9) else 1)
+
+
+_ORIENTATION = 0x0112
+"""EXIF's tag."""
+
+
 def decode(content: bytes, where: str | None = None, *, least: int | None = None) -> Decoded:
     """A picture file's content → the picture: turned as its camera says (EXIF), over white where it is transparent, in 8 bits.
 
@@ -49,7 +80,21 @@ def decode(content: bytes, where: str | None = None, *, least: int | None = None
     Raises:
         UserError: it is no picture, damaged, too large, or its numbers say no brightness.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
+
+    with _opened(content, where) as image:
+        if least is not None:
+            image.draft(None, (least, least))
+        frames = int(getattr(image, "n_frames", 1))
+        image.seek(0)
+        image.load()
+        return Decoded(_as_rgb(ImageOps.exif_transpose(image), where), frames)
+
+
+@contextmanager
+def _opened(content: bytes, where: str | None) -> Iterator[Image]:
+    """The file, opened and of a size that can be read; what goes wrong with it becomes one sentence."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
         # What Pillow only warns of is larger than what is refused here.
@@ -57,12 +102,7 @@ def decode(content: bytes, where: str | None = None, *, least: int | None = None
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=FORMATS)
             _check_size(image, where)
-            if least is not None:
-                image.draft(None, (least, least))
-            frames = int(getattr(image, "n_frames", 1))
-            image.seek(0)
-            image.load()
-            return Decoded(_as_rgb(ImageOps.exif_transpose(image), where), frames)
+            yield image
     except UserError:
         raise
     except Image.DecompressionBombError:

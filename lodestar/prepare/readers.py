@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 
 from ..contracts.errors import UserError
 from ..contracts.media import LARGEST_BYTES, read_file
+from .annotations import RECORD, coco_content, read_coco, read_voc, read_yolo
 from .passages import cut, passage_limit
 from .sources import SourceFile, unreadable
 from .squad import ENVELOPE, unfold
@@ -50,6 +51,10 @@ def read(
         UserError: the file is empty, unreadable, damaged, not UTF-8 or not in its format; the sentence names file and line.
     """
     size = file.size
+    if file.kind == "coco" and (content := coco_content(file.path)) is not None:
+        yield from (Raw(*record) for record in read_coco(file.path, content))
+        advance(size)
+        return
     if size == 0:
         if file.named:
             raise UserError("the file is empty", where=file.path, fix="give a file with records")
@@ -63,6 +68,8 @@ def read(
                 done = int(share * size)
     elif file.kind == "parallel":
         yield from _parallel(file)
+    elif file.kind in _RECORDS:
+        yield Raw(*_RECORDS[file.kind](file))
     elif file.kind == "media":
         yield Raw({}, str(file.path), file.name, read_file(file.path, "file"))
     elif file.kind == "tar":
@@ -74,7 +81,7 @@ def read(
     else:
         with open_source(file) as (stream, tell):
             for raw in _READERS[file.kind](stream, file, columns, lone):
-                if file.kind in ("json", "jsonl"):
+                if file.kind in ("json", "jsonl", "coco"):
                     yield from (Raw(fields, where) for fields, where in unfold(raw.fields, raw.where))
                 else:
                     yield raw
@@ -384,8 +391,10 @@ def _parquet(file: SourceFile, wanted: set[str]) -> Iterator[tuple[Raw, float]]:
 
 
 _READERS: dict[str, Callable[[IO[bytes], SourceFile, Mapping[str, str], bool], Iterator[Raw]]] = {
-    "text": _plain, "code": _plain, "json": _json, "jsonl": _json_lines, "csv": _table, "tsv": _table,
+    "text": _plain, "code": _plain, "json": _json, "coco": _json, "jsonl": _json_lines, "csv": _table, "tsv": _table,
 }  # fmt: skip
+_RECORDS: dict[str, Callable[[SourceFile], RECORD]] = {"voc": read_voc, "yolo": read_yolo}
+"""Of files that are one record each."""
 
 
 def _parse(text: str, where: str) -> Any:

@@ -8,10 +8,17 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..contracts.randomness import generator
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Colour = tuple[int, int, int]
+"""Red, green and blue, of 255."""
 
 Line = Sequence[tuple[float, float]]
 """Points (x, y) within ±1, y downwards, that a line goes through."""
@@ -39,6 +46,19 @@ GREY = 110
 """The least difference of a sign from its ground, of 255."""
 
 
+class Placed(NamedTuple):
+    """Where a sign is in a picture, in pixels of it."""
+
+    name: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def touches(self, other: Placed) -> bool:
+        return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+
+
 def signs(count: int, *, size: int = 24, seed: int = 0) -> Iterator[tuple[str, bytes]]:
     """`count` pictures of every sign, in turn: its name, and a PNG of `size` × `size` pixels."""
     for number in range(count):
@@ -48,22 +68,78 @@ def signs(count: int, *, size: int = 24, seed: int = 0) -> Iterator[tuple[str, b
 
 def draw(lines: Sequence[Line], size: int, random: np.random.Generator) -> bytes:
     """One sign as a PNG."""
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
-    ground = random.integers(0, 256, 3)
-    while abs(int((ink := random.integers(0, 256, 3)).mean()) - int(ground.mean())) < GREY:
-        pass
-    image = Image.new("RGB", (size * FINER, size * FINER), tuple(map(int, ground)))
-    pen = ImageDraw.Draw(image)
+    ground, ink = _colours(random)
+    image = Image.new("RGB", (size * FINER, size * FINER), ground)
     radius = FINER * size * random.uniform(0.28, 0.4)
     middle = FINER * size / 2 + random.uniform(-1, 1, 2) * (FINER * size / 2 - radius * 1.15)
     angle, width = random.uniform(-0.15, 0.15), round(FINER * size * random.uniform(0.06, 0.11))
+    _stroke(image, ink, lines, middle, radius, angle, width)
+    return _photographed(image, random)
+
+
+def scenes(count: int, names: Sequence[str], *, size: int = 64, most: int = 4, seed: int = 0) -> Iterator[tuple[bytes, list[Placed]]]:
+    """`count` pictures of `size` × `size` pixels, each a PNG, with up to `most` signs of these names, and exactly where these are."""
+    for number in range(count):
+        yield draw_scene(names, size, most, generator(seed, "scenes", number))
+
+
+def draw_scene(names: Sequence[str], size: int, most: int, random: np.random.Generator) -> tuple[bytes, list[Placed]]:
+    """One picture with signs, none of which lies over another; now and then there is none."""
+    from PIL import Image
+
+    ground, _ = _colours(random)
+    image, placed = Image.new("RGB", (size * FINER, size * FINER), ground), list[Placed]()
+    for _ in range(random.integers(0, most + 1)):
+        name, ink = names[random.integers(len(names))], _ink(ground, random)
+        radius = FINER * size * random.uniform(0.1, 0.22)
+        middle = random.uniform(radius * 1.2, FINER * size - radius * 1.2, 2)
+        angle, width = random.uniform(-0.15, 0.15), max(FINER, round(radius * random.uniform(0.16, 0.28)))
+        mask = Image.new("L", image.size)
+        _stroke(mask, 255, SIGNS[name], middle, radius, angle, width)
+        edges = mask.getbbox()
+        assert edges is not None, "a sign has ink"
+        box = Placed(name, *(edge / FINER for edge in edges))
+        if not any(box.touches(other) for other in placed):
+            image.paste(ink, (0, 0), mask)
+            placed.append(box)
+    return _photographed(image, random), placed
+
+
+def _colours(random: np.random.Generator) -> tuple[Colour, Colour]:
+    """A ground, and an ink that can be told from it."""
+    red, green, blue = random.integers(0, 256, 3).tolist()
+    return (red, green, blue), _ink((red, green, blue), random)
+
+
+def _ink(ground: Colour, random: np.random.Generator) -> Colour:
+    while abs(int((ink := random.integers(0, 256, 3)).mean()) - sum(ground) // 3) < GREY:
+        pass
+    red, green, blue = ink.tolist()
+    return red, green, blue
+
+
+def _stroke(
+    image: Image, ink: Colour | int, lines: Sequence[Line], middle: np.ndarray, radius: float, angle: float, width: int
+) -> None:  # fmt: skip
+    """Draw a sign's lines, with round ends."""
+    from PIL import ImageDraw
+
+    pen = ImageDraw.Draw(image)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     for line in lines:
         points = [tuple(map(float, middle + radius * (turn @ point))) for point in np.array(line, float)]
-        pen.line(points, tuple(map(int, ink)), width, joint="curve")
-        for x, y in (points[0], points[-1]):  # round ends
-            pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), tuple(map(int, ink)))
+        pen.line(points, ink, width, joint="curve")
+        for x, y in (points[0], points[-1]):
+            pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), ink)
+
+
+def _photographed(image: Image, random: np.random.Generator) -> bytes:
+    """The drawing at its own size, with some noise, as a PNG."""
+    from PIL import Image
+
+    size = image.width // FINER
     small = np.asarray(image.resize((size, size), Image.Resampling.BOX), np.float64)
     noisy = np.clip(small + random.normal(0, 4, small.shape), 0, 255).round().astype(np.uint8)
     file = io.BytesIO()

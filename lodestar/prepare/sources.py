@@ -20,7 +20,7 @@ from typing import Literal
 from ..contracts.errors import UserError, nearest, unknown
 from ..contracts.settings import DataSettings
 
-Kind = Literal["text", "code", "json", "jsonl", "csv", "tsv", "parquet", "parallel", "media", "tar"]
+Kind = Literal["text", "code", "json", "jsonl", "csv", "tsv", "parquet", "parallel", "media", "tar", "voc", "coco", "yolo"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -36,8 +36,10 @@ _KINDS: dict[str, Kind] = {
         (".py", ".pyi", ".js", ".ts", ".jsx", ".tsx", ".c", ".h", ".cc", ".cpp", ".hpp", ".java", ".kt", ".go", ".rs", ".rb", ".php",
          ".cs", ".swift", ".scala", ".lua", ".sh", ".sql", ".html", ".css", ".r", ".jl"), "code"),
 }  # fmt: skip
-TABLES = frozenset({"json", "jsonl", "csv", "tsv", "parquet"})
+TABLES = frozenset({"json", "jsonl", "csv", "tsv", "parquet", "voc", "coco"})
 """Kinds whose records say themselves which files they hold."""
+_ANNOTATIONS: dict[str, Kind] = {".xml": "voc", ".json": "coco"}
+"""Where records are pictures with boxes; a JSON file that is not COCO's is a table."""
 _COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
 
 _PARALLEL = re.compile(r"(?P<before>.*)\{(?P<source>[A-Za-z][\w-]*),(?P<target>[A-Za-z][\w-]*)\}(?P<after>.*)")
@@ -68,9 +70,11 @@ class SourceFile:
     named: bool
     """Whether the user named this very file, rather than a folder or a glob that holds it."""
     beside: Path | None = None
-    """Of two parallel files, the second one, of the targets."""
+    """Of two parallel files, the second one, of the targets. Of a picture in YOLO's form, the file of its boxes."""
     languages: tuple[str, str] = ("", "")
     """Of two parallel files, what stands in the braces of the source."""
+    classes: tuple[str, ...] = ()
+    """Of a picture in YOLO's form, what the numbers of its boxes stand for."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -120,13 +124,16 @@ def unreadable(path: Path | str, error: OSError) -> UserError:
     return UserError(f"cannot be read ({error.strerror or error})", where=path, fix="check the file and its permissions")
 
 
-def find_sources(settings: DataSettings, root: Path, media: Collection[str] = (), builtins: Collection[str] = ()) -> Sources:
+def find_sources(
+    settings: DataSettings, root: Path, media: Collection[str] = (), builtins: Collection[str] = (), *, boxed: bool = False
+) -> Sources:
     """Every file of `settings.sources` and `settings.splits`, each once; a file of an explicit split belongs to that split alone.
 
     Args:
         media: suffixes of files that a record holds, for a task whose records hold any. Each such file of a folder or of a tar archive is
             a record, but in a folder that has a table of records, which say which files they hold. Plain text is none then.
         builtins: the names of the task's further data.
+        boxed: records are pictures with boxes: the forms of VOC, COCO and YOLO are read, too.
 
     Raises:
         UserError: a source is missing, unknown or holds no file that records can be read from; a file stands in two splits.
@@ -141,7 +148,7 @@ def find_sources(settings: DataSettings, root: Path, media: Collection[str] = ()
         if spec.removeprefix(BUILTIN) in builtins and spec.startswith(BUILTIN):
             found.builtins.append(spec)
             continue
-        for file in _files_of(spec, split, root, settings.exclude, found.skipped, media, builtins):
+        for file in _files_of(spec, split, root, settings.exclude, found.skipped, media, builtins, boxed=boxed):
             place = os.path.realpath(file.path)  # unlike Path.resolve, at ease with a link that leads nowhere
             earlier = taken.setdefault(place, file)
             if earlier is not file and split and earlier.split != split:
@@ -158,7 +165,7 @@ def find_sources(settings: DataSettings, root: Path, media: Collection[str] = ()
 
 def _files_of(
     spec: str, split: SplitName | None, root: Path, exclude: list[str], skipped: Counter[str], media: Collection[str],
-    builtins: Collection[str],
+    builtins: Collection[str], *, boxed: bool,
 ) -> Iterator[SourceFile]:  # fmt: skip
     if parallel := _PARALLEL.fullmatch(spec):
         yield _parallel_file(spec, parallel, split, root)
@@ -175,19 +182,24 @@ def _files_of(
     else:
         base, paths = _expand(spec, root)
     named = paths == [base]
-    tells = bool(media) and any(_kind(path, media)[0] in TABLES for path in paths)
+    if boxed and (listed := _listed(base, spec, split, root, named=named)) is not None:
+        yield from listed
+        return
+    tells = bool(media) and any(_kind(path, media, boxed=boxed)[0] in TABLES for path in paths)
     count = 0
     for path in paths:
         name = _relative(path, root) or _relative(path, base if base.is_dir() else base.parent) or path.name
         if not spec.startswith(BUILTIN) and _excluded(name, exclude):
             continue
-        kind, compression = _kind(path, media)
+        kind, compression = _kind(path, media, boxed=boxed)
         if kind == "media" and tells:
             continue
         if kind is None:
             if named:
                 raise UserError(
-                    f"no way to read records from a {path.suffix or 'file without a suffix'}", where=path, fix=_what_is_read(media)
+                    f"no way to read records from a {path.suffix or 'file without a suffix'}",
+                    where=path,
+                    fix=_what_is_read(media, boxed=boxed),
                 )
             skipped[path.suffix.lower() or path.name] += 1
             continue
@@ -195,6 +207,36 @@ def _files_of(
         yield SourceFile(path, name, kind, compression, spec, split, named)  # type: ignore[arg-type]
     if not count:
         raise UserError("no file here holds records", where=base, fix="check the source and data.exclude")
+
+
+def _listed(base: Path, spec: str, split: SplitName | None, root: Path, *, named: bool) -> Iterator[SourceFile] | None:
+    """The files of a source that lists them: VOC's list of a split, or YOLO's data.yaml, by itself or in a folder; None for another."""
+    if named and base.suffix.lower() == ".txt":
+        return _voc_files(base, spec, split, root)
+    if not named:
+        base = base / "data.yaml"
+    return _yolo_files(base, spec, split, root) if base.suffix.lower() in (".yaml", ".yml") and base.is_file() else None
+
+
+def _voc_files(path: Path, spec: str, split: SplitName | None, root: Path) -> Iterator[SourceFile]:
+    from .annotations import voc_list
+
+    for annotation in voc_list(path):
+        yield SourceFile(annotation, _relative(annotation, root) or annotation.name, "voc", "", spec, split, named=True)
+
+
+def _yolo_files(path: Path, spec: str, split: SplitName | None, root: Path) -> Iterator[SourceFile]:
+    """Its splits are the records' own; those of train share out where it has no others for validation or test."""
+    from .annotations import yolo_pictures
+
+    if split is not None:
+        raise UserError("the file says itself which pictures each split has", where=path, fix="name it in data.sources")
+    classes, found = yolo_pictures(path)
+    for name, pictures in found.items():
+        own = name if name != "train" or found.keys() >= set(SPLITS) else None
+        for picture, label in pictures:
+            shown = _relative(picture, root) or picture.name
+            yield SourceFile(picture, shown, "yolo", "", spec, own, named=True, beside=label, classes=classes)  # type: ignore[arg-type]
 
 
 def _parallel_file(spec: str, parallel: re.Match[str], split: SplitName | None, root: Path) -> SourceFile:
@@ -256,15 +298,19 @@ def _excluded(name: str, patterns: list[str]) -> bool:
     return any(fnmatch(candidate, pattern.removeprefix("**/").rstrip("/")) for pattern in patterns for candidate in candidates)
 
 
-def _what_is_read(media: Collection[str]) -> str:
+def _what_is_read(media: Collection[str], *, boxed: bool) -> str:
     """What to give in the place of a file that nothing can be read from."""
+    if boxed:
+        return "give VOC's XML files or a list of them, COCO's JSON, YOLO's data.yaml, or a table of records as .jsonl or .parquet"
     known = " ".join(sorted([*media, *(suffix for suffix, kind in _KINDS.items() if kind in (TABLES if media else (*TABLES, "text")))]))
     return f"use one of {known}, {'a tar archive' if media else 'source code'}, or one of them compressed with {' '.join(_COMPRESSIONS)}"
 
 
-def _kind(path: Path, media: Collection[str] = ()) -> tuple[Kind | None, str]:
+def _kind(path: Path, media: Collection[str] = (), *, boxed: bool = False) -> tuple[Kind | None, str]:
     """What a file holds and how it is compressed, by its suffixes."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if boxed and path.suffix.lower() in _ANNOTATIONS:
+        return _ANNOTATIONS[path.suffix.lower()], ""
     if media:
         return _media_kind(suffixes, media)
     compression = _COMPRESSIONS.get(suffixes[-1], "") if suffixes else ""

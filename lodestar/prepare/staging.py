@@ -33,6 +33,8 @@ class Staging:
     records: int = 0
     blank: int = 0
     """Records dropped because there is no text in them."""
+    repaired: int = 0
+    """What the records' class brought into order (`Example.repairs`)."""
     by_source: Counter[str] = field(default_factory=Counter)
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Columns that no field asks for, and in how many records."""
@@ -91,6 +93,7 @@ def stage(task: Task, sources: Sources, settings: DataSettings, folder: Path, me
             if not files and not any(not text.isspace() for text in task.texts(example) if text):
                 staging.blank += 1
                 continue
+            staging.repaired += example.repairs()
             start = records.tell()
             try:
                 content = digest(canonical_json(example))

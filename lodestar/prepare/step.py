@@ -72,7 +72,7 @@ def prepare(
     assert not task.arrays or task.batching in ("padded", "paired"), "rows that are cut or packed have no arrays"
     holds_files = bool(task.example.media_fields())
     _check_files(settings, holds_files=holds_files)
-    sources = find_sources(settings, root, media_suffixes(task), task.builtins())
+    sources = find_sources(settings, root, media_suffixes(task), task.builtins(), boxed=task.example.boxed)
     done = _finished(out)
     if done is None:  # else it may be the same work, which needs no space
         ensure_space(out, _needed_bytes(sources))
@@ -163,6 +163,7 @@ def fingerprint_inputs(task: Task, sources: Sources, settings: DataSettings) -> 
         except OSError as error:
             raise unreadable(file.path, error) from None
         hashes.setdefault(file.source, hashlib.sha256()).update(f"{file.name}\0{file.split}\0{content}\n".encode())
+        hashes[file.source].update(repr(file.classes).encode() if file.classes else b"")
     if task.example.media_fields():
         tables = replace(sources, files=[file for file in sources.files if file.kind in TABLES], sample=False, builtins=[])
         nothing = [dict[str, str]() for _ in tables.files]
@@ -307,6 +308,7 @@ def _card(
             "blank": staging.blank,
         },
         "ignored_columns": dict(staging.ignored),
+        **({"repaired": {"count": staging.repaired, **task.example.repaired._asdict()}} if staging.repaired else {}),
         "skipped_files": dict(sources.skipped),
         "tokenizer": {
             "text": task.tokenized,

@@ -32,6 +32,7 @@ from lodestar.train.loop import train
 CONTEXT, BATCH_TOKENS, STEPS = 128, 2048, 120
 BY_HEART: dict[str, dict[str, Any]] = {
     "image-classification": {"size": 24, "flip": False, "crop": 0, "label_smoothing": 0.0},
+    "object-detection": {"width": 48, "height": 48, "patch": 8, "flip": "no", "zoom": 1.0, "colour": 0.0, "mosaic": 0.0},
 }
 """The options of a task whose own would keep it from learning its sample by heart, as dropout would."""
 

@@ -112,10 +112,10 @@ export async function run(signal) {
 export function curl({ origin, key }) {
   const authorization = key ? ' \\\n  -H "Authorization: Bearer $LODESTAR_API_KEY"' : "";
   const body = '{"input": {"type": "image_url", "image_url": {"url": "data:image/png;base64,$(base64 < picture.png | tr -d \'\\n\')"}}}';
-  return `curl ${origin}/v1/classify -H 'Content-Type: application/json'${authorization} -d @- <<JSON\n${body}\nJSON`;
+  return `curl ${origin}/v1/${state.release.endpoint} -H 'Content-Type: application/json'${authorization} -d @- <<JSON\n${body}\nJSON`;
 }
 
 export function snippet(_body, { origin, key, head }) {
   const authorization = state.key ? `, "Authorization": "Bearer " + ${key}` : "";
-  return `${head}import base64\nimport json\nimport urllib.request\nfrom pathlib import Path\n\npicture = base64.b64encode(Path("picture.png").read_bytes()).decode()\nbody = {"input": {"type": "image_url", "image_url": {"url": "data:image/png;base64," + picture}}}\nrequest = urllib.request.Request(\n    "${origin}/v1/classify",\n    data=json.dumps(body).encode(),\n    headers={"Content-Type": "application/json"${authorization}},\n)\nprint(json.load(urllib.request.urlopen(request)))`;
+  return `${head}import base64\nimport json\nimport urllib.request\nfrom pathlib import Path\n\npicture = base64.b64encode(Path("picture.png").read_bytes()).decode()\nbody = {"input": {"type": "image_url", "image_url": {"url": "data:image/png;base64," + picture}}}\nrequest = urllib.request.Request(\n    "${origin}/v1/${state.release.endpoint}",\n    data=json.dumps(body).encode(),\n    headers={"Content-Type": "application/json"${authorization}},\n)\nprint(json.load(urllib.request.urlopen(request)))`;
 }
