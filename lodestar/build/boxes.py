@@ -17,8 +17,8 @@ def area(boxes: Tensor) -> Tensor:
 
 
 def intersection(a: Tensor, b: Tensor) -> Tensor:
-    """The part that both boxes cover, as a box, (…, 4); where there is none, its right edge is left of its left one, or its bottom above its
-    top.
+    """The part that both boxes cover, as a box, (…, 4); where there is none, its right edge is left of its left one, or its bottom above
+    its top.
     """
     return torch.cat((torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])), -1)
 

@@ -37,23 +37,30 @@ class ProposalHead(nn.Module):
 
     Args:
         usual: width and height of the usual object, in pixels: what a cell proposes before it has learnt anything.
-        corner_P2: x and y of each cell's middle.
+        cells: of a patch, in each direction.
     """
 
     middles: Tensor
 
-    def __init__(self, width: int, labels: int, usual: tuple[float, float], middles_P2: Tensor) -> None:
+    def __init__(self, width: int, labels: int, usual: tuple[float, float], shape: PatchShape, cells: int) -> None:
         super().__init__()
-        self.usual = usual
+        self.usual, self.shape, self.cells = usual, shape, cells
         self.convolution = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm = nn.GroupNorm(1, width)
         self.label, self.box = nn.Conv2d(width, labels, 1), nn.Conv2d(width, 4, 1)
-        self.register_buffer("middles", middles_P2, persistent=False)
+        self.make_buffers()
         nn.init.kaiming_normal_(self.convolution.weight, nonlinearity="relu")
         for layer, bias in ((self.label, -math.log(1 / RARE - 1)), (self.box, 0.0)):
             assert layer.bias is not None
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.constant_(layer.bias, bias)
+
+    def make_buffers(self, device: torch.device | str | None = None) -> None:
+        """(Re)compute x and y of each cell's middle (P, 2), which follow from the shape and so are not part of the state."""
+        rows, columns = (size * self.cells for size in self.shape.grid)
+        high, wide = self.shape.patch_height / self.cells, self.shape.patch_width / self.cells
+        y_RK, x_RK = torch.meshgrid((torch.arange(rows) + 0.5) * high, (torch.arange(columns) + 0.5) * wide, indexing="ij")
+        self.register_buffer("middles", torch.stack((x_RK, y_RK), -1).flatten(0, 1).to(device), persistent=False)
 
     def forward(self, cells_BDRK: Tensor) -> Proposals:
         """(B, D, R, K) → proposals, in float32."""
@@ -91,14 +98,7 @@ class Detector(PictureEncoder):
         self.spread = nn.Linear(config.width, cells * cells * (width := max(32, config.width // 2)))
         nn.init.normal_(self.spread.weight, std=config.width**-0.5)
         nn.init.zeros_(self.spread.bias)
-        middles_P2 = self._middles()
-        self.one, self.many = (ProposalHead(width, labels, usual, middles_P2) for _ in range(2))
-
-    def _middles(self) -> Tensor:
-        rows, columns = (size * self.cells for size in self.stem.shape.grid)
-        high, wide = self.stem.shape.patch_height / self.cells, self.stem.shape.patch_width / self.cells
-        y_RK, x_RK = torch.meshgrid((torch.arange(rows) + 0.5) * high, (torch.arange(columns) + 0.5) * wide, indexing="ij")
-        return torch.stack((x_RK, y_RK), -1).flatten(0, 1)
+        self.one, self.many = (ProposalHead(width, labels, usual, shape, cells) for _ in range(2))
 
     @property
     def cell(self) -> tuple[float, float]:
@@ -108,6 +108,12 @@ class Detector(PictureEncoder):
     def forward(self, pixels: Tensor) -> Proposals:
         """(B, C, Y, X) → what the model proposes, of one object once."""
         return self.one(self.spread_out(self.hidden(pixels)))
+
+    def patch_of(self, cell: int) -> int:
+        """The patch whose state proposes what this cell does."""
+        _, columns = self.stem.shape.grid
+        down, across = divmod(cell, columns * self.cells)
+        return down // self.cells * columns + across // self.cells
 
     def spread_out(self, hidden_BTW: Tensor) -> Tensor:
         """The patches' states → cells (B, D, R, K)."""

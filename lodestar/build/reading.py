@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from ..contracts.errors import UserError, unknown
-from ..contracts.reading import Label, Reading, Written
+from ..contracts.reading import Detected, Label, Reading, Written
 from ..contracts.task import device_of
 from ..contracts.tokenizer import Tokenizer
 from ..model.generate import stream
 from ..model.transformer import Transformer
+from .detection import detect
 from .heads import SequenceClassifier
 from .incremental import REPLACEMENT
 from .measuring import evaluating
@@ -53,6 +54,41 @@ def read_picture(model: nn.Module, picture: np.ndarray, names: Sequence[str], ou
         raise unknown("label", output, names, where="output")
     index = int(picture_logits(model, [picture])[0].argmax()) if output is None else list(names).index(output)
     return Reading((), Label(index, list(names), temperature=temperature), names[index], picture=picture)
+
+
+def read_detection(model: nn.Module, picture: np.ndarray, names: Sequence[str], output: str | None) -> Reading:
+    """A picture (C, Y, X) of 0 to 255 in which a detector found objects.
+
+    Args:
+        output: which of them: a label, or a label and a number, “cat 2” for the second best cat; the best of all where None.
+
+    Raises:
+        UserError: there is no such label, or no such object of it.
+    """
+    (found,) = detect(model, [picture])
+    label, number = _asked_for(output, names)
+    order = [one for one in np.argsort(-found.scores, kind="stable").tolist() if label in (None, int(found.labels[one]))]
+    if not 1 <= number <= len(order):
+        what = f"there is no {output!r} in the picture: {len(order)} boxes have that label" if output else "nothing is found in the picture"
+        raise UserError(what, where="output", fix="ask about one of those that the answer has")
+    chosen = order[number - 1]
+    own = int(found.labels[chosen])
+    rank = [one for one in order if int(found.labels[one]) == own].index(chosen) + 1
+    left, top, right, bottom = found.boxes[chosen].tolist()
+    asked = Detected(own, int(found.cells[chosen]), (left, top, right, bottom))
+    return Reading((), asked, f"{names[own]} {rank}", picture=picture)
+
+
+def _asked_for(output: str | None, names: Sequence[str]) -> tuple[int | None, int]:
+    """The index of a label, and which of its objects, from 1."""
+    if output is None:
+        return None, 1
+    if output in names:
+        return list(names).index(output), 1
+    label, _, number = output.rpartition(" ")
+    if label not in names or not number.isdecimal():
+        raise unknown("label", label if number.isdecimal() and label else output, names, where="output")
+    return list(names).index(label), int(number)
 
 
 def read_written(

@@ -51,12 +51,24 @@ class Nearest:
 
 
 @dataclass(frozen=True)
+class Detected:
+    """One object that a detector found in a picture."""
+
+    label: int
+    """Which of its labels."""
+    cell: int
+    """Which of its proposals, by the cell that it is of."""
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom in pixels of what the model reads."""
+
+
+@dataclass(frozen=True)
 class Reading:
     """A request as the model reads it, whole and in one row."""
 
     tokens: Sequence[int]
     """What its only stack reads, or the decoder of an encoder-decoder; with the output at the end, where that is what is asked about."""
-    asked: Label | Span | Written | Nearest
+    asked: Label | Span | Written | Nearest | Detected
     answer: str
     """The answer in words: a label's name, a text."""
     picture: np.ndarray | None = None

@@ -1,4 +1,5 @@
-"""A label that was given to a picture, explained: which of its patches the answer rests on, in three ways, each beside its test.
+"""A label that was given to a picture, or to one object in it, explained: which of the picture's patches the answer rests on, in three
+ways, each beside its test.
 
 What is taken away in the tests is made grey, pixel by pixel, before the model reads it: a front end whose patches overlap would see what is
 only missing from its embeddings. (Grey, and not the picture's mean colour, which tells of what was taken away.)
@@ -18,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ..build.augment import scaled
+from ..build.detector import Detector
 from ..build.measuring import BATCH_TOKENS, evaluating
-from ..build.towers import PictureClassifier
+from ..build.towers import PictureClassifier, PictureEncoder
 from ..contracts.errors import UserError
-from ..contracts.reading import Label, Reading
+from ..contracts.reading import Detected, Label, Reading
 from ..contracts.task import device_of
 from .attention import attention_maps
 from .explanation import METHODS, Method, belief_json, chosen_mean, layers_of, short
@@ -49,6 +51,8 @@ class PictureAttended:
     layer: int | None
     head: int | None
     """What was asked for, counted from 0."""
+    box: tuple[float, float, float, float] | None
+    """Of the object that is asked about: left, top, right, bottom in pixels; None where it is the picture."""
 
     @property
     def chosen(self) -> np.ndarray:
@@ -86,11 +90,9 @@ def explain_picture(
         UserError: the picture has too many patches, there is no such layer or head, or no way to explain such a model.
     """
     seen, flow_N = _look(model, reading, layer, head)
-    assert isinstance(model, PictureClassifier)
-    label = reading.asked
-    assert isinstance(label, Label)
+    assert isinstance(model, PictureEncoder)
     yield
-    attribution = yield from _gradients(model, seen.picture, label)
+    attribution = yield from _gradients(model, seen.picture, reading)
     importance: dict[Method, np.ndarray] = {
         "gradients": attribution.values[model.stem.shape.prefix :].numpy(), "rollout": flow_N, "attention": seen.chosen,
     }  # fmt: skip
@@ -102,7 +104,7 @@ def explain_picture(
             part = left[start : start + rows]
             with evaluating(model):
                 pixels = torch.from_numpy(np.stack([_with_patches(seen, kept) for kept in part])).to(device_of(model))
-                found[start : start + rows] = _log_probability(model(scaled(pixels)), label).double().exp().cpu().numpy()
+                found[start : start + rows] = _log_probability(model, model.hidden(scaled(pixels)), reading).double().exp().cpu().numpy()
             yield
         return found
 
@@ -111,7 +113,7 @@ def explain_picture(
     for method in METHODS:
         verdicts[method] = yield from judge(answering, importance[method], beside)
     return PictureExplanation(
-        seen.picture, seen.grid, seen.maps, layer, head, answer=reading.answer, probability=float(beside.curves[0, 0]),
+        seen.picture, seen.grid, seen.maps, layer, head, seen.box, answer=reading.answer, probability=float(beside.curves[0, 0]),
         importance=importance, attribution=attribution, verdicts=verdicts, chance=beside,
     )  # fmt: skip
 
@@ -145,8 +147,9 @@ def _grid_json(attended: PictureAttended, values_N: np.ndarray) -> list[list[flo
 
 def _look(model: nn.Module, reading: Reading, layer: int | None, head: int | None) -> tuple[PictureAttended, np.ndarray]:
     """The attention of one pass, and the roll-out's share of each patch in the answer, (N,)."""
-    if not isinstance(model, PictureClassifier) or not isinstance(reading.asked, Label):
-        raise UserError(f"the answers of a {type(model).__name__} to pictures cannot be explained", fix="explain a picture classifier")
+    if not isinstance(model, PictureClassifier | Detector):
+        fix = "explain a picture classifier or a detector"
+        raise UserError(f"the answers of a {type(model).__name__} to pictures cannot be explained", fix=fix)
     shape = model.stem.shape
     if shape.tokens > MOST_PATCHES:
         what = f"the model reads a picture as {shape.tokens} patches, and at most {MOST_PATCHES} are explained at once"
@@ -154,14 +157,18 @@ def _look(model: nn.Module, reading: Reading, layer: int | None, head: int | Non
     picture = reading.picture
     assert picture is not None, "the reading is of a picture"
     with evaluating(model), attention_maps(model) as maps:
-        model(scaled(torch.from_numpy(picture[None]).to(device_of(model))))
+        model.hidden(scaled(torch.from_numpy(picture[None]).to(device_of(model))))
     layers = layers_of(maps, layer, head)
-    # The state of the token before the patches answers; or the states of all patches do, alike.
-    readers_T = torch.zeros(shape.tokens, dtype=torch.float64)
-    readers_T[: shape.prefix or None] = 1 / (shape.prefix or shape.tokens)
+    readers_T, box = torch.zeros(shape.tokens, dtype=torch.float64), None
+    if isinstance(model, Detector):
+        assert isinstance(reading.asked, Detected)
+        readers_T[model.patch_of(reading.asked.cell)], box = 1.0, reading.asked.box
+    else:
+        # The state of the token before the patches answers; or the states of all patches do, alike.
+        readers_T[: shape.prefix or None] = 1 / (shape.prefix or shape.tokens)
     looked = [torch.einsum("t,hts->hs", readers_T, one)[:, shape.prefix :] for one in layers]
     flow_N = (readers_T @ rollout([one[0].cpu() for one in maps.encoder]))[shape.prefix :].numpy()
-    return PictureAttended(picture, shape.grid, looked, layer, head), flow_N
+    return PictureAttended(picture, shape.grid, looked, layer, head, box), flow_N
 
 
 def _with_patches(seen: PictureAttended, kept: Sequence[int]) -> np.ndarray:
@@ -175,12 +182,20 @@ def _with_patches(seen: PictureAttended, kept: Sequence[int]) -> np.ndarray:
     return np.where(mask_YX, seen.picture, GREY)
 
 
-def _log_probability(logits_BL: Tensor, label: Label) -> Tensor:
-    """Of the label that is asked about, (B,)."""
-    return (logits_BL.float() / label.temperature).log_softmax(-1)[:, label.index]
+def _log_probability(model: PictureEncoder, hidden_BTW: Tensor, reading: Reading) -> Tensor:
+    """Of the label that is asked about, (B,), from the encoder's states: among all, of a picture; by itself, of the object that a cell
+    proposes.
+    """
+    asked = reading.asked
+    if isinstance(model, Detector):
+        assert isinstance(asked, Detected)
+        return torch.nn.functional.logsigmoid(model.one(model.spread_out(hidden_BTW)).logits[:, asked.cell, asked.label])
+    assert isinstance(model, PictureClassifier)
+    assert isinstance(asked, Label)
+    return (model.classify(hidden_BTW).float() / asked.temperature).log_softmax(-1)[:, asked.index]
 
 
-def _gradients(model: PictureClassifier, picture: np.ndarray, label: Label) -> Steps[Attribution]:
+def _gradients(model: PictureEncoder, picture: np.ndarray, reading: Reading) -> Steps[Attribution]:
     """From the embeddings of a grey picture to those of this one; the tokens before the patches stay."""
     device, training = device_of(model), model.training
     model.eval()
@@ -194,7 +209,7 @@ def _gradients(model: PictureClassifier, picture: np.ndarray, label: Label) -> S
         model.eval()
         try:
             hidden_ATW = model.transformer.hidden(embeddings=model.positions(rows_ATW))
-            return _log_probability(model.classify(hidden_ATW), label)
+            return _log_probability(model, hidden_ATW, reading)
         finally:
             model.train(training)
 

@@ -150,7 +150,7 @@ def _over(attended: PictureAttended, values_N: np.ndarray, name: str, language: 
     if values_N.min() >= 0:
         values_N = values_N - values_N.min()
         caption = _say("From the least of the patches (clear) to the most.", "从最少的图块（无色）到最多的图块。", language)
-    picture = seen_picture(url, attended.picture.shape[1:], attended.in_grid(values_N), name=name)
+    picture = seen_picture(url, attended.picture.shape[1:], attended.in_grid(values_N), name=name, box=attended.box)
     return f'<figure class="over">{picture}<figcaption>{caption}</figcaption></figure>'
 
 

@@ -106,13 +106,16 @@ def head_grid(maps: Sequence[Tensor], *, layer_name: str, head_name: str, chosen
     return _svg("".join(parts), left + step * len(maps[0]), top + step * len(maps), name)
 
 
-def seen_picture(url: str, size: Sequence[int], weights_RK: np.ndarray, *, name: str) -> str:
+def seen_picture(
+    url: str, size: Sequence[int], weights_RK: np.ndarray, *, name: str, box: tuple[float, float, float, float] | None = None
+) -> str:
     """A picture, and over it its patches, darkest where they count most; in the other colour where they count against the answer.
 
     Args:
         url: the picture, as a `data:` URL.
         size: its height and its width, in pixels.
         name: what the picture shows, for who cannot see it.
+        box: what is outlined in it: left, top, right, bottom in pixels.
     """
     height, width = size
     rows, columns = weights_RK.shape
@@ -124,6 +127,11 @@ def seen_picture(url: str, size: Sequence[int], weights_RK: np.ndarray, *, name:
         if (sign * weights_RK > 0).any()
     )
     image = f'<image href="{escape(url)}" width="{width}" height="{height}" image-rendering="pixelated"/>'
+    if box is not None:
+        left, top, right, bottom = box
+        outline = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
+        framed = f'<rect class="asked" {outline}/>'
+        image, over = f"{image}{framed}", f"{over}{framed}"
     return (
         f'<svg class="seen" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(name)}">{image}{over}</svg>'
         f'<svg class="seen" viewBox="0 0 {width} {height}" aria-hidden="true">{image}</svg>'

@@ -165,7 +165,7 @@ def read_yolo(file: SourceFile) -> RECORD:
             raise unreadable(file.beside, error) from None
         except UnicodeDecodeError:
             raise UserError("the file is no text in UTF-8", where=file.beside, fix="give lines of a class and four numbers") from None
-        boxes = [_yolo_box(line, f"{file.beside.name}, line {number}", file) for number, line in enumerate(lines, 1) if line.strip()]
+        boxes = [_yolo_box(line, f"{file.beside.name}:{number}", file) for number, line in enumerate(lines, 1) if line.strip()]
     return {"image": _picture(file.path), "boxes": boxes, "units": "relative"}, str(file.path)
 
 

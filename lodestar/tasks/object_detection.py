@@ -14,6 +14,7 @@ from ..contracts.findings import Findings
 from ..contracts.language import Words
 from ..contracts.media import STORE, ImagePart, Picture
 from ..contracts.progress import note, track
+from ..contracts.reading import Reading
 from ..contracts.task import MODEL_LENGTH, ArrayShape, Batch, Example, Row, Task
 from ..evaluate.detection import MAP_50, MAP_50_95, Boxed, best_threshold, detection_columns
 from ..evaluate.labelling import label_index
@@ -397,6 +398,17 @@ class ObjectDetection(Task):
         width, height = framed.frame.size
         moving = {"frames": framed.frames} if framed.frames > 1 else {}
         return {"detections": detections, "width": width, "height": height, **moving}
+
+    def choices(self) -> dict[str, Any]:
+        return {"labels": self.labels, "threshold": self.threshold}
+
+    def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
+        from ..build.reading import read_detection
+
+        asked = DetectRequest.parse(request, where="request").input
+        if not isinstance(asked, ImagePart):
+            raise UserError("several pictures were sent, and one is explained at a time", where="request", fix="send one as input")
+        return read_detection(model, self._read(asked.content, "input").pixels, self.labels, output)
 
 
 def _scenes(count: int, names: Sequence[str], size: int, most: int, folder: str) -> Sequence[BoxedPicture]:
