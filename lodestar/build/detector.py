@@ -105,7 +105,7 @@ class Detector(PictureEncoder):
         """Width and height of a cell, in pixels."""
         return self.stem.shape.patch_width / self.cells, self.stem.shape.patch_height / self.cells
 
-    def forward(self, pixels: Tensor) -> Proposals:
+    def forward(self, pixels: Tensor) -> Proposals:  # type: ignore[override] # a set in the place of states
         """(B, C, Y, X) → what the model proposes, of one object once."""
         return self.one(self.spread_out(self.hidden(pixels)))
 

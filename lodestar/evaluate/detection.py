@@ -56,7 +56,7 @@ def detection_columns(found: Sequence[Boxed], truth: Sequence[Boxed], labels: in
         most: N; no picture has more detections.
     """
     count = len(found)
-    columns = {
+    columns: dict[str, np.ndarray] = {
         "objects": np.zeros((count, labels), np.int32), "label": np.full((count, most), -1, np.int32),
         "score": np.zeros((count, most)), "box": np.zeros((count, most, 4), np.float32),
         "right": np.zeros((count, most, len(THRESHOLDS)), bool), "ignored": np.zeros((count, most, len(THRESHOLDS)), bool),

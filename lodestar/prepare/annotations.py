@@ -34,7 +34,7 @@ def read_voc(file: SourceFile) -> RECORD:
     """
     found = _VocFile(file.path)
     picture = _beside(file.path, found.texts.get("filename", ""))
-    size = {name: found.whole(name, found.texts[name], 1) for name in ("width", "height") if name in found.texts}
+    size: dict[str, Any] = {name: found.whole(name, found.texts[name], 1) for name in ("width", "height") if name in found.texts}
     return {"image": _picture(picture), "boxes": [found.box(item) for item in found.objects], **size}, str(file.path)
 
 

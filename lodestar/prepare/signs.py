@@ -92,7 +92,7 @@ def draw_scene(names: Sequence[str], size: int, most: int, random: np.random.Gen
     ground, _ = _colours(random)
     image, placed = Image.new("RGB", (size * FINER, size * FINER), ground), list[Placed]()
     for _ in range(random.integers(0, most + 1)):
-        name, ink = names[random.integers(len(names))], _ink(ground, random)
+        name, ink = names[int(random.integers(len(names)))], _ink(ground, random)
         radius = FINER * size * random.uniform(0.1, 0.22)
         middle = random.uniform(radius * 1.2, FINER * size - radius * 1.2, 2)
         angle, width = random.uniform(-0.15, 0.15), max(FINER, round(radius * random.uniform(0.16, 0.28)))

@@ -58,7 +58,7 @@ def pycocotools_figures(found: list[Boxed], truth: list[Boxed]) -> tuple[float, 
     from pycocotools.cocoeval import COCOeval
 
     def rows(pictures: list[Boxed]) -> list[dict[str, Any]]:
-        made = []
+        made: list[dict[str, Any]] = []
         for picture, (boxes, labels, _) in enumerate(pictures, 1):
             for (left, top, right, bottom), label in zip(boxes.tolist(), labels.tolist(), strict=True):
                 width, height = right - left, bottom - top
@@ -130,8 +130,8 @@ def test_without_objects_there_is_no_figure() -> None:
 
 def test_covering_of_empty_and_equal_boxes() -> None:
     boxes = np.array([[0.0, 0, 4, 4], [2, 0, 6, 4], [9, 9, 9, 9]])
-    np.testing.assert_allclose(box_iou(boxes, boxes, np.zeros(3, bool)), [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
-    np.testing.assert_allclose(box_iou(boxes[:2], boxes[:1], np.ones(1, bool)), [[1], [0.5]])
+    np.testing.assert_allclose(box_iou(boxes, boxes, np.zeros(3, bool)), np.array([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]]))
+    np.testing.assert_allclose(box_iou(boxes[:2], boxes[:1], np.ones(1, bool)), np.array([[1], [0.5]]))
 
 
 def test_scores_have_intervals_over_pictures() -> None:
