@@ -54,7 +54,7 @@ function drawn(url, { width, height, frames }, detections) {
   const told = make("output", { for: "least", class: "note plain" });
   const choose = () => {
     const kept = pairs.filter(({ score }) => score >= Number(slider.value));
-    layer.replaceChildren(...kept.map(({ box }) => box));
+    layer.replaceChildren(...[...kept].sort((a, b) => b.area - a.area).map(({ box }) => box)); // small ones can be reached
     list.replaceChildren(...kept.map(({ item }) => item));
     verdict.textContent = kept.length ? say("found")(number(kept.length)) : say("none");
     image.alt = say("drawn")(number(kept.length));
@@ -76,10 +76,7 @@ function pair({ name, label, score, box: { left, top, right, bottom } }, unit) {
   const box = svg("g", { class: hue }, frame, title);
   const button = make("button", { type: "button", class: hue, "aria-pressed": "false" }, make("span", {}, name), make("small", {}, percent(score, 0)));
   const item = make("li", {}, button);
-  const light = (on) => {
-    box.classList.toggle("lit", on);
-    if (on) box.parentNode?.append(box); // above the others
-  };
+  const light = (on) => box.classList.toggle("lit", on);
   for (const [begins, ends] of [["pointerenter", "pointerleave"], ["focus", "blur"]]) {
     for (const each of begins === "focus" ? [button] : [button, frame]) {
       each.addEventListener(begins, () => light(true));
@@ -93,7 +90,7 @@ function pair({ name, label, score, box: { left, top, right, bottom } }, unit) {
   };
   button.addEventListener("click", toggle);
   frame.addEventListener("click", toggle);
-  return { box, item, score };
+  return { box, item, score, area: (right - left) * (bottom - top) };
 }
 
 function svg(tag, attributes, ...children) {
