@@ -112,7 +112,7 @@ def test_the_usual_object_is_the_geometric_mean_in_the_models_pixels() -> None:
     assert task.state["usual"] == pytest.approx([40 * 64 / 200, 30 * 64 / 100], abs=0.01)
     assert task.labels == ["a", "b"]
     row = task.encode(BoxedPicture(image=picture, boxes=[excused]), TOKENIZER)
-    np.testing.assert_allclose(row["objects"], [[0, 0, 64, 64, 1, 1]])  # type: ignore[arg-type] # an array
+    np.testing.assert_allclose(row["objects"], [[0, 0, 64, 64, 1, 1]])
 
 
 @pytest.mark.parametrize(("stem", "positions", "fit"), [("convolutions", "grid", "pad"), ("patches", "learned", "stretch")])
@@ -259,7 +259,7 @@ def test_what_is_found_and_missed_is_shown_on_the_pictures() -> None:
 
 
 def test_further_signs_are_data_that_every_installation_has() -> None:
-    drawn = ObjectDetection.builtins()["signs"]()
+    drawn = [BoxedPicture.model_validate(example) for example in ObjectDetection.builtins()["signs"]()]
     assert {box.label for example in drawn for box in example.boxes} == set(SIGNS)
     assert len(drawn) == 400
     assert 40 < sum(not example.boxes for example in drawn) < 130
