@@ -32,7 +32,7 @@ MICROS = 1_000_000
 """Of a unit of currency: what single requests are counted in, since most cost far less than a cent."""
 FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Of today's price: those that the margin is told at."""
-UTILISATIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+UTILISATIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 _BLOCKS = ((86_400.0, 14), (3600.0, 14), (60.0, 14))

@@ -35,10 +35,10 @@ def economics_text(found: Economics) -> list[str]:
         say(
             f"Cost: {_cents(found.machine_cents, found.currency)} for {figure(found.machine_hours, 'h')} of the machine, "
             f"{_cents(found.people_cents, found.currency)} for {figure(found.people_hours, 'h')} of people; "
-            f"{found.utilisation.value:.1%} of the machine's time was in use",
+            f"{_fine(found.utilisation.value)} of the machine's time was in use",
             f"开销：机器 {figure(found.machine_hours, 'h')} 共 {_cents(found.machine_cents, found.currency)}，"
             f"人力 {figure(found.people_hours, 'h')} 共 {_cents(found.people_cents, found.currency)}；"
-            f"机器利用率 {found.utilisation.value:.1%}",
+            f"机器利用率 {_fine(found.utilisation.value)}",
         ),
         say(
             f"  an answered request: {_range(found.per_request, money)}; a million tokens: {_range(found.per_million_tokens, money)}",
@@ -57,7 +57,7 @@ def economics_html(found: Economics) -> str:
     shown = [
         (say("an answered request", "每次回答"), money(found.per_request.value)),
         (say("a million tokens", "每百万词元"), money(found.per_million_tokens.value)),
-        (say("of the machine's time in use", "机器利用率"), f"{found.utilisation.value:.1%}"),
+        (say("of the machine's time in use", "机器利用率"), _fine(found.utilisation.value)),
     ]
     if found.margin is not None:
         shown.append((say("margin", "毛利率"), _percent(found.margin.value)))
@@ -72,7 +72,7 @@ def _figures(found: Economics) -> str:
     estimates = [
         (say("Cost of an answered request", "每次回答的成本"), found.per_request, money),
         (say("Cost of a million tokens", "每百万词元的成本"), found.per_million_tokens, money),
-        (say("The machine's time in use", "机器利用率"), found.utilisation, _percent),
+        (say("The machine's time in use", "机器利用率"), found.utilisation, _fine),
         (say("Answers in an hour without waiting", "满载时每小时回答数"), found.capacity, lambda value: figure(value, "")),
         (say("Price of an answered request", "每次回答的价格"), found.price, money),
         (say("Margin", "毛利率"), found.margin, _percent),
@@ -102,7 +102,9 @@ def _where_it_goes(found: Economics) -> str:
 
 def _utilisation_picture(found: Economics) -> str:
     """What an answer costs, by how much of the time the machine is in use; the price, and where it stands now."""
-    known = {u: each for u, each in found.at_utilisation.items() if each.value > 0}
+    # From just below where it stands, or from where most stand.
+    first = min(0.05, 0.6 * found.utilisation.value)
+    known = {share: each for share, each in found.at_utilisation.items() if each.value > 0 and share >= first}
     if len(known) < 2:
         return ""
     values = [end for each in known.values() for end in (each.value, each.low, each.high) if end > 0]
@@ -192,6 +194,11 @@ def _money(found: Economics) -> Callable[[float], str]:
 
 def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.0%}"
+
+
+def _fine(value: float) -> str:
+    """A share that may be far below one in a hundred."""
+    return "–" if math.isnan(value) else f"{100 * value:.3g}%"
 
 
 def _range(estimate: Estimate, show: Callable[[float], str]) -> str:

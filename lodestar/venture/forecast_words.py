@@ -16,6 +16,9 @@ from .forecast_scores import ENOUGH, NOMINAL, EventScores, QuantityScores, score
 from .page import table
 from .words import figure
 
+SHOWN = 12
+"""Resolved forecasts that the report lists, the latest ones; of open ones it lists all."""
+
 
 def said_words(forecast: Forecast) -> str:
     """What was forecast: `70%`, or `3 [2, 8] h`."""
@@ -75,13 +78,19 @@ def forecasts_html(forecasts: Sequence[Forecast], today: date) -> str:
     """For the report; nothing where there is no forecast."""
     if not forecasts:
         return ""
+    resolved = [each for each in forecasts if each.resolution is not None]
+    shown = [*(each for each in forecasts if each.resolution is None), *reversed(resolved[-SHOWN:])]
+    left = len(forecasts) - len(shown)
+    note = say(f"{left} earlier ones are left out here: lodestar forecast", f"较早的 {left} 项未在此列出：lodestar forecast")
     headings = [say("Forecast", "预测"), say("Who", "谁"), say("By", "期限"), say("Said", "预测值"), say("Came", "结果")]
     rows = [
         [escape(each.statement), escape(each.by), str(each.resolve_by), escape(said_words(each)), escape(_state(each, today))]
-        for each in forecasts
+        for each in shown
     ]
     lines = "".join(f"<li>{escape(line)}</li>" for line in score_lines(forecasts))
-    return table(headings, rows, ["", "", "day", "figure", ""]) + f'<ul class="lines">{lines}</ul>' + calibration_picture(forecasts)
+    more = f'<p class="legend">{escape(note)}</p>' if left else ""
+    told = f'<ul class="lines">{lines}</ul>'
+    return calibration_picture(forecasts) + told + table(headings, rows, ["", "", "day", "figure", ""]) + more
 
 
 def calibration_picture(forecasts: Sequence[Forecast]) -> str:

@@ -191,6 +191,18 @@ def take_back(venture: Venture, rollout: Rollout) -> Words:
     return words
 
 
+def rollout_value(rollout: Rollout) -> dict[str, Any]:
+    """For machines."""
+    tests = {name: {"canary": test.new, "current": test.current, "p_value": test.p_value} for name, test in rollout.tests.items()}
+    return {
+        **rollout.terms.to_json(),
+        "requests": rollout.requests,
+        "tests": tests,
+        "alarm": rollout.alarm,
+        "words": rollout.words()._asdict(),
+    }
+
+
 def plan_words(terms: Terms) -> Words:
     """How soon a bad release would be found."""
     signals = 2 + (terms.slow_ms is not None)

@@ -21,6 +21,7 @@ from .forecast_words import forecasts_value
 from .forecasts import overdue, resolve_due
 from .found import Found, read_findings
 from .product import Gate, Release, evaluated_runs, gates, read_scorecard, releases
+from .rollout import Rollout, latest_rollout, rollout_value
 from .status import Next
 from .success_page import report_html
 from .success_text import report_text
@@ -67,6 +68,8 @@ class Facts:
     """None where venture.yaml says nothing of money, or no server was up."""
     retention: Retention | None
     forecasts: list[Forecast]
+    rollout: Rollout | None
+    """The last one that was begun."""
     pictures: list[Path]
     found: Found
     """What the evaluation found beyond its scores."""
@@ -105,6 +108,7 @@ class _Kept:
     feedback: list[FeedbackRow] = field(default_factory=list)
     forecasts: list[Forecast] = field(default_factory=list)
     economics: Economics | None = None
+    rollout: Rollout | None = None
 
     @classmethod
     def of(cls, venture: Venture) -> _Kept:
@@ -114,7 +118,7 @@ class _Kept:
         if file.economics is not None:
             assert file.machine_hour is not None  # venture.yaml is refused without
             found = unit_economics(requests, ledger.servers(), file.economics, file.machine_hour)
-        return cls(requests, ledger.feedback(), ledger.forecasts(), found)
+        return cls(requests, ledger.feedback(), ledger.forecasts(), found, latest_rollout(venture))
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> Facts:
     return Facts(
         venture, metrics, subject.release, subject.scorecard, gates(venture.file.targets, subject.scorecard), history,
         usage if served else None, promises, heard(kept.requests, kept.feedback), bad, kept.economics,
-        retention(kept.requests, today), kept.forecasts, [path for path in subject.pictures if path.exists()],
+        retention(kept.requests, today), kept.forecasts, kept.rollout, [path for path in subject.pictures if path.exists()],
         read_findings(subject.evidence, subject.judged), advice(venture, history, served, promises, kept.economics, late, bad),
     )  # fmt: skip
 
@@ -176,6 +180,7 @@ def _value(facts: Facts) -> dict[str, Any]:
         "complaints": [asdict(each) for each in facts.complaints],
         "economics": facts.economics and economics_value(facts.economics),
         "retention": facts.retention and retention_value(facts.retention),
+        "rollout": facts.rollout and rollout_value(facts.rollout),
         "forecasts": forecasts_value(facts.forecasts, now().date()),
         "pictures": [str(path) for path in [*facts.pictures, *facts.found.pictures.values()]],
         "mistakes": [each.model_dump(mode="json") for each in facts.found.mistakes],

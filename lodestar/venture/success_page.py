@@ -37,6 +37,7 @@ def report_html(facts: Facts) -> str:
         section(say("Served", "服务情况"), _usage(facts) + heard_html(facts.heard)),
         section(say("What an answer costs", "回答的成本"), economics_html(facts.economics) if facts.economics else ""),
         section(say("Who came back", "用户回访"), retention_html(facts.retention) if facts.retention else ""),
+        section(say("Roll-out", "灰度发布"), f"<p>{escape(str(facts.rollout.words()))}</p>" if facts.rollout else ""),
         section(say("Forecasts", "预测"), forecasts_html(facts.forecasts, now().date())),
         section(say("Releases so far", "历次发布"), _history(facts)),
         section(say("Next", "下一步"), "".join(_next(each) for each in facts.next)),

@@ -43,6 +43,7 @@ def report_text(facts: Facts) -> str:
     lines += [*_as_served(facts), *heard_text(facts.heard)]
     lines += economics_text(facts.economics) if facts.economics else []
     lines += retention_text(facts.retention) if facts.retention else []
+    lines += [say(f"Roll-out: {facts.rollout.words()}", f"灰度发布：{facts.rollout.words()}")] if facts.rollout else []
     if facts.forecasts:
         lines += [say("Forecasts:", "预测："), *(f"  {line}" for line in score_lines(facts.forecasts))]
     lines += [say(f"Picture: {path}", f"图：{path}") for path in facts.pictures]
