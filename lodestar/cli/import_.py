@@ -28,6 +28,7 @@ def command(source: str, destination: Path | None, revision: str | None) -> None
     from ..build.formats.folder import Origin, read_fields
     from ..build.opening import is_open, open_bundle, open_config
     from ..store.files import ensure_space, link_or_copy, write_json
+    from ..venture.licences import licence_of_folder
     from ._opening import task_for
 
     target = destination or _default_name(source)
@@ -46,7 +47,7 @@ def command(source: str, destination: Path | None, revision: str | None) -> None
     found = Imported(
         folder=str(target), source=source, revision=commit, family=origin.family, task=task.name,
         parameters=sum(parameter.numel() for parameter in bundle.model.parameters()), context=bundle.config.context,
-        vocabulary=bundle.tokenizer.vocabulary_size, licence=_licence(folder), weights_sha256=origin.weights_sha256,
+        vocabulary=bundle.tokenizer.vocabulary_size, licence=licence_of_folder(folder), weights_sha256=origin.weights_sha256,
     )  # fmt: skip
     save_bundle(target, bundle)
     for path in origin.kept:
@@ -110,18 +111,3 @@ def _default_name(source: str) -> Path:
     """The model's own name, here; with an ending where that is the source itself."""
     name = Path(source).name or "model"
     return Path(f"{name}-lodestar") if Path(name).exists() else Path(name)
-
-
-def _licence(folder: Path) -> str | None:
-    """What the folder says of its licence: the model card's field, else the first line of a licence file."""
-    card = folder / "README.md"
-    if card.is_file():
-        lines = card.read_text("utf-8", errors="replace").splitlines()
-        head = lines[1 : lines.index("---", 1)] if lines[:1] == ["---"] and "---" in lines[1:] else []
-        for line in head:
-            if line.startswith(("license:", "license_name:")):
-                return line.partition(":")[2].strip() or None
-    for path in sorted(folder.glob("LICEN[CS]E*")):
-        text = path.read_text("utf-8", errors="replace")
-        return next((line.strip() for line in text.splitlines() if line.strip()), None)
-    return None

@@ -23,7 +23,7 @@ from ._command import lodestar_command, show, venture_option
     "--because", metavar=say("WHY", "理由"), help=say("Why; it stays in the card and in every report.", "理由；会留在模型卡与每份报告中。")
 )
 def command(venture: Path, override_by: str | None, because: str | None) -> None:
-    from ..venture.product import Override, release
+    from ..venture.product import Override, changes_of, release
     from ..venture.venture import Venture
 
     opened = Venture.open(venture)
@@ -35,5 +35,10 @@ def command(venture: Path, override_by: str | None, because: str | None) -> None
     done = (
         say(f"Released {made.name}", f"已发布 {made.name}") if new else say(f"Already released as {made.name}", f"此前已发布为 {made.name}")
     )
-    lines = [f"{done}: {folder}", *kept, say("Next: lodestar serve", "下一步：lodestar serve")]
-    show(made.model_dump(mode="json") | {"folder": str(folder), "new": new}, "\n".join(lines))
+    changed = changes_of(opened, made)
+    told = [say("Changes:", "变更："), *(f"  {words}" for words in changed)] if changed else []
+    lines = [f"{done}: {folder}", *kept, *told, say("Next: lodestar serve", "下一步：lodestar serve")]
+    show(
+        made.model_dump(mode="json") | {"folder": str(folder), "new": new, "changes": [words._asdict() for words in changed]},
+        "\n".join(lines),
+    )

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..contracts.language import say
+from ..contracts.language import Words, say
 from ..contracts.record import RunRecord, Scorecard
 from .vision import VentureFile
 from .words import figure, interval, threshold
 
 if TYPE_CHECKING:
+    from .licences import Reading
     from .product import Gate, Release
 
+_MARKS: Mapping[str, str] = {"fine": "✓", "look": "?", "conflict": "✗"}
 
-def model_card(file: VentureFile, release: Release, records: Mapping[str, RunRecord]) -> str:
-    """The card as Markdown, in the reader's language; `records` are those of prepare, train and evaluate."""
+
+def model_card(
+    file: VentureFile, release: Release, records: Mapping[str, RunRecord], licences: Sequence[Reading], changes: Sequence[Words] | None
+) -> str:
+    """The card as Markdown, in the reader's language.
+
+    Args:
+        records: those of prepare, train and evaluate.
+        licences: what was read of the licences of what it is made of.
+        changes: against the release before; None for the first.
+    """
     parts = [
         _head(file, release),
         _section(say("Intended use", "用途"), _use(file)),
         _section(say("Gates", "门槛"), _gates(release)),
         _section(say("Scores", "得分"), _scores(release.scorecard)),
         _section(say("Data", "数据"), _data(records["prepare"])),
+        _section(say("Licences", "许可"), _licences(licences)),
+        *([] if changes is None else [_section(say("Changes", "变更"), _changes(changes))]),
         _section(say("Model and training", "模型与训练"), _training(file, records["train"])),
         _section(say("Cost", "开销"), _cost(records)),
         _section(say("Limits", "局限"), _limits(file, release)),
@@ -49,7 +62,7 @@ def _head(file: VentureFile, release: Release) -> str:
 def override_notice(release: Release) -> str:
     """That a release was let out in spite of its gates: by whom, and why."""
     assert release.override is not None
-    failed = ", ".join(gate.target.metric for gate in release.gates if not gate.kept)
+    failed = ", ".join(gate.target.metric for gate in release.gates if not gate.kept) or say("licences", "许可")
     who, why = release.override.who, release.override.why
     return say(
         f"**Released in spite of failing gates ({failed}), by decision of {who}: {why}**",
@@ -130,6 +143,19 @@ def _data(record: RunRecord) -> Iterable[str]:
     )
     yield ""
     yield say("Sources, licences and what was left out: data-card.md.", "来源、许可与剔除情况见 data-card.md。")
+
+
+def _licences(licences: Sequence[Reading]) -> Iterable[str]:
+    yield say("A first reading, and no legal advice.", "仅为初步核对，不构成法律意见。")
+    yield ""
+    yield from _table(
+        [say("of what", "对象"), say("licence", "许可"), say("reading", "判读")],
+        ([f"`{each.subject}`", each.licence or say("not stated", "未说明"), f"{_MARKS[each.verdict]} {each.words}"] for each in licences),
+    )
+
+
+def _changes(changes: Sequence[Words]) -> Iterable[str]:
+    yield from (f"- {words}" for words in changes or [Words("nothing that is measured or set", "测量与设置均无变化")])
 
 
 def _training(file: VentureFile, record: RunRecord) -> Iterable[str]:

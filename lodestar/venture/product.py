@@ -11,10 +11,12 @@ from ..contracts.config import Config
 from ..contracts.errors import UserError
 from ..contracts.findings import MISTAKES_FILE
 from ..contracts.language import Words
-from ..contracts.record import RECORD_FILE, Scorecard
+from ..contracts.record import RECORD_FILE, RunRecord, Scorecard
 from ..contracts.score import Score, Target
 from ..store.files import atomic_folder, link_or_copy, list_files, read_json, scratch_folder, sha256_file, write_atomic, write_json
 from .card import model_card
+from .changelog import changes
+from .licences import Reading, read_licences
 from .venture import FinishedRun, Venture
 from .words import figure, interval, threshold
 
@@ -132,16 +134,20 @@ def release(venture: Venture, override: Override | None = None) -> tuple[Release
     scorecard = read_scorecard(runs["evaluate"].folder)
     held = gates(venture.file.targets, scorecard)
     failed = [gate for gate in held if not gate.kept]
+    licences = read_licences(venture.file, _data_card(runs["prepare"].folder), venture.folder)
+    conflicts = [reading for reading in licences if reading.verdict == "conflict"]
     if failed and override is None:
         raise _gates_fail(failed, len(held))
+    if conflicts and override is None:
+        raise _licences_conflict(conflicts)
     if override is not None and not (override.who.strip() and override.why.strip()):
         raise UserError("an override needs the name of who decides, and the reason", fix="give both --override-by and --because")
-    override = override if failed else None  # what holds needs no excuse
+    override = override if failed or conflicts else None  # what holds needs no excuse
     with scratch_folder(venture.state / "release") as staging:
         _collect(staging, runs, held, override)
         artefact = venture.artefacts.put(staging)
     known = next((made for made in releases(venture) if made.artefact == artefact), None)
-    made = known or _write(venture, artefact, runs, scorecard, held, override)
+    made = known or _write(venture, artefact, runs, scorecard, held, override, licences)
     # Also for a known one: a process that was killed between its folder and its ledger entry left only the folder.
     excuse = (made.override.who, made.override.why) if made.override else None
     venture.ledger.add_release(made.name, artefact, _json(made.scorecard), [_json(gate) for gate in made.gates], excuse)
@@ -186,9 +192,12 @@ def _collect(staging: Path, runs: dict[str, FinishedRun], held: Sequence[Gate], 
 
 
 def _write(
-    venture: Venture, artefact: str, runs: dict[str, FinishedRun], scorecard: Scorecard, held: list[Gate], override: Override | None
-) -> Release:
-    name = f"v{1 + max((_number(made) for made in releases(venture)), default=0)}"
+    venture: Venture, artefact: str, runs: dict[str, FinishedRun], scorecard: Scorecard, held: list[Gate], override: Override | None,
+    licences: Sequence[Reading],
+) -> Release:  # fmt: skip
+    earlier = releases(venture)
+    name = f"v{1 + max((_number(made) for made in earlier), default=0)}"
+    records = {step: run.record for step, run in runs.items()}
     with atomic_folder(venture.releases / name) as folder:
         venture.artefacts.checkout(artefact, folder)
         made = Release(
@@ -197,7 +206,8 @@ def _write(
             runs={step: run.record.id for step, run in runs.items()}, versions=runs["train"].record.versions,
             scorecard=scorecard, gates=held, override=override,
         )  # fmt: skip
-        write_atomic(folder / CARD_FILE, model_card(venture.file, made, {step: run.record for step, run in runs.items()}))
+        changed = changes(earlier[-1], made, _records(venture, earlier[-1]), records) if earlier else None
+        write_atomic(folder / CARD_FILE, model_card(venture.file, made, records, licences, changed))
         write_json(folder / RELEASE_FILE, _json(made))
         for file in (CARD_FILE, RELEASE_FILE):
             (folder / file).chmod(0o444)
@@ -212,6 +222,30 @@ def verify(venture: Venture, made: Release) -> None:
         if not path.is_file() or sha256_file(path) != expected:
             what = "is not what was released" if path.is_file() else "is missing"
             raise UserError(f"the release is damaged: this file {what}", where=path, fix="restore it from a backup, or release again")
+
+
+def changes_of(venture: Venture, made: Release) -> list[Words]:
+    """What a release changes against the one before it; nothing for the first."""
+    earlier = [each for each in releases(venture) if _number(each) < _number(made)]
+    return changes(earlier[-1], made, _records(venture, earlier[-1]), _records(venture, made)) if earlier else []
+
+
+def _records(venture: Venture, made: Release) -> dict[str, RunRecord]:
+    """What the steps of a release did, as far as their runs still stand."""
+    return {run.record.step: run.record for step, id in made.runs.items() for run in venture.finished(step) if run.record.id == id}
+
+
+def _data_card(folder: Path) -> dict[str, Any]:
+    card: dict[str, Any] = read_json(folder / "card.json")
+    return card
+
+
+def _licences_conflict(conflicts: Sequence[Reading]) -> UserError:
+    reasons = "; ".join(f"{reading.subject} ({reading.licence}) {reading.words.en}" for reading in conflicts)
+    return UserError(
+        f"not released: {reasons}", where="licences",
+        fix="leave it out, get leave, or decide otherwise in your name with --override-by WHO --because WHY",
+    )  # fmt: skip
 
 
 def _number(made: Release) -> int:

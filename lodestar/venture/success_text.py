@@ -54,7 +54,7 @@ def report_text(facts: Facts) -> str:
 def override_words(release: Release) -> str:
     """That a release was let out in spite of its gates: by whom, and why."""
     assert release.override is not None
-    failed = ", ".join(gate.target.metric for gate in release.gates if not gate.kept)
+    failed = ", ".join(gate.target.metric for gate in release.gates if not gate.kept) or say("licences", "许可")
     who, why = release.override.who, release.override.why
     return say(
         f"{release.name} was released in spite of failing gates ({failed}), by decision of {who}: {why}",

@@ -92,6 +92,9 @@ class VentureFile(Config):
     """The strategies to decide between, and what `lodestar decide` needs to know of them."""
     licence: str | None = None
     """The licence that the model is released under, as an SPDX name where there is one."""
+    licences: dict[str, str] = {}
+    """What the model is made of, and under which licence: a source as it stands in data.sources (or a glob of it), or model.base → its
+    SPDX name, or `own` for what the team made itself."""
 
     @model_validator(mode="after")
     def _adapters_need_a_base(self) -> VentureFile:
