@@ -30,7 +30,8 @@ def test_scores_promises_data_and_settings_are_told(make_venture, write_runs, sc
     change(venture, "train", config={"learning_rate": 0.01, "size": {"width": 64}})
     release(venture)
     venture = make_venture(targets=[{"metric": "accuracy", "at_least": 0.85}])
-    write_runs(venture, "b", scores=(score("accuracy", 0.95, 0.92, 0.97), score("f1", 0.9, 0.8, 0.95)), finished="2099-01-02T00:00:00Z")
+    better = (score("accuracy", 0.95, 0.92, 0.97), score("f1", 0.9, 0.8, 0.95))
+    write_runs(venture, "b", scores=better, finished="2099-01-02T00:00:00Z")
     change(venture, "train", config={"learning_rate": 0.02, "size": {"width": 64}})
     change(venture, "prepare", facts={"splits": {"train": {"records": 1200, "tokens": 1}, "test": {"records": 500, "tokens": 1}}})
     second, _ = release(venture)
@@ -39,8 +40,9 @@ def test_scores_promises_data_and_settings_are_told(make_venture, write_runs, sc
         "en": ["accuracy: 0.9 [0.87, 0.93] → 0.95 [0.92, 0.97]", "f1: measured for the first time", "latency_ms_p95: measured no more",
                "the promise accuracy: ≥ 0.8 → ≥ 0.85", "the promise latency_ms_p95 ≤ 100 ms was given up", "train: 900 → 1,200 records",
                "train.learning_rate: 0.01 → 0.02"],
-        "zh": ["accuracy：0.9 [0.87, 0.93] → 0.95 [0.92, 0.97]", "f1：首次测量", "latency_ms_p95：不再测量", "承诺 accuracy：≥ 0.8 → ≥ 0.85",
-               "放弃承诺 latency_ms_p95 ≤ 100 ms", "train：记录数 900 → 1,200", "train.learning_rate：0.01 → 0.02"],
+        "zh": ["accuracy：0.9 [0.87, 0.93] → 0.95 [0.92, 0.97]", "f1：首次测量", "latency_ms_p95：不再测量",
+               "承诺 accuracy：≥ 0.8 → ≥ 0.85", "放弃承诺 latency_ms_p95 ≤ 100 ms", "train：记录数 900 → 1,200",
+               "train.learning_rate：0.01 → 0.02"],
     }[language]  # fmt: skip
     assert told == expected
     card = (venture.releases / "v2" / "card.md").read_text()
