@@ -38,18 +38,22 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def scores(metrics: Sequence[Metric], columns: Columns, *, resamples: int, confidence: float, seed: int) -> list[Score]:
+def scores(
+    metrics: Sequence[Metric], columns: Columns, *, resamples: int, confidence: float, seed: int, clusters: np.ndarray | None = None
+) -> list[Score]:
     """Each metric's value with its interval; those that the columns cannot give (NaN) are left out.
 
-    Resamples that give NaN (no example of a kind was drawn) say nothing about the metric and are left out, too.
+    Resamples that give NaN (no example of a kind was drawn) say nothing about the metric and are left out, too. `clusters` names for each
+    row the one that it belongs to, where rows share their luck.
     """
     values = [metric.compute(columns) for metric in metrics]
     known = [(metric, value) for metric, value in zip(metrics, values, strict=True) if not math.isnan(value)]
-    drawn = resampled([metric for metric, _ in known], [columns], resamples=resamples, seed=seed)
+    drawn = resampled([metric for metric, _ in known], [columns], resamples=resamples, seed=seed, clusters=clusters)
     rows = count(columns)
+    units = rows if clusters is None else len(np.unique(clusters))
     found = []
     for number, (metric, value) in enumerate(known):
-        low, high = expanded_percentile(drawn[:, 0, number], rows, confidence)
+        low, high = expanded_percentile(drawn[:, 0, number], units, confidence)
         # The interval of few or very uneven rows can miss the value itself, which would read as a mistake.
         low, high = min(low, value), max(high, value)
         found.append(

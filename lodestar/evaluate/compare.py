@@ -15,7 +15,7 @@ from ..contracts.record import Scorecard
 from ..contracts.score import Metric
 from ..store.files import read_json
 from .bootstrap import Difference, paired_difference
-from .scorecard import SCORECARD, read_measurements
+from .scorecard import SCORECARD, read_clusters, read_measurements
 
 Verdict = Literal["a", "b", "unknown"]
 
@@ -90,10 +90,14 @@ def compare(
     # Both in the order of the ids, so that a row is the same example in each.
     a_columns = {name: column[np.argsort(a_ids, kind="stable")] for name, column in a_tables["model"].items()}
     b_columns = {name: column[np.argsort(b_ids, kind="stable")] for name, column in b_tables["model"].items()}
+    clusters = read_clusters(a)
+    clusters = None if clusters is None else clusters[np.argsort(a_ids, kind="stable")]
     found = []
     for metric in (each for each in metrics if first.score(each.name) and second.score(each.name)):
         _check_computed_alike(metric.name, first, second)
-        difference = paired_difference(metric, a_columns, b_columns, resamples=resamples, confidence=confidence, seed=seed)
+        difference = paired_difference(
+            metric, a_columns, b_columns, resamples=resamples, confidence=confidence, seed=seed, clusters=clusters
+        )
         if not np.isnan(difference.value):
             found.append(Comparison(metric, metric.compute(a_columns), metric.compute(b_columns), difference, len(a_ids)))
     return found

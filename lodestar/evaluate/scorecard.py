@@ -20,7 +20,7 @@ from ..contracts.score import Metric, Score
 from ..contracts.settings import EvaluateSettings
 from ..contracts.task import Example, Task
 from ..store.files import atomic_folder, list_files, read_json, sha256_file, write_atomic, write_json
-from .bootstrap import scores
+from .bootstrap import count, scores
 from .picture import draw_scorecard
 from .system import SYSTEM_METRICS, measure_system
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Baseline = Callable[[Sequence[Example]], tuple[str, dict[str, "np.ndarray"]]]
 SCORECARD, MEASUREMENTS, PICTURE = "scorecard.json", "measurements.npz", "scorecard.png"
+LEAST_CLUSTERS = 10
 
 
 def evaluate(
@@ -79,10 +80,11 @@ def evaluate(
         "model": task.measure(model, tokenizer, chosen),
     }
     baseline_name, tables["baseline"] = baseline(chosen) if baseline else task.baseline(train_examples, chosen)
-    card, found = _score(task, settings, tables, data, baseline_name), task.findings(tables["model"], chosen)
+    clusters = clusters_of(chosen, ids)
+    card, found = _score(task, settings, tables, data, baseline_name, clusters), task.findings(tables["model"], chosen)
     with atomic_folder(out, replace=True) as folder:
         write_json(folder / SCORECARD, card.model_dump(mode="json"))
-        _write_measurements(folder / MEASUREMENTS, ids, tables)
+        _write_measurements(folder / MEASUREMENTS, ids, tables, clusters)
         draw_scorecard(folder / PICTURE, card)
         if found is not None:
             _write_findings(folder, found)
@@ -109,6 +111,23 @@ def example_id(example: Example) -> str:
     return fingerprint(example.model_dump(mode="json"))
 
 
+def clusters_of(examples: Sequence[Example], ids: np.ndarray) -> np.ndarray | None:
+    """For each example the name (a hash) of those that share its luck, since they are of the same kin: questions on one text.
+
+    None where each stands alone, and where there are fewer than `LEAST_CLUSTERS`: so few tell too little of how they differ (Cameron,
+    Gelbach and Miller 2008).
+    """
+    kin = [example.kinship() for example in examples]
+    names = np.array([id if name is None else fingerprint(name) for name, id in zip(kin, ids.tolist(), strict=True)])
+    return names if LEAST_CLUSTERS <= len(np.unique(names)) < len(names) else None
+
+
+def read_clusters(folder: Path) -> np.ndarray | None:
+    """The clusters that an evaluation drew its intervals from, in the order of `read_measurements`; None where it drew single examples."""
+    with np.load(folder / MEASUREMENTS, allow_pickle=False) as file:
+        return file["examples/cluster"] if "examples/cluster" in file.files else None
+
+
 def read_measurements(folder: Path) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
     """The ids of the examples, and the columns of each table (model, baseline, system), that `evaluate` wrote.
 
@@ -131,8 +150,9 @@ def read_measurements(folder: Path) -> tuple[np.ndarray, dict[str, dict[str, np.
     return tables.pop("examples")["id"], tables
 
 
-def _write_measurements(path: Path, ids: np.ndarray, tables: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    arrays = {"examples/id": ids} | {f"{table}/{name}": column for table, columns in tables.items() for name, column in columns.items()}
+def _write_measurements(path: Path, ids: np.ndarray, tables: Mapping[str, Mapping[str, np.ndarray]], clusters: np.ndarray | None) -> None:
+    examples = {"examples/id": ids} | ({} if clusters is None else {"examples/cluster": clusters})
+    arrays = examples | {f"{table}/{name}": column for table, columns in tables.items() for name, column in columns.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomic(path, buffer.getvalue())
@@ -148,10 +168,15 @@ def _write_findings(folder: Path, found: Findings) -> None:
 
 
 def _score(
-    task: Task, settings: EvaluateSettings, tables: Mapping[str, Mapping[str, np.ndarray]], data: str, baseline_name: str
-) -> Scorecard:
+    task: Task, settings: EvaluateSettings, tables: Mapping[str, Mapping[str, np.ndarray]], data: str, baseline_name: str,
+    clusters: np.ndarray | None,
+) -> Scorecard:  # fmt: skip
     def of(table: str, metrics: Sequence[Metric]) -> list[Score]:
-        return scores(metrics, tables[table], resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
+        # Times are of a few requests, and not of each example.
+        drawn = clusters if clusters is not None and count(tables[table]) == len(clusters) else None
+        return scores(
+            metrics, tables[table], resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed, clusters=drawn
+        )
 
     return Scorecard(
         task=task.name, split=settings.split, data=data, baseline_name=baseline_name,

@@ -73,3 +73,21 @@ def model(skill: int) -> nn.Module:
     module = nn.Module()
     module.skill = nn.Parameter(torch.tensor(float(skill)))
     return module
+
+
+class KindOfWord(Word):
+    """A word of one of ten kinds."""
+
+    def kinship(self) -> str:
+        return f"the kind {int(self.text[:3]) // 12}"
+
+
+class KinParity(Parity):
+    """As that, of words that share their luck by kind."""
+
+    name = "kin-parity"
+    example = KindOfWord
+
+    @classmethod
+    def sample(cls) -> Sequence[KindOfWord]:
+        return [KindOfWord(text=word.text, label=word.label) for word in Parity.sample()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ from lodestar.contracts.record import RunRecord
 from lodestar.contracts.settings import EvaluateSettings
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.evaluate.compare import Comparison, compare
-from lodestar.evaluate.scorecard import choose, evaluate, example_id, read_measurements
+from lodestar.evaluate.scorecard import choose, clusters_of, evaluate, example_id, read_clusters, read_measurements
 from lodestar.prepare import train_tokenizer
 from lodestar.store.files import read_json
 
 sys.path.insert(0, str(Path(__file__).parent))  # the process that measures latency must find the task's module
-from parity_task import Parity, model  # type: ignore[import-not-found]
+from parity_task import KinParity, Parity, model  # type: ignore[import-not-found]
 
 SETTINGS = EvaluateSettings(resamples=200)
 
@@ -162,3 +163,31 @@ def test_another_task_is_refused(folders: dict[int, Path], tmp_path: Path) -> No
     (tmp_path / "scorecard.json").write_text(json.dumps({**card, "task": "another"}))
     with pytest.raises(UserError, match=r"measured parity and .* measured another"):
         compare(folders[60], tmp_path, Parity.metrics)
+
+
+def test_examples_of_one_kin_are_drawn_together_and_their_texts_are_not_kept(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Twelve words of each of ten kinds: the interval is wider than where each stands alone, and a comparison draws them so, too."""
+    cards = [
+        evaluate(task(), model(66), tokenizer, task.sample(), task.sample(), SETTINGS, tmp_path / task.name) for task in (Parity, KinParity)
+    ]
+    alone, kin = (card.score("accuracy") for card in cards)
+    assert alone is not None
+    assert kin is not None
+    assert (kin.value, kin.count) == (alone.value, alone.count)
+    assert kin.high - kin.low > 2 * (alone.high - alone.low), "a kind is right throughout or wrong throughout"
+    assert read_clusters(tmp_path / Parity.name) is None
+    clusters = read_clusters(tmp_path / KinParity.name)
+    assert clusters is not None
+    assert sorted(Counter(clusters.tolist()).values()) == [12] * 10
+    assert "the kind" not in str(clusters.tolist())
+    (found,) = (
+        each for each in compare(tmp_path / KinParity.name, tmp_path / KinParity.name, KinParity.metrics) if each.metric.name == "accuracy"
+    )
+    assert found.difference.value == 0
+
+
+def test_few_kins_tell_too_little_of_how_they_differ() -> None:
+    examples = KinParity.sample()
+    few = [example for example in examples if int(example.text[:3]) // 12 < 9]
+    assert clusters_of(examples, np.array([example_id(each) for each in examples])) is not None
+    assert clusters_of(few, np.array([example_id(each) for each in few])) is None
