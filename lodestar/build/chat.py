@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+import torch
 from pydantic import Field, field_validator, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from ..contracts.config import Config
 from ..contracts.errors import UserError, unknown
-from ..contracts.messages import read_messages, read_tools
+from ..contracts.messages import FILE_PARTS, read_messages, read_tools
 from ..contracts.randomness import derive_seed
+from ..contracts.task import device_of
 from ..contracts.tokenizer import Tokenizer
 from ..model.transformer import Transformer
-from .chat_template import ChatFormat
+from .chat_template import ChatFormat, Rendered
 from .completion import CompletionRequest, Drawing, Part, completion_parts
 from .constrain import Constraint, Grammar, calls_grammar, json_grammar
 
@@ -94,7 +96,7 @@ class ChatRequest(Drawing):
     @field_validator("messages", mode="before")
     @classmethod
     def _in_the_one_form(cls, messages: Any) -> Any:
-        return read_messages(messages, "messages")
+        return read_messages(messages, "messages", FILE_PARTS)
 
     @field_validator("tools", mode="before")
     @classmethod
@@ -109,11 +111,27 @@ class Conversing(Protocol):
     @property
     def form(self) -> ChatFormat: ...
 
+    def ask(self, model: nn.Module, tokenizer: Tokenizer, request: ChatRequest) -> Question:
+        """The request as the model reads it; raises `UserError` where it cannot be answered."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a conversation, looked at and ready to be read."""
+
+    positions: Sequence[int]
+    """Of the model, that each takes."""
+    embed: Callable[[Tensor, Tensor], Tensor]
+    """Ids (1, T), and which of them are positions of files (1, T) → what the decoder is given (1, T, W)."""
+
 
 @dataclass(frozen=True)
 class Question:
     """A request, as the model reads it."""
 
+    decoder: Transformer
+    """What writes the answer."""
     ids: list[int]
     request: CompletionRequest
     """How to draw; `max_tokens` filled in."""
@@ -121,6 +139,10 @@ class Question:
     tools: bool
     constraint: Constraint | None = None
     """The form that the answer keeps to, where it has one; `again` for each answer."""
+    files: list[bool] = field(default_factory=list)
+    """For each of `ids`, whether it is a position of a file."""
+    embed: Callable[[], Tensor] | None = None
+    """What the decoder is given in the place of the ids' embeddings, (1, T, W), where there are files; it is made when it is wanted."""
 
 
 @dataclass
@@ -149,17 +171,26 @@ class Reply:
         return content[self.shown :]
 
 
-def ask(model: Transformer, tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest) -> Question:
+def ask(model: nn.Module, tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest, files: Files | None = None) -> Question:
     """The request as tokens.
+
+    Args:
+        model: the decoder, or what it is the `transformer` of.
+        files: those of the messages, in their order; None for a model that reads text alone.
 
     Raises:
         UserError: the template refuses it, the form of the answer cannot be honoured, or it does not fit the context beside its answer;
             nothing is cut off in silence.
     """
+    decoder = model if isinstance(model, Transformer) else model.transformer
+    assert isinstance(decoder, Transformer)
+    if files is None:
+        _check_all_text(request.messages)
     tools = [] if request.tool_choice == "none" else request.tools
     grammar = _grammar(tokenizer, form, request, tools)
     ids = form.prompt(tokenizer, request.messages, tools)
-    context = model.config.context
+    read = Rendered(ids, [False] * len(ids)).with_files(() if files is None else files.positions, tokenizer.pad)
+    ids, context = read.ids, decoder.config.context
     room = context - len(ids)
     wanted = request.max_tokens
     if room < (wanted or LEAST_ROOM):
@@ -172,8 +203,24 @@ def ask(model: Transformer, tokenizer: Tokenizer, form: ChatFormat, request: Cha
         seed=request.seed, stop=request.stop,
     )  # fmt: skip
     stop_ids = form.stop_ids(tokenizer)
-    constraint = None if grammar is None else Constraint(grammar, tokenizer, model.config.vocabulary_size, stop_ids)
-    return Question(ids, drawing, stop_ids, bool(tools), constraint)
+    constraint = None if grammar is None else Constraint(grammar, tokenizer, decoder.config.vocabulary_size, stop_ids)
+    embed = None
+    if files is not None and files.positions:
+        given = files.embed
+
+        def embed() -> Tensor:
+            device = device_of(decoder)
+            return given(torch.tensor([ids], device=device), torch.tensor([read.files], device=device))
+
+    return Question(decoder, ids, drawing, stop_ids, bool(tools), constraint, read.files, embed)
+
+
+def _check_all_text(messages: Sequence[Mapping[str, Any]]) -> None:
+    for number, message in enumerate(messages, 1):
+        if isinstance(message["content"], list):
+            kind = next(part["type"] for part in message["content"] if part["type"] != "text")
+            what = f"message {number} of messages holds a part of type {kind!r}, and this model reads text alone"
+            raise UserError(what, fix="remove the part, or ask a model of the task multimodal")
 
 
 def _grammar(tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest, tools: Sequence[Mapping[str, Any]]) -> Grammar | None:
@@ -199,26 +246,31 @@ def _grammar(tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest, tools
     return wanted
 
 
-def answer_parts(model: Transformer, tokenizer: Tokenizer, question: Question, seed: int | None = None) -> Iterator[Part]:
+def answer_parts(tokenizer: Tokenizer, question: Question, seed: int | None = None) -> Iterator[Part]:
     """The answer's text as it is written; `seed` in place of the request's."""
     request = question.request if seed is None else question.request.model_copy(update={"seed": seed})
     constraint = None if question.constraint is None else question.constraint.again()
-    return completion_parts(model, tokenizer, request, question.ids, stop_ids=question.stop_ids, constraint=constraint)
+    embeddings = None if question.embed is None else question.embed()
+    return completion_parts(
+        question.decoder, tokenizer, request, question.ids, stop_ids=question.stop_ids, constraint=constraint, embeddings=embeddings
+    )
 
 
-def answer(model: nn.Module, tokenizer: Tokenizer, form: ChatFormat, request: ChatRequest) -> dict[str, Any]:
-    """`message`, `finish_reason` (`stop`, `length` or `tool_calls`) and `usage` in tokens."""
-    assert isinstance(model, Transformer)
-    question = ask(model, tokenizer, form, request)
+def answer(tokenizer: Tokenizer, question: Question, seed: int | None) -> dict[str, Any]:
+    """`message`, `finish_reason` (`stop`, `length` or `tool_calls`) and `usage` in tokens.
+
+    Args:
+        seed: the request's, which names the calls.
+    """
     reply = Reply(question.tools)
     content, written, reason = "", 0, ""
-    for part in answer_parts(model, tokenizer, question):
+    for part in answer_parts(tokenizer, question):
         content += reply.push(part.text)
         written += part.tokens
         reason = part.finish_reason or reason
     content += reply.finish()
     return {
-        "message": message_of(content, named(reply.calls, request.seed or 0)),
+        "message": message_of(content, named(reply.calls, seed or 0)),
         "finish_reason": "tool_calls" if reply.calls else reason,
         "usage": {"prompt_tokens": len(question.ids), "completion_tokens": written, "total_tokens": len(question.ids) + written},
     }

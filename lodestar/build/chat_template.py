@@ -25,7 +25,8 @@ from ..store.files import read_json
 from .template_sandbox import TooMuchWorkError, compiled, render
 
 Message = Mapping[str, Any]
-"""`role` and `content`, as OpenAI's API has them; `tool_calls` with arguments as an object."""
+"""`role` and `content`, as OpenAI's API has them; `tool_calls` with arguments as an object. Of a content in parts, those that are no text
+are files."""
 
 TURN, END_OF_TURN = "<|im_start|>", "<|im_end|>"
 DEFAULT_TEMPLATE = """\
@@ -56,8 +57,10 @@ DEFAULT_TEMPLATE = """\
 {%- endif %}"""
 """Ours, for the tokenizers that Lodestar trains: ChatML's marks (https://github.com/openai/openai-python, chatml.md of 2023)."""
 
-# Two noncharacters, which Unicode keeps for a program's own use: they stand around special tokens that a message holds as text.
-_TEXT_BEGIN, _TEXT_END = "\ufdd0", "\ufdd1"
+# Noncharacters, which Unicode keeps for a program's own use: two stand around special tokens that a message holds as text, one for a file.
+_TEXT_BEGIN, _TEXT_END, _FILE = "\ufdd0", "\ufdd1", "\ufdd2"
+FILE = -1
+"""In the place of an id: here stands a file of the conversation, as many of the model's positions as it takes."""
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -68,6 +71,23 @@ class Rendered:
     ids: list[int]
     assistant: list[bool]
     """For each token, whether the assistant wrote it (the end of its turn included)."""
+    files: list[bool] = field(default_factory=list)
+    """For each token, whether it is a position of a file (see `with_files`)."""
+
+    def with_files(self, positions: Sequence[int], pad: int) -> Rendered:
+        """The same with each `FILE` as its positions.
+
+        Args:
+            positions: of the files in their order, of which there are as many as the conversation has.
+            pad: the id that stands in them; nothing reads it.
+        """
+        left = iter(positions)
+        counts = [next(left) if one == FILE else 1 for one in self.ids]
+        return Rendered(
+            [pad if one == FILE else one for one, count in zip(self.ids, counts, strict=True) for _ in range(count)],
+            [own for own, count in zip(self.assistant, counts, strict=True) for _ in range(count)],
+            [one == FILE for one, count in zip(self.ids, counts, strict=True) for _ in range(count)],
+        )
 
     @property
     def targets(self) -> list[int]:
@@ -132,8 +152,8 @@ class ChatFormat:
         return self._render(messages, tools, add_generation_prompt)[0]
 
     def prompt(self, tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
-        """What the model reads before it answers."""
-        marked = [_marked(message, _special_pattern(tokenizer.backend)) for message in messages]
+        """What the model reads before it answers, `FILE` for each file."""
+        marked = [_marked_message(message, _special_pattern(tokenizer.backend)) for message in messages]
         text = self.text(marked, tools=_marked(tools, _special_pattern(tokenizer.backend)), add_generation_prompt=True)
         return _encode(tokenizer.backend, text)[0]
 
@@ -144,7 +164,7 @@ class ChatFormat:
             UserError: the template refuses it, or it cannot be told which part is the assistant's.
         """
         pattern = _special_pattern(tokenizer.backend)
-        marked, marked_tools = [_marked(message, pattern) for message in messages], _marked(tools, pattern)
+        marked, marked_tools = [_marked_message(message, pattern) for message in messages], _marked(tools, pattern)
         text, spans = self._render(marked, marked_tools, False)
         if not spans:
             spans = self._spans_by_prefix(text, marked, marked_tools, pattern)
@@ -258,10 +278,18 @@ def _reading_specials(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     return copy
 
 
+def _marked_message(message: Message, special: re.Pattern[str]) -> dict[str, Any]:
+    """A message with its special tokens marked as text, and its files by the sign for one."""
+    marked: dict[str, Any] = _marked(message, special)
+    if isinstance(marked.get("content"), list):
+        marked["content"] = "".join(part["text"] if part["type"] == "text" else _FILE for part in marked["content"])
+    return marked
+
+
 def _marked(value: Any, special: re.Pattern[str]) -> Any:
     """A JSON value with its special tokens marked as text."""
     if isinstance(value, str):
-        clean = value.replace(_TEXT_BEGIN, "").replace(_TEXT_END, "")
+        clean = _OWN.sub("", value)
         return special.sub(lambda found: f"{_TEXT_BEGIN}{found.group()}{_TEXT_END}", clean)
     if isinstance(value, Mapping):
         return {name: _marked(inner, special) for name, inner in value.items()}
@@ -270,16 +298,23 @@ def _marked(value: Any, special: re.Pattern[str]) -> Any:
     return value
 
 
+_OWN = re.compile(f"[{_TEXT_BEGIN}{_TEXT_END}{_FILE}]")
+_PIECE = re.compile(f"({_OWN.pattern}?)([^{_OWN.pattern[1:-1]}]*)")
+
+
 def _encode(backend: tokenizers.Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
     """The ids of a rendered text, and the characters (begin, end) of each."""
     with half_pairs_told([text]):
-        if _TEXT_BEGIN not in text and _TEXT_END not in text:
+        if _OWN.search(text) is None:
             encoding = _reading_specials(backend).encode(text, add_special_tokens=False)
             return list(encoding.ids), list(encoding.offsets)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         place = 0
-        for mark, piece in re.findall(f"([{_TEXT_BEGIN}{_TEXT_END}]?)([^{_TEXT_BEGIN}{_TEXT_END}]*)", text):
+        for mark, piece in _PIECE.findall(text):
+            if mark == _FILE:
+                ids.append(FILE)
+                offsets.append((place, place + 1))
             place += len(mark)
             for part in _parts_as_text(backend, piece) if mark == _TEXT_BEGIN else [piece]:
                 reader = backend if mark == _TEXT_BEGIN else _reading_specials(backend)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import takewhile
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from ..contracts.config import Config
 from ..contracts.errors import UserError
@@ -101,6 +101,7 @@ def completion_tokens(
     prompt_ids: Sequence[int] | None = None,
     stop_ids: Collection[int] | None = None,
     constraint: Constraint | None = None,
+    embeddings: Tensor | None = None,
 ) -> Iterator[int]:
     """The new tokens one by one; ends before a token of `stop_ids`, or after `max_tokens`. Stop strings are the caller's.
 
@@ -108,13 +109,14 @@ def completion_tokens(
         prompt_ids: what the model reads, exactly, in place of `request.prompt`.
         stop_ids: the mark that ends a document where absent.
         constraint: the form that the tokens keep to.
+        embeddings: of the prompt, (1, T, W), where not all of it is text.
     """
     ends = {tokenizer.end_of_text} if stop_ids is None else set(stop_ids)
     read = prompt_tokens(model, tokenizer, request) if prompt_ids is None else prompt_ids
     prompt = torch.tensor([list(read)], device=device_of(model))
     steps = stream(
         model, prompt, request.max_tokens, temperature=request.temperature, top_k=request.top_k, top_p=request.top_p, seed=request.seed,
-        allow=None if constraint is None else constraint.mask,
+        embeddings=embeddings, allow=None if constraint is None else constraint.mask,
     )  # fmt: skip
     for drawn in steps:
         token = int(drawn)
@@ -142,11 +144,15 @@ def completion_parts(
     prompt_ids: Sequence[int],
     stop_ids: Collection[int] | None = None,
     constraint: Constraint | None = None,
+    embeddings: Tensor | None = None,
 ) -> Iterator[Part]:
-    """A completion as it is written: whole characters only, and nothing of the stop string that ends it."""
+    """A completion as it is written: whole characters only, and nothing of the stop string that ends it.
+
+    The arguments are those of `completion_tokens`.
+    """
     text, stops = TextStream(tokenizer), StopStrings(request.stop)
     count = 0
-    for token in completion_tokens(model, tokenizer, request, prompt_ids, stop_ids, constraint):
+    for token in completion_tokens(model, tokenizer, request, prompt_ids, stop_ids, constraint, embeddings):
         count += 1
         certain = stops.push(text.push(token))
         if stops.found:
@@ -189,11 +195,14 @@ def complete_rows(
     *,
     temperature: float = 0.0,
     seed: int = 0,
+    embed: Callable[[Sequence[int], Tensor], Tensor] | None = None,
 ) -> list[str]:
     """As `complete_all`, of prompts as tokens; each text ends before the first of `stop_ids`.
 
     Args:
         temperature: draws where it is not 0; rows that are alike draw apart.
+        embed: some of the rows, and their tokens (B, T), padded on the left → their embeddings (B, T, W), where they are not all text; no
+            such row may be too long.
     """
     assert isinstance(model, Transformer)
     max_tokens = min(max_tokens, model.config.context // 2)
@@ -209,7 +218,8 @@ def complete_rows(
             # True on the real tokens, which stand on the right; rows of one length need no mask.
             mask_BT = torch.arange(longest, device=device) >= longest - lengths_B[:, None]
             new_BT = generate(
-                model, tokens_BT, max_tokens, stop_ids=ends, attention_mask=None if bool(mask_BT.all()) else mask_BT,
+                model, tokens_BT, max_tokens, stop_ids=ends, embeddings=None if embed is None else embed(batch, tokens_BT),
+                attention_mask=None if bool(mask_BT.all()) else mask_BT,
                 temperature=temperature, seed=derive_seed(seed, "rows", batch[0]),
             )  # fmt: skip
             for row, ids in zip(batch, new_BT.tolist(), strict=True):

@@ -16,7 +16,7 @@ from ._command import as_json, lodestar_command, show
 
 if TYPE_CHECKING:
     from ..build.bundle import Bundle
-    from ..build.chat_template import ChatFormat
+    from ..build.chat import Conversing
 
 
 @lodestar_command()
@@ -47,7 +47,7 @@ def command(
     task, bundle = open_chat(folder)
     drawing = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
     assert isinstance(task, Conversing)  # open_chat has looked
-    conversation = Conversation(bundle, task.form, system, {name: value for name, value in drawing.items() if value is not None})
+    conversation = Conversation(bundle, task, system, {name: value for name, value in drawing.items() if value is not None})
     if message is None:
         _talk(conversation, bundle)
     elif as_json():
@@ -60,8 +60,8 @@ def command(
 class Conversation:
     """What was said so far, and the model that answers."""
 
-    def __init__(self, bundle: Bundle, form: ChatFormat, system: str | None, drawing: dict[str, Any]) -> None:
-        self.bundle, self.form, self.drawing = bundle, form, drawing
+    def __init__(self, bundle: Bundle, task: Conversing, system: str | None, drawing: dict[str, Any]) -> None:
+        self.bundle, self.task, self.drawing = bundle, task, drawing
         self.messages: list[dict[str, Any]] = []
         self.begin(system)
 
@@ -77,16 +77,14 @@ class Conversation:
 
     def ask(self, question: str) -> Iterator[str]:
         """The answer, piece by piece; it is part of the conversation once it is whole. A question that cannot be asked is not."""
-        from ..build.chat import ChatRequest, answer_parts, ask
-        from ..model.transformer import Transformer
+        from ..build.chat import ChatRequest, answer_parts
 
         model, tokenizer = self.bundle.model, self.bundle.tokenizer
-        assert isinstance(model, Transformer)
         self.add(question)
         try:
-            asked = ask(model, tokenizer, self.form, ChatRequest.parse(self.request(), where="chat"))
+            asked = self.task.ask(model, tokenizer, ChatRequest.parse(self.request(), where="chat"))
             said = ""
-            for part in answer_parts(model, tokenizer, asked):
+            for part in answer_parts(tokenizer, asked):
                 said += part.text
                 yield part.text
         except BaseException:

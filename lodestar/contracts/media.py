@@ -177,6 +177,32 @@ class ImagePart(Config):
         return Picture.from_url(self.image_url.url).read()
 
 
+class SoundContent(Config):
+    """A recording of a request."""
+
+    data: str
+    """The file's content in base64."""
+    format: str = "wav"
+    """OpenAI's; what the file is, it says itself."""
+
+
+class SoundPart(Config):
+    """A recording in a request, as a part of OpenAI's messages."""
+
+    type: Literal["input_audio"]
+    input_audio: SoundContent
+
+    @classmethod
+    def of(cls, recording: Recording, kind: str) -> dict[str, Any]:
+        """The part that sends a recording of this format (wav, mp3, …), as JSON."""
+        return {"type": "input_audio", "input_audio": {"data": base64.b64encode(recording.read()).decode(), "format": kind}}
+
+    @property
+    def content(self) -> bytes:
+        """The recording's file; raises `UserError` where it is no base64."""
+        return _decoded(self.input_audio.data, "the recording")
+
+
 def read_file(path: Path, kind: str) -> bytes:
     """The content of a file that a record names.
 
@@ -202,7 +228,11 @@ def content_of_url(url: str, kind: str) -> bytes:
     head, comma, content = url.partition(",")
     if not comma or not head.endswith(";base64"):
         raise UserError(f"the {kind}'s data: URL is not in base64", fix="write data:TYPE;base64,CONTENT")
+    return _decoded(content, f"the {kind}'s data: URL")
+
+
+def _decoded(content: str, what: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UserError(f"the {kind}'s data: URL is no base64 ({error})", fix="encode the file's bytes again") from None
+        raise UserError(f"{what} is no base64 ({error})", fix="encode the file's bytes again") from None

@@ -6,7 +6,7 @@ Here the arguments of a call are an object, as chat templates take them; the API
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .errors import UserError, unknown
@@ -17,15 +17,18 @@ _ROLES = {
     "function": "tool", "observation": "tool", "tool_response": "tool",
 }  # fmt: skip
 """Other names of the four roles."""
+FILE_PARTS = ("image_url", "input_audio")
+"""OpenAI's parts of a content that are files."""
 _CALLS = ("function_call", "tool_call")
 """ShareGPT's name for an assistant that calls a tool; the value is the call as JSON."""
 
 
-def read_messages(value: Any, field: str) -> list[dict[str, Any]]:
+def read_messages(value: Any, field: str, files: Collection[str] = ()) -> list[dict[str, Any]]:
     """Messages as people write them (also ShareGPT's `from` and `value`, content in parts, arguments as JSON), in the one form.
 
     Args:
         field: what they are called where one of them is at fault.
+        files: the types of parts that are kept as they are, where a content has any: it is then a list of these and of texts.
 
     Raises:
         UserError: one of them is no message; the sentence says which.
@@ -34,10 +37,10 @@ def read_messages(value: Any, field: str) -> list[dict[str, Any]]:
         value = _json(value, field)
     if not isinstance(value, Sequence) or not value:
         raise UserError(f"{field!r} holds no messages", fix='write [{"role": "user", "content": "…"}, …]')
-    return [read_message(message, f"message {number} of {field}") for number, message in enumerate(value, 1)]
+    return [read_message(message, f"message {number} of {field}", files) for number, message in enumerate(value, 1)]
 
 
-def read_message(message: Any, place: str) -> dict[str, Any]:
+def read_message(message: Any, place: str, files: Collection[str] = ()) -> dict[str, Any]:
     """One message in OpenAI's form, its arguments as objects."""
     if not isinstance(message, Mapping):
         raise UserError(f"{place} is {type(message).__name__}, not an object", fix='write {"role": "user", "content": "…"}')
@@ -50,7 +53,8 @@ def read_message(message: Any, place: str) -> dict[str, Any]:
     role = _ROLES.get(role, role)
     if role not in ROLES:
         raise unknown("role", role, (*ROLES, *_ROLES), where=place)
-    made: dict[str, Any] = {"role": role, "content": text_of(content, place)}
+    parted = isinstance(content, Sequence) and any(_type_of(part) in files for part in content)
+    made: dict[str, Any] = {"role": role, "content": _parts(content, place, files) if parted else text_of(content, place)}
     if message.get("tool_calls"):
         made["tool_calls"] = read_calls(message["tool_calls"], place)
     for name in ("name", "tool_call_id", "reasoning_content"):
@@ -73,6 +77,15 @@ def text_of(content: Any, place: str) -> str:
         kind = other.get("type") if isinstance(other, Mapping) else type(other).__name__
         raise UserError(f"{place} holds a part of type {kind!r}, and only text can be learnt", fix="remove the part, or the record")
     raise UserError(f"the content of {place} is {type(content).__name__}, not a text", fix="write a string")
+
+
+def _parts(content: Sequence[Any], place: str, files: Collection[str]) -> list[dict[str, Any]]:
+    """A content in parts, of which some are files."""
+    return [dict(part) if _type_of(part) in files else {"type": "text", "text": text_of([part], place)} for part in content]
+
+
+def _type_of(part: Any) -> str | None:
+    return str(part.get("type")) if isinstance(part, Mapping) else None
 
 
 def read_calls(value: Any, place: str) -> list[dict[str, Any]]:

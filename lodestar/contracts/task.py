@@ -368,6 +368,10 @@ class Task(ABC):
 
     # Product
 
+    def shown(self) -> Sequence[Example]:
+        """Records that a person is offered to try: those of the sample, which a task whose options rule some of them out leaves out."""
+        return self.sample()
+
     def choices(self) -> dict[str, Any]:
         """What a client can choose between when it asks, as JSON: the languages of a translator, say."""
         return {}

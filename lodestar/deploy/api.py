@@ -82,9 +82,8 @@ def create_app(
     _mount_page(app)
     _mount_errors(app, service)
     uploads = service.task.endpoint in UPLOADS
-    holds_files = uploads or bool(service.task.example.media_fields())
     app.add_middleware(
-        Guard, api_key=api_key, hosts=hosts, body_bytes=limits.upload_bytes if holds_files else limits.body_bytes,
+        Guard, api_key=api_key, hosts=hosts, body_bytes=limits.upload_bytes if service.holds_files else limits.body_bytes,
         forms=service.route if uploads else None, origins=origins,
     )  # fmt: skip
     if origins:

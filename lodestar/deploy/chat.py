@@ -11,7 +11,6 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from ..build.chat import ChatRequest, Question, Reply, answer_parts, message_of, named
 from ..contracts.randomness import derive_seed
 from ..contracts.tokenizer import Tokenizer
-from ..model.transformer import Transformer
 from .answers import Answer
 from .completions import Delta
 from .errors import ApiError
@@ -60,12 +59,12 @@ class ChatBody(ChatRequest):
         return one_or_several(stop)
 
 
-def chat_work(model: Transformer, tokenizer: Tokenizer, question: Question, n: int, seed: int) -> Callable[[], Iterator[Delta]]:
+def chat_work(tokenizer: Tokenizer, question: Question, n: int, seed: int) -> Callable[[], Iterator[Delta]]:
     """The deltas of all answers, one answer after the other. The first one draws with `seed`, so that it equals the offline one."""
 
     def work() -> Iterator[Delta]:
         for index in range(n):
-            for part in answer_parts(model, tokenizer, question, seed if index == 0 else derive_seed(seed, "choice", index)):
+            for part in answer_parts(tokenizer, question, seed if index == 0 else derive_seed(seed, "choice", index)):
                 yield Delta(index, *part)
 
     return work

@@ -9,14 +9,15 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Body, Request, Response
 from fastapi.responses import JSONResponse
 
-from ..build.chat import Conversing, ask
+from ..build.chat import Conversing
 from ..contracts.errors import UserError, quoted
 from ..contracts.task import Endpoint
 from ..model.transformer import Transformer
@@ -81,7 +82,11 @@ class Routes:
         """Continue one or several prompts, as OpenAI's route of this name does."""
         exchange = self._begin(request, "/v1/completions", "cmpl")
         exchange.user = body.user
-        return await self._told(request, exchange, lambda: self._begin_completion(body, exchange), stream=body.stream)
+
+        async def begin() -> Completion:
+            return self._begin_completion(body, exchange)
+
+        return await self._told(request, exchange, begin, stream=body.stream)
 
     async def chat(self, body: ChatBody, request: Request) -> Response:
         """Say what comes next in a conversation, as OpenAI's route of this name does."""
@@ -89,11 +94,11 @@ class Routes:
         exchange.user = body.user
         return await self._told(request, exchange, lambda: self._begin_chat(body, exchange), stream=body.stream)
 
-    async def _told(self, request: Request, exchange: Exchange, begin: Callable[[], Answer], *, stream: bool) -> Response:
+    async def _told(self, request: Request, exchange: Exchange, begin: Callable[[], Awaitable[Answer]], *, stream: bool) -> Response:
         """The response to a body that `begin` reads and queues."""
         exchange.streamed = stream
         try:
-            answer = begin()
+            answer = await begin()
         except (ApiError, BusyError, UserError) as error:
             raise self._refused(exchange, error) from None
         if stream:
@@ -174,16 +179,17 @@ class Routes:
         exchange.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
         return Completion(model, seed, feed, exchange, body, prompts)
 
-    def _begin_chat(self, body: ChatBody, exchange: Exchange) -> ChatAnswer:
+    async def _begin_chat(self, body: ChatBody, exchange: Exchange) -> ChatAnswer:
         model = self._asked(body.model)
         self._check_amount(body.n, body.max_tokens or 1)
         self._check_text(body.model_dump(include={"messages", "tools", "response_format"}))
         service = self.service
-        assert isinstance(service.model, Transformer)
         assert isinstance(service.task, Conversing)
-        question = ask(service.model, service.tokenizer, service.task.form, body)
+        asked = partial(service.task.ask, service.model, service.tokenizer, body)
+        # A picture of many megapixels takes a second to read, in which others are to be heard.
+        question = await asyncio.to_thread(asked) if service.holds_files else asked()
         seed = secrets.randbits(32) if body.seed is None else body.seed
-        feed = self._feed(model, chat_work(service.model, service.tokenizer, question, body.n, seed))
+        feed = self._feed(model, chat_work(service.tokenizer, question, body.n, seed))
         exchange.prompt_tokens = len(question.ids)
         return ChatAnswer(model, seed, feed, exchange, body, question)
 

@@ -125,6 +125,11 @@ class Service:
         return self.explainer(self.task, self.model, self.tokenizer, request)
 
     @property
+    def holds_files(self) -> bool:
+        """Whether a request may hold pictures or recordings."""
+        return self.task.endpoint in UPLOADS or bool(self.task.example.media_fields())
+
+    @property
     def route(self) -> str:
         return f"/v1/{self.task.endpoint}"
 
@@ -174,7 +179,7 @@ class Service:
 
     def _examples(self) -> list[dict[str, Any]]:
         """A few requests from the task's own sample, spread over it, so that both languages are among them."""
-        sample = self.task.sample()
+        sample = self.task.shown()
         step = max(1, len(sample) // EXAMPLES)
         requests = [self.task.request(example) for example in list(sample)[::step][:EXAMPLES]]
         for request in requests:

@@ -54,6 +54,7 @@ def stream(
     top_p: float | None = None,
     seed: int | None = None,
     stop_ids: Collection[int] = (),
+    embeddings: Tensor | None = None,
     attention_mask: Tensor | None = None,
     source_tokens: Tensor | None = None,
     source_embeddings: Tensor | None = None,
@@ -68,6 +69,7 @@ def stream(
     Args:
         model: a decoder or an encoder-decoder, in eval mode.
         tokens: the prompt, (B, T), T ≥ 1; shorter rows are padded on the left.
+        embeddings: what is read in the place of the prompt's own embeddings, (B, T, W), where not all of it is text.
         attention_mask: (B, T), False on the padding; None where there is none.
         source_tokens, source_mask: what an encoder-decoder reads, (B, S); or
         source_embeddings: the same, embedded by another front end, (B, S, W).
@@ -101,19 +103,22 @@ def stream(
         sources = None if memory is None else Sources.of(model, memory, source_mask)
         fast = TokenDecoder(model, cache, sources) if (memory is None) == (sources is None) else None
     turning, read = _turning_point(model.config), tokens
+    given = embeddings
     stops = torch.tensor(sorted(stop_ids), device=device)
     stopped = torch.zeros(batch, dtype=torch.bool, device=device)
     for _ in range(max_new_tokens):
         if turning is not None and 0 < cache.length <= turning < cache.length + tokens.shape[1]:
             # From here on every angle is another, those of the keys held so far, too: all is read again, once.
             cache.length, tokens = 0, read
+            given = None if embeddings is None else torch.cat((embeddings, model.embed(read[:, embeddings.shape[1] :])), dim=1)
             positions = None if attention_mask is None else (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-        if fast is not None and padding is not None and tokens.shape[1] == 1:
+        if fast is not None and padding is not None and tokens.shape[1] == 1 and given is None:
             logits = fast.step(tokens, positions, padding)
         else:
             hidden = model.hidden(
-                tokens, positions=positions, attention_mask=attention_mask, memory=memory, source_mask=source_mask, cache=cache
-            )
+                tokens, embeddings=given, positions=positions, attention_mask=attention_mask, memory=memory, source_mask=source_mask,
+                cache=cache,
+            )  # fmt: skip
             logits = model.logits(hidden[:, -1])
         drawn = sample(logits if allow is None else allow(logits), temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         if len(stops):
@@ -122,7 +127,7 @@ def stream(
         yield drawn
         if len(stops) and bool(stopped.all()):
             return
-        tokens = drawn[:, None]
+        tokens, given = drawn[:, None], None
         read = read if turning is None else torch.cat((read, tokens), dim=1)
         if attention_mask is not None and positions is not None:
             attention_mask = torch.cat((attention_mask, torch.ones_like(attention_mask[:, :1])), dim=1)
@@ -148,6 +153,7 @@ def generate(
     top_p: float | None = None,
     seed: int | None = None,
     stop_ids: Collection[int] = (),
+    embeddings: Tensor | None = None,
     attention_mask: Tensor | None = None,
     source_tokens: Tensor | None = None,
     source_embeddings: Tensor | None = None,
@@ -156,7 +162,7 @@ def generate(
     """The new tokens, (B, at most max_new_tokens); greedy unless told. The arguments are those of `stream`."""
     steps = stream(
         model, tokens, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop_ids=stop_ids,
-        attention_mask=attention_mask, source_tokens=source_tokens, source_embeddings=source_embeddings, source_mask=source_mask,
+        embeddings=embeddings, attention_mask=attention_mask, source_tokens=source_tokens, source_embeddings=source_embeddings, source_mask=source_mask,
     )  # fmt: skip
     drawn = list(steps)
     return torch.stack(drawn, dim=1) if drawn else tokens[:, :0]

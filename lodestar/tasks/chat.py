@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ..build.chat import ChatRequest, Question
     from ..build.chat_template import ChatFormat, Rendered
     from ..contracts.reading import Reading
     from ..contracts.tokenizer import Tokenizer
@@ -261,15 +262,19 @@ class Chat(Task):
     def answer(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any]) -> dict[str, Any]:
         from ..build.chat import ChatRequest, answer
 
-        return answer(model, tokenizer, self.form, ChatRequest.parse(request, where="request"))
+        asked = ChatRequest.parse(request, where="request")
+        return answer(tokenizer, self.ask(model, tokenizer, asked), asked.seed)
+
+    def ask(self, model: nn.Module, tokenizer: Tokenizer, request: ChatRequest) -> Question:
+        from ..build.chat import ask
+
+        return ask(model, tokenizer, self.form, request)
 
     def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
-        from ..build.chat import ChatRequest, ask
+        from ..build.chat import ChatRequest
         from ..build.reading import read_written
-        from ..model.transformer import Transformer
 
-        assert isinstance(model, Transformer)
-        asked = ask(model, tokenizer, self.form, ChatRequest.parse({**request, "max_tokens": 1}, where="request"))
+        asked = self.ask(model, tokenizer, ChatRequest.parse({**request, "max_tokens": 1}, where="request"))
         return read_written(model, tokenizer, asked.ids, output, asked.stop_ids)
 
     def _rendered(self, example: Conversation, tokenizer: Tokenizer) -> Rendered:

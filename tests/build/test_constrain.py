@@ -58,7 +58,7 @@ def model(tokenizer: Tokenizer) -> Transformer:
 
 def ask(model: Transformer, tokenizer: Tokenizer, form: ChatFormat | None = None, **request: Any) -> dict[str, Any]:
     parsed = ChatRequest.parse({"messages": ASKED, "max_tokens": 200, "temperature": 1.0, **request}, where="request")
-    return answer(model, tokenizer, form or ChatFormat(), parsed)
+    return answer(tokenizer, read_question(model, tokenizer, form or ChatFormat(), parsed), parsed.seed)
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: next(iter(schema)))
