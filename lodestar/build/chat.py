@@ -19,7 +19,7 @@ from ..contracts.randomness import derive_seed
 from ..contracts.task import device_of
 from ..contracts.tokenizer import Tokenizer
 from ..model.transformer import Transformer
-from .chat_template import ChatFormat, Rendered
+from .chat_template import ChatFormat, prompted
 from .completion import CompletionRequest, Drawing, Part, completion_parts
 from .constrain import Constraint, Grammar, calls_grammar, json_grammar
 
@@ -188,8 +188,7 @@ def ask(model: nn.Module, tokenizer: Tokenizer, form: ChatFormat, request: ChatR
         _check_all_text(request.messages)
     tools = [] if request.tool_choice == "none" else request.tools
     grammar = _grammar(tokenizer, form, request, tools)
-    ids = form.prompt(tokenizer, request.messages, tools)
-    read = Rendered(ids, [False] * len(ids)).with_files(() if files is None else files.positions, tokenizer.pad)
+    read = prompted(form.prompt(tokenizer, request.messages, tools), () if files is None else files.positions, tokenizer.pad)
     ids, context = read.ids, decoder.config.context
     room = context - len(ids)
     wanted = request.max_tokens

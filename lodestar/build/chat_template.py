@@ -95,6 +95,11 @@ class Rendered:
         return [*(token if own else IGNORE for token, own in zip(self.ids[1:], self.assistant[1:], strict=True)), IGNORE]
 
 
+def prompted(ids: list[int], positions: Sequence[int], pad: int) -> Rendered:
+    """A prompt, of which the assistant wrote nothing that is to be learnt, with its files; see `Rendered.with_files`."""
+    return Rendered(ids, [False] * len(ids)).with_files(positions, pad)
+
+
 @dataclass(frozen=True)
 class ChatFormat:
     """How one model reads conversations: its template, and the special tokens that the template names."""

@@ -35,11 +35,18 @@ def next_token_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     targets_BT = batch["targets"]
     if isinstance(model, Transformer) and joins(model):
         hidden_BTW = model.hidden(batch["tokens"], positions=batch.get("positions"), document_ids=batch.get("document_ids"))
-        loss = joined_loss(model, hidden_BTW, targets_BT)
-    else:
-        logits_BTV = model(batch["tokens"], positions=batch.get("positions"), document_ids=batch.get("document_ids"))
-        loss = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum")
-    return loss, (targets_BT != IGNORE).sum()
+        return joined_loss(model, hidden_BTW, targets_BT), (targets_BT != IGNORE).sum()
+    logits_BTV = model(batch["tokens"], positions=batch.get("positions"), document_ids=batch.get("document_ids"))
+    return _loss_of(logits_BTV, targets_BT), (targets_BT != IGNORE).sum()
+
+
+def target_loss(model: Transformer, hidden_BTW: Tensor, targets_BT: Tensor) -> Tensor:
+    """The summed cross-entropy, in nats, of the targets that are not `IGNORE`, from a decoder's states."""
+    return joined_loss(model, hidden_BTW, targets_BT) if joins(model) else _loss_of(model.logits(hidden_BTW), targets_BT)
+
+
+def _loss_of(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum")
 
 
 def joins(model: Transformer) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..contracts.errors import UserError, unknown
 from ..contracts.reading import Detected, Label, Reading, Written
@@ -92,14 +92,20 @@ def _asked_for(output: str | None, names: Sequence[str]) -> tuple[int | None, in
 
 
 def read_written(
-    model: nn.Module, tokenizer: Tokenizer, tokens: Sequence[int], output: str | None, ends: Collection[int] = ()
-) -> Reading:  # fmt: skip
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    tokens: Sequence[int],
+    output: str | None,
+    ends: Collection[int] = (),
+    embeddings: Tensor | None = None,
+) -> Reading:
     """A text that a decoder continues.
 
     Args:
         tokens: all that it read.
         output: the continuation to be explained; where None the likeliest next token, or tokens until they make a character.
         ends: tokens that end the text; one that comes first is the answer.
+        embeddings: of what it read, (1, T, W), where not all of it is text.
 
     Raises:
         UserError: the text and the output do not fit the context, or the output is empty.
@@ -115,7 +121,8 @@ def read_written(
     _check_room(context, len(tokens) + 1)
     written = []
     with evaluating(model):
-        for one in stream(model, torch.tensor([list(tokens)], device=device_of(model)), min(MOST_BYTES, context - len(tokens))):
+        prompt = torch.tensor([list(tokens)], device=device_of(model))
+        for one in stream(model, prompt, min(MOST_BYTES, context - len(tokens)), embeddings=embeddings):
             written.append(int(one))
             if written[0] in ends or not tokenizer.decode(written).endswith(REPLACEMENT):
                 break

@@ -7,7 +7,6 @@ W model width.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,11 +23,10 @@ from ..contracts.tokenizer import END_OF_TEXT, PAD, SPECIAL_TOKENS, Tokenizer
 from ..model.beam import BeamSettings, beam_search
 from ..model.config import ModelConfig
 from ..model.steps import make_step
-from ..model.transformer import Transformer
 from .ctc import Fusion, PrefixBeam, Span, align, frames_needed, greedy, words
 from .measuring import batches_by_length, evaluating
 from .spectrogram import LogMel, MelSettings, SpecAugment, change_speed
-from .stems import MelStem
+from .speech_encoder import SpeechEncoder
 
 END = SPECIAL_TOKENS.index(END_OF_TEXT)
 """What a decoder writes last, and is given before it writes."""
@@ -44,7 +42,7 @@ INT16 = 32_768
 """Full scale of the samples that are kept for training."""
 
 
-class SpeechRecognizer(nn.Module):
+class SpeechRecognizer(SpeechEncoder):
     """The likeliest token of each frame, or none: an encoder under connectionist temporal classification.
 
     Graves et al. 2006, https://doi.org/10.1145/1143844.1143891; the front end is Whisper's. The padding token, which no text holds, is
@@ -58,30 +56,13 @@ class SpeechRecognizer(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, settings: MelSettings) -> None:
-        super().__init__()
-        self.config = config
-        self.front = LogMel(settings)
-        self.stem = MelStem(settings.bands, config.width, initial_std=config.width**-0.5)
+        super().__init__(config, settings, writes=config.architecture == "encoder-decoder")
         self.writes = config.architecture == "encoder-decoder"
-        self.transformer = Transformer(config if self.writes else dataclasses.replace(config, vocabulary_size=0))
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.width, config.vocabulary_size)
         nn.init.normal_(self.output.weight, std=config.initial_std)
         nn.init.zeros_(self.output.bias)
         nn.init.constant_(self.output.bias[BLANK], BLANK_BIAS)
-
-    @property
-    def settings(self) -> MelSettings:
-        return self.front.settings
-
-    @property
-    def frame_samples(self) -> int:
-        """Samples from one frame of the model to the next."""
-        return 2 * self.settings.hop
-
-    @property
-    def frame_seconds(self) -> float:
-        return self.frame_samples / self.settings.rate
 
     def forward(
         self, samples: Tensor, sample_mask: Tensor | None = None, augment: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -93,29 +74,6 @@ class SpeechRecognizer(nn.Module):
     def named(self, memory_BTW: Tensor) -> Tensor:
         """The encoder's states → logits (B, T, V) of what each frame says."""
         return self.output(self.dropout(memory_BTW))
-
-    def encode(
-        self, samples: Tensor, sample_mask: Tensor | None = None, augment: Callable[[Tensor, Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Samples (B, N) → the encoder's states (B, T, W), and of each row the frames that are no padding (B,).
-
-        Args:
-            sample_mask: (B, N), True on real samples, which stand before the padding.
-            augment: spectrogram (B, M, F) and its rows' frames (B,) → another spectrogram.
-
-        Raises:
-            ValueError: there are more frames than the context.
-        """
-        lengths_B = torch.full((len(samples),), samples.shape[1], device=samples.device) if sample_mask is None else sample_mask.sum(-1)
-        with torch.no_grad(), torch.autocast(samples.device.type, enabled=False):
-            mel_BMF = self.front(samples.float(), sample_mask)
-            mel_frames_B = self.settings.frames(lengths_B)
-            if augment is not None:
-                mel_BMF = augment(mel_BMF, mel_frames_B)
-        frames_B = self.stem.frames(mel_frames_B)
-        embedded_BTW = self.stem(mel_BMF, mel_frames_B)
-        mask_BT = torch.arange(embedded_BTW.shape[1], device=samples.device) < frames_B[:, None]
-        return self.transformer.encode(None, mask_BT, embeddings=embedded_BTW), frames_B
 
     def write(self, memory_TW: Tensor, limit: int, beams: int) -> list[int]:
         """The tokens that the decoder writes of one recording's states, at most `limit`."""

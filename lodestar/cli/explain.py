@@ -33,7 +33,7 @@ PAGE = Path("explanation.html")
 @click.option("--text", metavar=say("TEXT", "文字"), help=say("What the model is given.", "给模型的文本。"))
 @click.option(
     "--image", type=click.Path(path_type=Path), metavar=say("FILE", "文件"),
-    help=say("The picture that the model is given, in the place of a text.", "给模型的图片（代替文本）。"),
+    help=say("The picture that the model is given; with --text, what is asked about it.", "给模型的图片；可用 --text 提问。"),
 )  # fmt: skip
 @click.option(
     "--output", metavar=say("ANSWER", "答案"),
@@ -67,8 +67,8 @@ def command(
     layer: int | None, head: int | None, orders: int, seed: int, out: Path,
 ) -> None:  # fmt: skip
     further = _further(fields)
-    if (text is None) == (image is None):
-        raise UserError("one of --text and --image is needed", fix="give what the model is to be asked about")
+    if text is None and image is None:
+        raise _one_is_needed()
     if text is not None:
         _check_text(text, "--text")
     picture = None if image is None else read_file(image, Picture.KIND)
@@ -88,7 +88,7 @@ def command(
     task = task_for(folder)
     bundle = open_bundle(folder, task, dtype=torch.float32)
     check_explainable(bundle.model)
-    request = _request(task, text, further) if picture is None else _picture_request(picture) | further
+    request = _request(task, text, picture, further)
     reading = task.reading(bundle.model, bundle.tokenizer, request, output)
     asked: dict[str, Any] = {
         "layer": None if layer is None else layer - 1, "head": None if head is None else head - 1, "orders": orders, "seed": seed,
@@ -131,13 +131,20 @@ def _seen(model: nn.Module, _: Tokenizer, reading: Reading, asked: dict[str, Any
     return _Shown(value, picture_plain(made, method, language()), picture_document(made, model=name, language=language()))
 
 
-def _picture_request(content: bytes) -> dict[str, Any]:
-    """The request that asks a task about one picture; what kind of file it is, the file says itself."""
-    return {"input": ImagePart.of(Picture.of(content), "image/*")}
+def _one_is_needed() -> UserError:
+    return UserError("one of --text and --image is needed", fix="give what the model is to be asked about")
 
 
-def _request(task: Task, text: str | None, further: dict[str, Any]) -> dict[str, Any]:
-    """The request that asks a task about one text."""
+def _request(task: Task, text: str | None, picture: bytes | None, further: dict[str, Any]) -> dict[str, Any]:
+    """The request that asks a task about one text, or one picture; of one that converses about pictures, about both."""
+    if picture is not None:
+        part = ImagePart.of(Picture.of(picture), "image/*")  # what kind of file it is, the file says itself
+        if task.endpoint == "chat/completions":
+            content = [part, {"type": "text", "text": text or ""}]
+            return {"messages": [{"role": "user", "content": content}]} | further
+        if text is not None:
+            raise _one_is_needed()
+        return {"input": part} | further
     if task.endpoint == "embeddings":  # the texts that it is compared with are among the further fields
         others = further.get("input", [])
         return further | {"input": [text, *([others] if isinstance(others, str) else others)]}

@@ -53,8 +53,7 @@ def read_message(message: Any, place: str, files: Collection[str] = ()) -> dict[
     role = _ROLES.get(role, role)
     if role not in ROLES:
         raise unknown("role", role, (*ROLES, *_ROLES), where=place)
-    parted = isinstance(content, Sequence) and any(_type_of(part) in files for part in content)
-    made: dict[str, Any] = {"role": role, "content": _parts(content, place, files) if parted else text_of(content, place)}
+    made: dict[str, Any] = {"role": role, "content": _content(content, place, files)}
     if message.get("tool_calls"):
         made["tool_calls"] = read_calls(message["tool_calls"], place)
     for name in ("name", "tool_call_id", "reasoning_content"):
@@ -79,8 +78,10 @@ def text_of(content: Any, place: str) -> str:
     raise UserError(f"the content of {place} is {type(content).__name__}, not a text", fix="write a string")
 
 
-def _parts(content: Sequence[Any], place: str, files: Collection[str]) -> list[dict[str, Any]]:
-    """A content in parts, of which some are files."""
+def _content(content: Any, place: str, files: Collection[str]) -> str | list[dict[str, Any]]:
+    """A content as text; or in parts, where some of these are files."""
+    if not isinstance(content, Sequence) or not any(_type_of(part) in files for part in content):
+        return text_of(content, place)
     return [dict(part) if _type_of(part) in files else {"type": "text", "text": text_of([part], place)} for part in content]
 
 

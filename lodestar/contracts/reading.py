@@ -72,7 +72,9 @@ class Reading:
     answer: str
     """The answer in words: a label's name, a text."""
     picture: np.ndarray | None = None
-    """What is read in the place of tokens: a picture at the model's size, (C, Y, X) of 0 to 255."""
+    """What is read in the place of tokens, or of some: a picture at the model's size, (C, Y, X) of 0 to 255."""
+    places: Sequence[int] = ()
+    """Where among `tokens` the picture stands, row by row, where there are others."""
     source: Sequence[int] = ()
     """What the encoder of an encoder-decoder reads."""
     token_types: Sequence[int] = ()

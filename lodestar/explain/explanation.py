@@ -258,7 +258,11 @@ def _read(model: nn.Module, tokenizer: Tokenizer, reading: Reading) -> tuple[Sub
 
 def layers_of(maps: AttentionMaps, layer: int | None, head: int | None) -> list[Tensor]:
     """Each layer's weights between tokens, (H, T, S): of an encoder-decoder how the decoder attends to the encoder."""
-    layers = [one[0].double().cpu() for one in maps.cross or maps.decoder or maps.encoder]
+    return layers_chosen([one[0].double().cpu() for one in maps.cross or maps.decoder or maps.encoder], layer, head)
+
+
+def layers_chosen(layers: list[Tensor], layer: int | None, head: int | None) -> list[Tensor]:
+    """The layers, (H, …) each; raises `UserError` where the one that is asked for is not among them, or has no such head."""
     for name, asked, there in (("layer", layer, len(layers)), ("head", head, len(layers[0]))):
         if asked is not None and not 0 <= asked < there:
             raise UserError(f"there is no {name} {asked + 1}; the model has {there}", where=name, fix=f"choose one from 1 to {there}")

@@ -1,4 +1,4 @@
-"""The explanation of a picture's label, drawn over the picture: as a part of a page, as a page of its own, and for a terminal."""
+"""The explanation of an answer about a picture, drawn over the picture: as a part of a page, as a page of its own, and for a terminal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .sentences import NAMES, verdict_words
 
 HOW: Mapping[Method, Words] = {
     "gradients": Words(
-        "What each patch adds to the label's log-probability, on the way from a grey picture to this one "
-        "(Sundararajan, Taly and Yan 2017). Blue patches speak for the label, red ones against it.",
-        "从一张灰色图片走到这张图片，每个图块为标签的对数概率增加多少（Sundararajan、Taly 与 Yan，2017）。"
-        "蓝色的图块支持该标签，红色的反对。",
+        "What each patch adds to the answer's log-probability, on the way from a grey picture to this one "
+        "(Sundararajan, Taly and Yan 2017). Blue patches speak for the answer, red ones against it.",
+        "从一张灰色图片走到这张图片，每个图块为答案的对数概率增加多少（Sundararajan、Taly 与 Yan，2017）。"
+        "蓝色的图块支持该答案，红色的反对。",
     ),
     "rollout": Words(
         "How much of each patch reaches the states that answer, if nothing flowed but attention and the residual stream, half by half "
@@ -34,10 +34,10 @@ HOW: Mapping[Method, Words] = {
 }
 CAUTION = Words(
     "Attention says what a layer read, not why the model answered as it did. So every picture stands beside a test: its patches are made "
-    "grey, most important first, and the label must go sooner than under random orders. What the test believes carries the label; "
+    "grey, most important first, and the answer must go sooner than under random orders. What the test believes carries the answer; "
     "how it does, no picture here says.",
     "注意力说明某一层读了什么，而不是模型为何这样回答。因此每张图旁都有一项检验：按重要性从高到低把图块抹成灰色，"
-    "标签必须比随机顺序消失得更快。通过检验的图块确实支撑着标签；至于如何支撑，这里的图都没有说明。",
+    "答案必须比随机顺序消失得更快。通过检验的图块确实支撑着答案；至于如何支撑，这里的图都没有说明。",
 )
 BLOCKS = " ·░▒▓█"
 """For a terminal, from nothing to the most."""
@@ -83,18 +83,18 @@ def picture_summary(explanation: PictureExplanation) -> Words:
     won = [NAMES[method] for method in METHODS if explanation.verdicts[method].wins]
     if not won:
         return Words(
-            "None of the three beats a random order on this picture: do not take any of them as the reason for the label.",
-            "在这张图片上，三种方法都没有胜过随机顺序：都不要当作给出该标签的理由。",
+            "None of the three beats a random order on this picture: do not take any of them as the reason for the answer.",
+            "在这张图片上，三种方法都没有胜过随机顺序：都不要当作给出该答案的理由。",
         )
     en, zh = ", ".join(name.en for name in won), "、".join(name.zh for name in won)
     return Words(
-        f"On this picture believe: {en}. The patches marked so do carry the label.",
-        f"在这张图片上可以相信：{zh}。所标出的图块确实支撑着该标签。",
+        f"On this picture believe: {en}. The patches marked so do carry the answer.",
+        f"在这张图片上可以相信：{zh}。所标出的图块确实支撑着该答案。",
     )
 
 
 def picture_plain(explanation: PictureExplanation, method: Method, language: Language) -> str:
-    """The label, the patches as a drawing in characters (those that speak for it), and what the tests of all three methods say."""
+    """The answer, the patches as a drawing in characters (those that speak for it), and what the tests of all three methods say."""
     values = explanation.in_grid(explanation.importance[method])
     steps = np.clip(values / (values.max() or 1.0), 0, 1) * (len(BLOCKS) - 1)
     drawn = ["  " + "".join(2 * BLOCKS[round(float(step))] for step in row).rstrip() for row in steps]

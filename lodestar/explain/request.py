@@ -78,7 +78,7 @@ def answer(task: Task, model: nn.Module, tokenizer: Tokenizer, body: Mapping[str
 
 
 def _of_picture(model: nn.Module, reading: Reading, asked: ExplainRequest) -> Iterator[dict[str, Any] | None]:
-    """The same of a label that was given to a picture."""
+    """The same of an answer about a picture."""
     layer, head = (None if one is None else one - 1 for one in (asked.layer, asked.head))
     if asked.only == "attention":
         seen = look_at(model, reading, layer=layer, head=head)

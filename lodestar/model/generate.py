@@ -162,7 +162,8 @@ def generate(
     """The new tokens, (B, at most max_new_tokens); greedy unless told. The arguments are those of `stream`."""
     steps = stream(
         model, tokens, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop_ids=stop_ids,
-        embeddings=embeddings, attention_mask=attention_mask, source_tokens=source_tokens, source_embeddings=source_embeddings, source_mask=source_mask,
+        embeddings=embeddings, attention_mask=attention_mask, source_tokens=source_tokens, source_embeddings=source_embeddings,
+        source_mask=source_mask,
     )  # fmt: skip
     drawn = list(steps)
     return torch.stack(drawn, dim=1) if drawn else tokens[:, :0]

@@ -104,19 +104,12 @@ class Sources:
     """The files of all sources, and what was passed over."""
 
     files: list[SourceFile] = field(default_factory=list)
-    sample: bool = False
-    """Whether the task's own sample is one of the sources."""
-    builtins: list[str] = field(default_factory=list)
-    """Those among the task's further data that are."""
+    made: dict[str, SplitName | None] = field(default_factory=dict)
+    """The sources that have no files (the task's own sample, and its further data), each with the split that the user put it in."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Suffix → files in folders and globs that hold no records."""
     lone: bool = False
     """Whether one plain file is all there is."""
-
-    @property
-    def made(self) -> list[str]:
-        """The sources that have no files."""
-        return [*([SAMPLE] if self.sample else []), *self.builtins]
 
 
 def unreadable(path: Path | str, error: OSError) -> UserError:
@@ -142,11 +135,8 @@ def find_sources(
     taken: dict[str, SourceFile] = {}
     explicit: list[tuple[str, SplitName | None]] = [(spec, split) for split in SPLITS for spec in settings.splits.get(split, [])]
     for spec, split in explicit + [(spec, None) for spec in settings.sources]:
-        if spec == SAMPLE:
-            found.sample = True
-            continue
-        if spec.removeprefix(BUILTIN) in builtins and spec.startswith(BUILTIN):
-            found.builtins.append(spec)
+        if spec == SAMPLE or (spec.startswith(BUILTIN) and spec.removeprefix(BUILTIN) in builtins):
+            found.made.setdefault(spec, split)
             continue
         for file in _files_of(spec, split, root, settings.exclude, found.skipped, media, builtins, boxed=boxed):
             place = os.path.realpath(file.path)  # unlike Path.resolve, at ease with a link that leads nowhere

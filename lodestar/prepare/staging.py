@@ -178,9 +178,9 @@ def examples(
             raw: Raw
             for raw in read(file, columns, lone=sources.lone, advance=advance, media=media):
                 yield validator.example(raw, given, file.path.parent if media else None), raw.where, file.source, file.split
-    for source in sources.made:
+    for source, split in sources.made.items():
         for number, example in enumerate(made_examples(task, source), 1):
-            yield example, f"{source}: record {number}", source, None
+            yield example, f"{source}: record {number}", source, split
 
 
 def made_examples(task: Task, source: str) -> Sequence[Example]:

@@ -165,7 +165,7 @@ def fingerprint_inputs(task: Task, sources: Sources, settings: DataSettings) -> 
         hashes.setdefault(file.source, hashlib.sha256()).update(f"{file.name}\0{file.split}\0{content}\n".encode())
         hashes[file.source].update(repr(file.classes).encode() if file.classes else b"")
     if task.example.media_fields():
-        tables = replace(sources, files=[file for file in sources.files if file.kind in TABLES], sample=False, builtins=[])
+        tables = replace(sources, files=[file for file in sources.files if file.kind in TABLES], made={})
         nothing = [dict[str, str]() for _ in tables.files]
         for example, _, source, _ in examples(task, tables, settings.columns, Validator(task.example, settings.columns), nothing):
             for media in example.media():

@@ -60,6 +60,7 @@ export const WORDS = {
       pass_at_1: "pass@1", pass_at_10: "pass@10", ece: "Calibration error", ece_equal_mass: "Calibration error, equal mass",
       answered_accuracy: "Accuracy where answered", f1_micro: "F1, micro", f1_macro: "F1, macro", hamming_loss: "Hamming loss", mrr: "MRR",
       recall_at_1: "Recall@1", recall_at_5: "Recall@5", ndcg_at_10: "nDCG@10",
+      yes_no_accuracy: "Yes or no, right", false_yes: "Yes to what is not there", yes_bias: "Leaning to yes",
     },
   },
   zh: {
@@ -121,6 +122,7 @@ export const WORDS = {
       pass_at_1: "pass@1", pass_at_10: "pass@10", ece: "校准误差", ece_equal_mass: "校准误差（等频）",
       answered_accuracy: "作答部分的准确率", f1_micro: "F1（微平均）", f1_macro: "F1（宏平均）", hamming_loss: "汉明损失", mrr: "MRR",
       recall_at_1: "召回率@1", recall_at_5: "召回率@5", ndcg_at_10: "nDCG@10",
+      yes_no_accuracy: "是非题答对", false_yes: "无中生有", yes_bias: "偏向答“是”",
     },
   },
 };

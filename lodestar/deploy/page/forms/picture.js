@@ -60,7 +60,9 @@ async function take(file) {
   if (file) hold(await addressOf(file));
 }
 
-function hold(url) {
+export const chosenUrl = () => chosen;
+
+export function hold(url) {
   chosen = url;
   byId("preview").src = url;
   byId("preview").alt = say("shown");
@@ -68,7 +70,7 @@ function hold(url) {
   byId("ask").dispatchEvent(new Event("input")); // the code to ask with changes
 }
 
-const read = (blob) => new Promise((resolve, reject) => {
+export const read = (blob) => new Promise((resolve, reject) => {
   const reader = new FileReader();
   reader.addEventListener("load", () => resolve(reader.result));
   reader.addEventListener("error", () => reject(reader.error));

@@ -34,12 +34,18 @@ export const useExample = (example) => hold(blobOf(example.file), exampleText(ex
 export const ready = () => Boolean(held);
 export const request = () => ({ response_format: "verbose_json" });
 
-function blobOf(url) {
+export function blobOf(url) {
   const [head, content] = url.split(",");
   return new Blob([Uint8Array.from(atob(content), (character) => character.charCodeAt(0))], { type: head.slice(5).split(";")[0] });
 }
 
-function hold(blob, name, seconds) {
+// What is held, once what is being recorded is finished.
+export async function finished() {
+  if (capture) await finish();
+  return held.blob;
+}
+
+export function hold(blob, name, seconds) {
   held = { blob, name, seconds };
   showHeld();
   const player = byId("player");
@@ -138,9 +144,8 @@ function wave(pieces, samples, rate) {
 // --- The answer ---
 
 export async function run(signal) {
-  if (capture) await finish();
   const form = new FormData();
-  form.append("file", held.blob, held.name || "recording.wav");
+  form.append("file", await finished(), held.name || "recording.wav");
   form.append("response_format", "verbose_json");
   for (const each of ["word", "segment"]) form.append("timestamp_granularities[]", each);
   const answer = await (await call(`/v1/${state.release.endpoint}`, form, signal)).json();
