@@ -96,3 +96,11 @@ def test_the_standard_library_comes_without_tests_and_other_peoples_code(files):
     assert not parts & {"test", "tests", "idle_test", "site-packages", "_bundled", "lib2to3", "__pycache__", "encodings"}
     assert all(file.path.is_relative_to(sysconfig.get_path("stdlib")) and file.kind == "code" for file in found)
     assert 200 < len(found) < 1000
+
+
+def test_a_source_without_files_can_be_a_split_of_its_own(tmp_path):
+    settings = DataSettings(sources=["builtin:sample", "builtin:more"], splits={"test": ["builtin:held-out"]})
+    found = find_sources(settings, tmp_path, builtins=["more", "held-out"])
+    assert found.made == {"builtin:held-out": "test", "builtin:sample": None, "builtin:more": None}
+    with pytest.raises(UserError, match="unknown builtin source 'held'; did you mean 'held-out'"):
+        find_sources(DataSettings(sources=["builtin:held"]), tmp_path, builtins=["held-out"])
