@@ -43,9 +43,9 @@ from lodestar.evaluate.bootstrap import paired_difference, scores
 from lodestar.evaluate.file_answers import FALSE_YES, YES_BIAS, YES_NO_ACCURACY, by_kind
 from lodestar.evaluate.squad import EXACT_MATCH
 from lodestar.prepare import Sequential, make_loader, open_split, prepare
-from lodestar.prepare.robot_voice import wave_file
+from lodestar.prepare.robot_voice import RATE, wave_file
 from lodestar.prepare.scenes import SIZE, Asked, scenes
-from lodestar.prepare.tunes import RATE, tunes
+from lodestar.prepare.tunes import tunes
 from lodestar.tasks.multimodal import Exchange, Multimodal
 from lodestar.train.loop import train
 
@@ -94,8 +94,8 @@ def exchanges(reads: str, count: int, *, held_out: bool, blind: bool) -> Iterato
             yield from (_exchange("<image>", asked, images=[seen]) for asked in scene.questions())
     else:
         for tune in islice(tunes(held_out=held_out), count):
-            nothing = noise.normal(0, 0.1, RATE)  # of one length, which would tell the number of notes
-            heard = Recording.of(wave_file(nothing) if blind else tune.wav())
+            # Of one length, which would tell the number of notes.
+            heard = Recording.of(wave_file(noise.normal(0, 0.1, RATE)) if blind else tune.wav())
             yield from (_exchange("<audio>", asked, audios=[heard]) for asked in tune.questions())
 
 
@@ -168,7 +168,8 @@ def one_kind(reads: str, arguments: argparse.Namespace) -> None:
         print("|---|---|---|---|---|---|---|---|---|---|---|")
         name, common = tasks["ours"].baseline(examples["train"], examples["test"])
         print(f"| {name} | | {told(common)} | | | | | |", flush=True)
-        found, last = [], common
+        found: list[float] = []
+        last: Columns = common
         for seed in range(arguments.seeds):
             begin = seconds()
             blind, _ = learnt(tasks["blind"], folders["blind"], arguments.minutes, seed)

@@ -41,7 +41,7 @@ ANSWER_TOKENS = 128
 """Of an answer that is measured; half of the context where that is less."""
 SCENES, HELD_OUT = 1_500, 150
 """Scenes, or tunes, of the builtin sources to learn from, and of those to judge on."""
-SAMPLE_SCENES = 6
+SAMPLE_SCENES = 4
 SHOWN = 6
 """Records that are offered to try."""
 

@@ -15,7 +15,7 @@ import tokenizers
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from lodestar.build.chat_template import DEFAULT_TEMPLATE, END_OF_TURN, ChatFormat
+from lodestar.build.chat_template import DEFAULT_TEMPLATE, END_OF_TURN, FILE, ChatFormat
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.tokenizer import SPECIAL_TOKENS, SpecialIds, Tokenizer
 from lodestar.prepare.tokenizer import SPLIT_PATTERN
@@ -287,6 +287,20 @@ def test_a_special_token_in_a_message_is_text(backend: tokenizers.Tokenizer) -> 
     told = peer(backend, CHATML).apply_chat_template(hostile, add_generation_prompt=True, sanitize_control_tokens=True)["input_ids"]
     if backend.normalizer is None:  # where a blank is put before each piece, transformers takes it off again
         assert ids == told
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_file_in_a_message_is_one_sign_between_the_tokens_around_it(backend: tokenizers.Tokenizer, name: str) -> None:
+    theirs, form, tokenizer = peer(backend, TEMPLATES[name]), ours(TEMPLATES[name]), Tokenizer(backend)
+    parts = [{"type": "text", "text": "See"}, {"type": "file"}, {"type": "text", "text": "now?"}]
+    answer = {"role": "assistant", "content": "I see."}
+    shown = theirs.apply_chat_template([{"role": "user", "content": "See☃now?"}, answer], tokenize=False)
+    before, after = (theirs(text, add_special_tokens=False)["input_ids"] for text in shown.split("☃"))
+    found = form.encode(tokenizer, [{"role": "user", "content": parts}, answer])
+    assert found.ids == [*before, FILE, *after]
+    assert not any(found.assistant[: len(before) + 1])
+    # Who writes the sign in a text has written nothing.
+    assert form.prompt(tokenizer, [{"role": "user", "content": "a\ufdd2b"}]) == form.prompt(tokenizer, [{"role": "user", "content": "ab"}])
 
 
 def test_a_special_token_that_merges_would_make_is_text_all_the_same() -> None:

@@ -20,7 +20,7 @@ from lodestar.build.stems import PatchShape
 from lodestar.build.towers import PictureEncoder
 from lodestar.contracts.task import IGNORE
 from lodestar.contracts.tokenizer import Tokenizer
-from lodestar.model.config import ModelConfig
+from lodestar.model.config import ModelConfig, RotaryScaling
 from lodestar.model.generate import generate
 from lodestar.prepare.exchange_files import SoundReader
 from lodestar.prepare.tokenizer import train_tokenizer
@@ -169,8 +169,6 @@ def test_many_answers_with_a_cache_are_those_of_one_at_a_time_without(tokenizer:
 
 def test_embeddings_of_a_prompt_are_read_again_where_angles_turn(tokenizer: Tokenizer) -> None:
     """LongRoPE reads all again past its first context, with the files in it."""
-    from lodestar.model.positions import RotaryScaling
-
     halves = tuple(1.0 + step / 3 for step in range(6))
     scaling = RotaryScaling("longrope", original_context=12, short_factors=halves, long_factors=tuple(3 * one for one in halves))
     model = decoder(tokenizer, picture_tower(2), rotary_scaling=scaling)

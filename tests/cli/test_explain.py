@@ -132,7 +132,7 @@ def test_every_task_s_request_is_made_of_one_text(name: str) -> None:
     """What `--text` becomes is what the task's own endpoint takes: the fields are among those of a request of its sample."""
     task = tasks.find(name)()
     task.fit(list(task.sample()))
-    made = _request(task, "a text", {})
+    made = _request(task, "a text", None, {})
     known = task.request(task.sample()[0])
     assert set(made) <= set(known)
     for key, value in made.items():

@@ -261,7 +261,9 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(url) else None)
+        page.on(
+            "request", lambda request: complaints.append(request.url) if not request.url.removeprefix("blob:").startswith(url) else None
+        )
         page.goto(url)
         if ready:
             expect(page.locator("#workshop")).to_be_visible()

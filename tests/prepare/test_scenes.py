@@ -25,7 +25,7 @@ def test_what_is_held_out_is_in_every_scene_and_tune_to_judge_on_and_in_no_other
         (list(islice(scenes(held_out=held_out), COUNT)), lambda one: one.things, THINGS),
         (list(islice(tunes(held_out=held_out), COUNT)), lambda one: one.notes, NOTES),
     ):
-        assert all(any(each.held_out for each in names(one)) == held_out for one in found)  # type: ignore[no-untyped-call]
+        assert all(any(each.held_out for each in names(one)) == held_out for one in found)
         words = {word for each in every if each.held_out for word in each.words}
         asked = " ".join(f"{each.question} {each.answer}" for one in found for each in one.questions())
         assert any(word in asked for word in words) == held_out

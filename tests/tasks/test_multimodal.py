@@ -137,8 +137,8 @@ def write_records(folder: Path) -> None:
         for question in ("What colour?", "Colour, please?"):
             talk = [{"from": "human", "value": f"<image>\n{question}"}, {"from": "gpt", "value": colour}]
             records.append({"id": str(len(records)), "image": f"{number}.png", "conversations": talk})
-    talk = [("human", "<image> and <image>: alike?"), ("gpt", "no"), ("human", "the first?"), ("gpt", "red")]
-    turns = [{"from": who, "value": said} for who, said in talk]
+    told = [("human", "<image> and <image>: alike?"), ("gpt", "no"), ("human", "the first?"), ("gpt", "red")]
+    turns = [{"from": who, "value": said} for who, said in told]
     records.append({"id": "two", "image": ["0.png", "1.png"], "conversations": turns})
     (folder / "records.json").write_text(json.dumps(records))
 
@@ -239,7 +239,10 @@ def test_unusual_pictures_are_read_as_what_they_show(tokenizer: Tokenizer) -> No
     task = Multimodal(SMALL)
     model = model_of(task, tokenizer)
     still, other = plain("red"), plain("blue")
-    read = lambda content: task.ask(model, tokenizer, _request(asked(image(content), "What?"))).embed()  # noqa: E731
+
+    def read(content: bytes) -> torch.Tensor:
+        return embedded(task, model, tokenizer, asked(image(content), "What?"))
+
     wanted = read(saved(still))
     for content in (
         saved(still, "GIF", save_all=True, append_images=[other]), saved(still.convert("P", palette=Image.Palette.ADAPTIVE)),
@@ -253,6 +256,13 @@ def test_unusual_pictures_are_read_as_what_they_show(tokenizer: Tokenizer) -> No
     turned = saved(half, "PNG", exif=exif)
     torch.testing.assert_close(read(turned), read(saved(half.rotate(180))))
     assert not torch.allclose(read(turned), read(saved(half)), atol=0.05)
+
+
+def embedded(task: Multimodal, model: nn.Module, tokenizer: Tokenizer, fields: dict[str, Any]) -> torch.Tensor:
+    """What the decoder is given of a request, (1, T, W)."""
+    embed = task.ask(model, tokenizer, _request(fields)).embed
+    assert embed is not None
+    return embed()
 
 
 def _request(fields: dict[str, Any]) -> Any:
@@ -271,7 +281,7 @@ def test_silence_is_heard_and_a_recording_of_three_hours_is_refused_before_it_is
     for samples in (1, 7):
         assert task.answer(model, tokenizer, asked(sound(wave_file(np.zeros(samples))), "What is heard?"))["message"]
     file = io.BytesIO()
-    soundfile.write(file, np.zeros(3 * 3_600 * 8_000, np.int8), 8_000, format="FLAC", subtype="PCM_S8")
+    soundfile.write(file, np.zeros(3 * 3_600 * 8_000, np.int16), 8_000, format="FLAC")
     with pytest.raises(UserError, match=r"message 1 of messages: the recording is longer than the 1.5 s that are heard; cut it"):
         task.answer(model, tokenizer, asked(sound(file.getvalue()), "What is heard?"))
     for content, sentence in ((b"RIFF", "not a recording that can be read"), (b"", "the file is empty")):
@@ -293,13 +303,12 @@ def test_several_pictures_and_turns_are_read_in_their_places(tokenizer: Tokenize
     ]  # fmt: skip
     question = task.ask(model, tokenizer, _request({"messages": messages, "max_tokens": 2}))
     assert sum(question.files) == 8
-    given = question.embed()
-    assert given is not None
+    given = embedded(task, model, tokenizer, {"messages": messages, "max_tokens": 2})
     swapped = [
         messages[0], {"role": "user", "content": [blue, {"type": "text", "text": "What?"}]}, messages[2],
         {"role": "user", "content": [{"type": "text", "text": "And"}, red, {"type": "text", "text": "?"}]},
     ]  # fmt: skip
-    other = task.ask(model, tokenizer, _request({"messages": swapped, "max_tokens": 2})).embed()
+    other = embedded(task, model, tokenizer, {"messages": swapped, "max_tokens": 2})
     places = torch.tensor(question.files)
     torch.testing.assert_close(given[0][places][:4], other[0][places][4:])
     torch.testing.assert_close(given[0][places][4:], other[0][places][:4])
@@ -373,7 +382,8 @@ def about_red() -> Exchange:
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_tower_begins_as_a_classifiers_encoder(viewer: Path, tokenizer: Tokenizer, frozen: bool, tmp_path: Path) -> None:
-    task = Multimodal({**SMALL, "front": str(viewer), "frozen": frozen})
+    task = find("multimodal")({**SMALL, "front": str(viewer), "frozen": frozen})
+    assert isinstance(task, Multimodal)
     task.fit([about_red()])
     model = model_of(task, tokenizer)
     task.begin(model, tokenizer, [])
