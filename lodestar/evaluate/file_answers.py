@@ -17,7 +17,6 @@ import numpy as np
 from ..contracts.findings import Findings
 from ..contracts.language import Language, Words
 from ..contracts.score import Columns, Metric
-from .bootstrap import scores
 from .confusion import FAINT, INK, RIGHT, short, svg
 from .metrics import asked_mean
 from .rouge import form_of, rouge, words
@@ -111,6 +110,8 @@ def by_kind(columns: Columns, kinds: Sequence[str], *, resamples: int = 1000) ->
     Args:
         kinds: of each row.
     """
+    from .bootstrap import scores  # SciPy, which a list of the tasks has no need of
+
     found, named = [], np.array(kinds)
     for kind in sorted(set(kinds)):
         rows = named == kind
