@@ -35,8 +35,10 @@ def _scores(before: Release, after: Release) -> Iterator[Words]:
         old = before.scorecard.score(score.metric)
         if old is None:
             yield Words(f"{score.metric}: measured for the first time", f"{score.metric}：首次测量")
-        elif (old.value, old.low, old.high) != (score.value, score.low, score.high):
-            shown = f"{figure(old.value, old.unit)} {interval(old)} → {figure(score.value, score.unit)} {interval(score)}"
+            continue
+        was, now = (f"{figure(each.value, each.unit)} {interval(each)}" for each in (old, score))
+        if was != now:
+            shown = f"{was} → {now}"
             other = Words("", "") if same else Words(", on other records", "（样本不同）")
             yield Words(f"{score.metric}: {shown}{other.en}", f"{score.metric}：{shown}{other.zh}")
     for old in before.scorecard.scores:

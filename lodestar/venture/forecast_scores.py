@@ -69,10 +69,6 @@ class EventScores:
     """The 95% bootstrap interval of the skill. Forecasts of one day are drawn together, as one piece of luck decides several of them."""
     bins: tuple[CalibrationBin, ...]
 
-    @property
-    def enough(self) -> bool:
-        return self.count >= ENOUGH
-
 
 @dataclass(frozen=True)
 class MetricScores:
@@ -100,10 +96,6 @@ class QuantityScores:
     below: tuple[float, float, float]
     """The shares that came out at or below p10, p50 and p90; they should be 0.1, 0.5 and 0.9."""
     metrics: tuple[MetricScores, ...]
-
-    @property
-    def enough(self) -> bool:
-        return self.count >= ENOUGH
 
     @property
     def coverage(self) -> float:

@@ -44,11 +44,13 @@ def resolution_words(forecast: Forecast) -> str:
 
 def forecasts_value(forecasts: Sequence[Forecast], today: date) -> dict[str, Any]:
     """For machines; a score that cannot be told is null."""
-    events, quantities = score_events(forecasts), score_quantities(forecasts)
+    events, quantities = _enough(forecasts, events=True), _enough(forecasts, events=False)
     return {
         "forecasts": [each.model_dump(mode="json") | {"overdue": _is_overdue(each, today)} for each in forecasts],
-        "events": events and _plain(asdict(events)) | {"enough": events.enough},
-        "quantities": quantities and asdict(quantities) | {"coverage": quantities.coverage, "enough": quantities.enough},
+        "resolved_events": _resolved(forecasts, events=True),
+        "events": _plain(asdict(found)) if events and (found := score_events(forecasts)) else None,
+        "resolved_quantities": _resolved(forecasts, events=False),
+        "quantities": asdict(told) | {"coverage": told.coverage} if quantities and (told := score_quantities(forecasts)) else None,
     }
 
 
@@ -66,11 +68,13 @@ def forecasts_text(forecasts: Sequence[Forecast], today: date) -> str:
 def score_lines(forecasts: Sequence[Forecast]) -> list[str]:
     """How good the resolved ones were, in sentences; that there are too few, where there are."""
     lines = []
-    events, quantities = score_events(forecasts), score_quantities(forecasts)
-    if events is not None:
-        lines += _event_lines(events) if events.enough else [_too_few(events.count, say("events", "事件预测"))]
-    if quantities is not None:
-        lines += _quantity_lines(quantities) if quantities.enough else [_too_few(quantities.count, say("quantities", "数量预测"))]
+    events, quantities = _resolved(forecasts, events=True), _resolved(forecasts, events=False)
+    if events:
+        found = score_events(forecasts) if _enough(forecasts, events=True) else None
+        lines += _event_lines(found) if found else [_too_few(events, say("events", "事件预测"))]
+    if quantities:
+        told = score_quantities(forecasts) if _enough(forecasts, events=False) else None
+        lines += _quantity_lines(told) if told else [_too_few(quantities, say("quantities", "数量预测"))]
     return lines or [say("None is resolved yet.", "尚无已核对的预测。")]
 
 
@@ -95,8 +99,8 @@ def forecasts_html(forecasts: Sequence[Forecast], today: date) -> str:
 
 def calibration_picture(forecasts: Sequence[Forecast]) -> str:
     """Said against came, as an SVG; nothing where there are too few to judge."""
-    events = score_events(forecasts)
-    if events is None or not events.enough:
+    events = score_events(forecasts) if _enough(forecasts, events=True) else None
+    if events is None:
         return ""
     chart = Chart(
         title=say("Calibration: what was said, and how often it came", "校准：所说的概率与实际发生的频率"),
@@ -111,6 +115,15 @@ def calibration_picture(forecasts: Sequence[Forecast]) -> str:
         )
         chart.point(each.said, each.came, low=each.low, high=each.high, size=3 + math.sqrt(each.count), label=label)
     return chart.html()
+
+
+def _resolved(forecasts: Sequence[Forecast], *, events: bool) -> int:
+    return sum(each.resolution is not None and each.is_event == events for each in forecasts)
+
+
+def _enough(forecasts: Sequence[Forecast], *, events: bool) -> bool:
+    """Whether there are enough to be judged; fewer are not even scored, which would take NumPy and SciPy a second to be imported."""
+    return _resolved(forecasts, events=events) >= ENOUGH
 
 
 def _event_lines(found: EventScores) -> list[str]:

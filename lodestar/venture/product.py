@@ -128,9 +128,15 @@ def release(venture: Venture, override: Override | None = None) -> tuple[Release
         The release, and whether it is new: the same content is the same release.
 
     Raises:
-        UserError: nothing is evaluated, a gate fails (without `override`), or the override has no name or reason. Nothing is written.
+        UserError: nothing is evaluated, or not what venture.yaml asks for now; a gate fails or a licence forbids it (without `override`);
+            the override has no name or reason. Nothing is written.
     """
     runs = evaluated_runs(venture)
+    if venture.settings_changed():
+        raise UserError(
+            "venture.yaml asks for other work than what was evaluated last, so that the evidence is stale", where=venture.path,
+            fix="run `lodestar run`, or take the change back",
+        )  # fmt: skip
     scorecard = read_scorecard(runs["evaluate"].folder)
     held = gates(venture.file.targets, scorecard)
     failed = [gate for gate in held if not gate.kept]

@@ -12,7 +12,7 @@ from sklearn.metrics import brier_score_loss, log_loss, mean_pinball_loss
 
 from lodestar.contracts.forecast import Forecast, Quantiles, Resolution
 from lodestar.contracts.randomness import generator
-from lodestar.venture.forecast_scores import ENOUGH, interval_score, pinball, score_events, score_quantities
+from lodestar.venture.forecast_scores import interval_score, pinball, score_events, score_quantities
 
 DAY = date(2026, 12, 1)
 
@@ -59,7 +59,6 @@ def test_a_case_worked_by_hand():
     assert found.resolution == pytest.approx((4 * (3 / 4 - 2 / 3) ** 2 + 2 * (1 / 2 - 2 / 3) ** 2) / 6)
     assert found.skill == pytest.approx(1 - found.brier / (2 / 9))
     assert [(each.count, each.said, each.came) for each in found.bins] == [(2, 0.25, 0.5), (4, 0.75, 0.75)]
-    assert not found.enough
 
 
 def test_saying_the_base_rate_has_no_skill_and_knowing_all_has_much():
@@ -71,7 +70,6 @@ def test_saying_the_base_rate_has_no_skill_and_knowing_all_has_much():
     knowing = score_events(events([0.99 if each else 0.01 for each in came], came))
     assert knowing is not None
     assert knowing.skill > 0.99
-    assert knowing.enough
 
 
 def test_where_all_came_out_alike_there_is_no_skill_to_tell():
@@ -80,13 +78,12 @@ def test_where_all_came_out_alike_there_is_no_skill_to_tell():
     assert math.isnan(found.skill)
 
 
-def test_what_is_open_is_not_scored_and_thirty_are_enough():
+def test_what_is_open_is_not_scored():
     assert score_events([event(1, 0.5, None)]) is None
     assert score_quantities([event(1, 0.5, True)]) is None
-    for count in (ENOUGH - 1, ENOUGH):
-        found = score_events([*events([0.5] * count, [True] * count), event(count, 0.5, None)])
-        assert found is not None
-        assert (found.count, found.enough) == (count, count >= 30)
+    found = score_events([*events([0.5] * 7, [True] * 7), event(8, 0.5, None)])
+    assert found is not None
+    assert found.count == 7
 
 
 def test_forecasts_of_one_day_count_as_one_piece_of_luck():

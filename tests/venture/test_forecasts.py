@@ -140,13 +140,17 @@ def test_few_are_too_few_and_many_are_judged_with_a_picture(monkeypatch, languag
     assert ("too few to judge" if language == "en" else "不足以评判") in text
     assert "Brier" not in text
     assert "data:image" not in forecasts_html(few, AFTER)
+    value = forecasts_value(few, AFTER)
+    assert (value["resolved_events"], value["events"]) == (29, None)
+    enough = [*few, event("f29").resolved(came)]
+    assert forecasts_value(enough, AFTER)["events"]["count"] == 30
     missed = Resolution(outcome=False, when=AFTER, source="person", reference="Ada")
     many = [event(f"f{number}", probability=0.1 + 0.02 * number).resolved(came if number % 3 else missed) for number in range(40)]
     assert "Brier" in forecasts_text(many, AFTER)
     assert "data:image/svg+xml" in forecasts_html(many, AFTER)
     value = json.loads(json.dumps(forecasts_value(many, AFTER), allow_nan=False))
     assert value["events"]["count"] == 40
-    assert value["events"]["enough"] is True
+    assert value["resolved_events"] == 40
     assert value["quantities"] is None
 
 

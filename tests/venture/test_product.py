@@ -192,3 +192,14 @@ def test_a_release_whose_ledger_entry_was_lost_is_entered_again(venture, write_r
     made, new = release(venture)
     assert not new
     assert [row.artefact for row in venture.ledger.releases()] == [made.artefact]
+
+
+def test_evidence_of_other_settings_is_stale_and_releases_nothing(make_venture, write_runs):
+    venture = make_venture()
+    write_runs(venture)
+    venture.remember_evaluation(venture.latest("evaluate").folder)
+    for override in (None, Override(who="Ada", why="in a hurry")):
+        with pytest.raises(UserError, match="the evidence is stale; run `lodestar run`, or take the change back"):
+            release(make_venture(model={"size": "tiny"}), override)
+    assert not venture.releases.exists()
+    assert release(make_venture(statement="Another word."))[1]
