@@ -51,7 +51,7 @@ def shown(found: Found) -> list[str]:
     pictures = "".join(_figure(title, path) for title, path in found.pictures.items())
     sentences = bullets([str(sentence) for sentence in found.sentences], "lines")
     return [
-        section(say("What it takes for what", "它把什么当成了什么"), pictures + sentences),
+        section(say("What it gets right and wrong", "哪里对，哪里错"), pictures + sentences),
         section(say("Its worst mistakes", "最严重的错误"), _mistakes(found.mistakes)),
     ]
 
