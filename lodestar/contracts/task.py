@@ -97,8 +97,8 @@ class Example(Config):
 
     boxed: ClassVar[bool] = False
     """Whether it is a picture with boxes (`image`, `boxes`, `units`, `width`, `height`), which comes in the forms of other tools, too."""
-    repaired: ClassVar[Words] = Words("parts of records were brought into order", "处记录内容已修正")
-    """What `repairs` counts, behind its number: what the data card says."""
+    repaired: ClassVar[Words] = Words("parts of records brought into order", "已修正的记录内容")
+    """What `repairs` counts, as the data card says it before the number."""
 
     @classmethod
     def of_record(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -164,7 +164,7 @@ def _notes(card: Mapping[str, Any]) -> list[Words]:
             notes.append(too_long(card, name))
     if "repaired" in card:
         repaired = card["repaired"]
-        notes.append(Words(f"{repaired['count']:,} {repaired['en']}", f"{repaired['count']:,} {repaired['zh']}"))
+        notes.append(Words(f"{repaired['en']}: {repaired['count']:,}", f"{repaired['zh']}：{repaired['count']:,}"))
     for column, count in card["ignored_columns"].items():
         notes.append(Words(f"column `{column}` ignored ({count:,} records)", f"忽略了列 `{column}`（{count:,} 条记录）"))
     for suffix, count in card["skipped_files"].items():

@@ -73,7 +73,7 @@ class BoxedPicture(Example):
     (EXIF) is turned with its boxes; where this size is the turned one's, they are right already."""
 
     boxed = True
-    repaired = Words("boxes reach out of their pictures, and are clipped to them", "个框超出了图片边界，已裁到边界以内")
+    repaired = Words("boxes that reach out of their pictures, clipped to them", "超出图片边界、已裁剪的框")
     _clipped: int = PrivateAttr(0)
 
     @model_validator(mode="after")

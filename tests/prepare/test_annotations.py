@@ -258,7 +258,7 @@ def test_a_box_that_reaches_out_is_clipped_and_counted(write: Write, tmp_path: P
     (record,) = prepared("v")
     np.testing.assert_allclose(record.upright().edges, [[0, 2, 14, 20], [4, 2, 14, 8]])
     assert read_json(tmp_path / "out" / "card.json")["repaired"]["count"] == 1
-    assert "1 boxes reach out of their pictures" in (tmp_path / "out" / "card.md").read_text("utf-8")
+    assert "boxes that reach out of their pictures, clipped to them: 1" in (tmp_path / "out" / "card.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
