@@ -45,6 +45,7 @@ def command(a: str, b: str, venture: Path) -> None:
             "a": comparison.a,
             "b": comparison.b,
             "verdict": comparison.verdict,
+            "needed": comparison.needed,
             **asdict(comparison.difference),
         }
         for comparison in found

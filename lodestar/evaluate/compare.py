@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from ..contracts.record import Scorecard
 from ..contracts.score import Metric
 from ..store.files import read_json
 from .bootstrap import Difference, paired_difference
+from .planning import units_needed
 from .scorecard import SCORECARD, read_clusters, read_measurements
 
+NEGLIGIBLE = 0.01
+"""Of a standard error: telling a smaller difference would take a hundred thousand times as many examples."""
 Verdict = Literal["a", "b", "unknown"]
 
 
@@ -38,6 +42,14 @@ class Comparison:
             return "unknown"
         return "b" if (self.difference.value > 0) == (self.metric.better == "higher") else "a"
 
+    @property
+    def needed(self) -> int | None:
+        """How many such examples would tell a difference of this size four times in five; None where it is as good as none."""
+        found = self.difference
+        if not found.standard_error or abs(found.value) < NEGLIGIBLE * found.standard_error:
+            return None
+        return units_needed(found.value, found.standard_error * math.sqrt(self.examples))
+
     def words(self, a: str, b: str) -> Words:
         """One sentence, with the names that the reader gave the two."""
         name, found = self.metric.name, self.difference
@@ -48,11 +60,13 @@ class Comparison:
                 f"{name}：{a} 与 {b} 在这 {self.examples} 个样本上结果全同（{self.a:.4g}）",
             )
         if self.verdict == "unknown":
+            needed = self.needed
+            more = Words("", "") if needed is None else Words(f"; some {needed:,} examples would", f"；约需 {needed:,} 个样本才能分辨")
             return Words(
                 f"{name}: cannot tell {a} and {b} apart below {found.detectable:.2g}{unit} on these {self.examples} examples "
-                f"({self.a:.4g} and {self.b:.4g}, difference {found.value:+.2g}, between {found.low:+.2g} and {found.high:+.2g})",
+                f"({self.a:.4g} and {self.b:.4g}, difference {found.value:+.2g}, between {found.low:+.2g} and {found.high:+.2g}{more.en})",
                 f"{name}：在这 {self.examples} 个样本上，小于 {found.detectable:.2g}{unit} 的差异无法分辨；{a} 与 {b} 不分高下"
-                f"（{self.a:.4g} 与 {self.b:.4g}，差 {found.value:+.2g}，介于 {found.low:+.2g} 与 {found.high:+.2g}）",
+                f"（{self.a:.4g} 与 {self.b:.4g}，差 {found.value:+.2g}，介于 {found.low:+.2g} 与 {found.high:+.2g}{more.zh}）",
             )
         better = a if self.verdict == "a" else b
         return Words(

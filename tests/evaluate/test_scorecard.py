@@ -125,6 +125,9 @@ def test_cannot_tell_apart_below(tokenizer: Tokenizer, tmp_path: Path) -> None:
     if found.difference.standard_error:
         assert found.verdict == "unknown"
         assert f"cannot tell a and b apart below {found.difference.detectable:.2g} on these 30 examples" in found.words("a", "b").en
+        assert found.needed is not None
+        assert found.needed > 30
+        assert f"some {found.needed:,} examples would" in found.words("a", "b").en
 
 
 def test_different_examples_are_not_compared(tokenizer: Tokenizer, folders: dict[int, Path], tmp_path: Path) -> None:
