@@ -65,3 +65,23 @@ def test_the_time_that_a_server_is_there_is_noted_while_it_is_there(venture, mon
         during = venture.ledger.servers()[0].seen
     (last,) = venture.ledger.servers()
     assert first.started < during <= last.seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--canary", "v2", "--adapter", "mate=folder"],
+            "an adapter is for one model, and two are served; leave --adapter or --canary out",
+        ),
+        (["model", "--canary", "v2"], "a folder has no ledger to compare by; name a release of the venture in its place"),
+        (["--canary", "v2"], "nothing has been released yet; run `lodestar release`"),
+    ],
+)
+def test_a_canary_that_cannot_be_is_one_sentence(venture, capsys, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(venture.folder)
+    (venture.folder / "model").mkdir()
+    (venture.folder / "model" / "config.json").write_text("{}")
+    assert main(["serve", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not venture.ledger_path.exists()
