@@ -151,6 +151,16 @@ class Recording(Media):
     SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"})
 
 
+SoundFormat = Literal["mp3", "opus", "flac", "wav", "pcm"]
+"""How sound that is made is written: pcm is bare samples of 16 bits, little-endian."""
+SOUND_TYPES: Mapping[SoundFormat, str] = {
+    "mp3": "audio/mpeg", "opus": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "pcm": "audio/pcm",
+}  # fmt: skip
+"""Their media types."""
+STREAMED: tuple[SoundFormat, ...] = ("wav", "pcm")
+"""Those whose pieces can be sent before the last one is known."""
+
+
 class PictureUrl(Config):
     """Where a picture of a request is: in the address itself."""
 

@@ -87,7 +87,7 @@ class Variant(NamedTuple):
 
 Endpoint = Literal[
     "completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings", "recommend", "detect",
-    "audio/transcriptions",
+    "audio/transcriptions", "audio/speech",
 ]  # fmt: skip
 """How an application is asked. The first two write their answer token by token and stream it; each of the others gives it whole."""
 
