@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+FLOOR = 1e-6
+"""The least power of a band whose logarithm is taken as it is."""
+
 
 @dataclass(frozen=True)
 class MelSettings:
@@ -35,9 +38,10 @@ class MelSettings:
     edges: Literal["reflect", "silence"] = "reflect"
     """What is before and after the samples: themselves, backwards (Whisper's, over the padding of its 30 s); or nothing, so that padding
     changes no frame."""
-    scale: Literal["whisper", "bands"] = "whisper"
+    scale: Literal["whisper", "bands", "log"] = "whisper"
     """whisper: tenfold logarithms, the lowest 8 under the highest of the recording, to about -1 … 1. bands: natural logarithms, each band
-    of mean 0 and deviation 1 over the recording, which takes out a microphone's colour and a speaker's loudness."""
+    of mean 0 and deviation 1 over the recording, which takes out a microphone's colour and a speaker's loudness. log: natural logarithms
+    as they are, no lower than that of `FLOOR`: sound can be made of them again."""
 
     def __post_init__(self) -> None:
         top = self.rate / 2 if self.highest is None else self.highest
@@ -54,6 +58,12 @@ class MelSettings:
         window = rate // 40
         transform = max(512 * rate // 16_000, window)
         return cls(rate, bands, window, transform, rate // 100, lowest=20.0, edges="silence", scale="bands")
+
+    @classmethod
+    def of_synthesis(cls, rate: int, bands: int) -> MelSettings:
+        """Those of a synthesiser at a rate: 50 ms every 12.5 ms, as in Tacotron (Wang et al. 2017, https://arxiv.org/abs/1703.10135)."""
+        hop = rate // 80
+        return cls(rate, bands, 4 * hop, 1 << (4 * hop - 1).bit_length(), hop, edges="silence", scale="log")
 
     def frames(self, samples: Tensor) -> Tensor:
         """How many frames become of so many samples, each a whole number: one at every hop, as long as samples last."""
@@ -105,6 +115,8 @@ class LogMel(nn.Module):
             log_BMF = mel_BMF.clamp(min=1e-10).log10()
             highest = log_BMF.masked_fill(~real_B1F, -torch.inf).amax((1, 2), keepdim=True)
             return ((torch.maximum(log_BMF, highest - 8.0) + 4.0) / 4.0).masked_fill(~real_B1F, 0.0)
+        if self.settings.scale == "log":
+            return mel_BMF.clamp(min=FLOOR).log().masked_fill(~real_B1F, 0.0)
         log_BMF = mel_BMF.clamp(min=1e-8).log().masked_fill(~real_B1F, 0.0)
         frames = real_B1F.sum(-1, keepdim=True).clamp(min=1)
         apart_BMF = (log_BMF - log_BMF.sum(-1, keepdim=True) / frames).masked_fill(~real_B1F, 0.0)

@@ -98,7 +98,7 @@ def answer_all(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Seq
         RESET_PEAK.write_text("5")
     requests = [task.request(example) for example in examples]
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    rows: dict[str, list[float]] = {"latency_ms": [], "tokens": [], "memory_bytes": [], "model_bytes": []}
+    rows: dict[str, list[float]] = {"latency_ms": [], "tokens": [], "sound_ms": [], "memory_bytes": [], "model_bytes": []}
     for request in requests[:WARM_UP]:
         task.answer(model, tokenizer, request)
     begin = seconds()
@@ -109,15 +109,16 @@ def answer_all(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Seq
         start = seconds()
         answer = task.answer(model, tokenizer, timed[number % len(timed)])
         rows["latency_ms"].append(1000 * (seconds() - start))
-        rows["tokens"].append(_new_tokens(answer))
+        rows["tokens"].append(_usage(answer, "completion_tokens"))
+        rows["sound_ms"].append(1000 * _usage(answer, "seconds"))
         rows["memory_bytes"].append(_peak_memory_bytes() + _gpu_memory_bytes(model))
         rows["model_bytes"].append(size)
     return rows
 
 
-def _new_tokens(answer: Mapping[str, Any]) -> float:
-    """The tokens that an answer wrote; NaN for answers that are not written token by token."""
-    return float(answer.get("usage", {}).get("completion_tokens", math.nan))
+def _usage(answer: Mapping[str, Any], name: str) -> float:
+    """How many tokens an answer wrote, or how many seconds of sound it heard or made; NaN for answers that do not say."""
+    return float(answer.get("usage", {}).get(name, math.nan))
 
 
 def _peak_memory_bytes() -> int:
@@ -148,6 +149,11 @@ def _tokens_per_second(columns: Columns) -> float:
     return float(1000 * columns["tokens"].sum() / time_ms) if time_ms else math.nan
 
 
+def _real_time_factor(columns: Columns) -> float:
+    sound_ms = columns["sound_ms"].sum()
+    return float(columns["latency_ms"].sum() / sound_ms) if sound_ms else math.nan
+
+
 SYSTEM_METRICS = (
     Metric(
         "latency_ms_p50",
@@ -169,6 +175,16 @@ SYSTEM_METRICS = (
         "tokens/s",
         "higher",
         _tokens_per_second,
+    ),
+    Metric(
+        "real_time_factor",
+        Words(
+            "Seconds of work for each second of sound that is heard or made, one request at a time.",
+            "逐个请求时，处理或合成一秒声音所需的秒数。",
+        ),
+        "",
+        "lower",
+        _real_time_factor,
     ),
     Metric(
         "memory_bytes",
