@@ -31,6 +31,7 @@ setup: .venv/.installed
 
 setup-test: .venv/.installed-test
 	@scripts/ensure-browser
+	@scripts/ensure-espeak
 
 .venv/.installed: pyproject.toml constraints.txt
 	@scripts/ensure-venv "$(PYTHON)"

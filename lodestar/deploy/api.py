@@ -74,6 +74,8 @@ def create_app(
         app.post("/v1/chat/completions")(routes.chat)
     elif service.task.endpoint in UPLOADS:
         app.post(service.route)(routes.transcriptions)
+    elif service.task.endpoint == "audio/speech":
+        app.post(service.route)(routes.speech)
     else:
         app.post(service.route)(routes.whole)
     if service.explains:

@@ -21,7 +21,7 @@ from ..build.chat import Conversing
 from ..contracts.errors import UserError, quoted
 from ..contracts.task import Endpoint
 from ..model.transformer import Transformer
-from . import transcriptions
+from . import speech, transcriptions
 from .answers import CLIENT_GONE, Answer, Completion, EventStream, Feed, as_refusal
 from .chat import ChatAnswer, ChatBody, chat_work
 from .completions import completion_work, read_prompts
@@ -160,6 +160,26 @@ class Routes:
         if exchange.streamed:
             return transcriptions.TranscriptStream(feed, exchange)
         return await self._told_while_connected(request, exchange, transcriptions.whole(feed, exchange, model, form))
+
+    async def speech(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
+        """Say a text, as OpenAI's route of this name does: the file, its samples as they are made, or an event for each sentence."""
+        exchange = self._begin(request, "/v1/audio/speech", "spch")
+        service = self.service
+        try:
+            question = {name: value for name, value in body.items() if value is not None}
+            model = self._asked(question.pop("model", None))
+            self._check_text(question)
+            told = speech.manner(question)
+            exchange.streamed = told != "whole"
+            assert isinstance(service.task, speech.Speaking)
+            # What cannot be said is refused here, with a status of its own, before a stream begins.
+            pieces = None if told == "whole" else service.task.utter(service.model, service.tokenizer, question)
+            feed = self._feed(model, lambda: iter([service.answer(question)]) if pieces is None else pieces)
+        except (ApiError, BusyError, UserError) as error:
+            raise self._refused(exchange, error) from None
+        if told == "whole":
+            return await self._told_while_connected(request, exchange, speech.whole(feed, exchange))
+        return speech.SpeechStream(feed, exchange, told, int(service.task.choices()["rate"]))
 
     def _begin(self, request: Request, route: str, prefix: str) -> Exchange:
         retries = request.headers.get(RETRIES_HEADER, "")

@@ -197,13 +197,14 @@ class Service:
             return f"curl {url}{self.route} -F file=@recording.wav"
         examples = self._examples()
         body: Mapping[str, Any] = examples[0] if examples else {}
+        saved = f" --output speech.{body['response_format']}" if self.task.endpoint == "audio/speech" and body else ""
         text = json.dumps(body, ensure_ascii=False)
         if DATA_URL.search(text):
             # By standard input: a command's argument has room for a hundred kilobytes.
             filled = DATA_URL.sub(r"\g<1>$(base64 < file.\g<2> | tr -d '\\n')", text)
             return f"curl {url}{self.route} -H 'Content-Type: application/json' -d @- <<JSON\n{filled}\nJSON"
         text = text.replace("'", "'\\''")
-        return f"curl {url}{self.route} -H 'Content-Type: application/json' -d '{text}'"
+        return f"curl {url}{self.route} -H 'Content-Type: application/json' -d '{text}'{saved}"
 
 
 def _beginning(prompt: str) -> str:

@@ -24,13 +24,14 @@ from lodestar.contracts.config import Config
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.language import Words
 from lodestar.contracts.score import Score
+from lodestar.contracts.symbols import EDGE, GAP, PAUSES
 from lodestar.contracts.task import Batch, Example, Task
 from lodestar.contracts.tokenizer import SPECIAL_TOKENS, Tokenizer
 from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
 from lodestar.model.config import ModelConfig
 from lodestar.model.transformer import Transformer
-from lodestar.prepare.tokenizer import train_tokenizer
+from lodestar.prepare.tokenizer import special_tokenizer, train_tokenizer
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -226,6 +227,18 @@ def listener() -> Service:
     task = tasks.find("speech-recognition")({"rate": 8000, "bands": 24, "beams": 2})
     tokenizer = train_tokenizer([text for example in task.sample() for text in task.texts(example)], 300)
     return _service(task, tokenizer, replace(_config(tokenizer, "encoder", context=64), initial_std=0.3))
+
+
+@pytest.fixture(scope="session")
+def narrator() -> Service:
+    """Says whatever it is given somehow or other, in two voices."""
+    symbols = [EDGE, GAP, *PAUSES, *"abcdefghijklmnopqrstuvwxyz'", "SH", "IR", "X", "ING", "H", "AI"]
+    task = tasks.find("speech-synthesis")(
+        {"rate": 8000, "bands": 24}, {"symbols": symbols, "voices": ["bass", "treble"], "measured": {"count": 2}}
+    )
+    tokenizer = special_tokenizer(())
+    decided = {name: value for name, value in task.architecture().items() if name != "dropout"}
+    return _service(task, tokenizer, replace(_config(tokenizer, "encoder", context=400), initial_std=0.1, **decided))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -41,7 +42,11 @@ def test_the_served_answer_equals_the_offline_one(name: str, tmp_path: Path) -> 
         for example in sample[::17]:
             request = task.request(example)
             expected = task.answer(model, tokenizer, request)
-            served = client.post(f"/v1/{task.endpoint}", json=request).json()
+            told = client.post(f"/v1/{task.endpoint}", json=request)
+            if task.endpoint == "audio/speech":  # the file itself, as OpenAI's
+                assert told.content == base64.b64decode(expected["audio"])
+                continue
+            served = told.json()
             if task.endpoint == "completions":
                 choice = served["choices"][0]
                 served = {"text": choice["text"], "finish_reason": choice["finish_reason"], "usage": served["usage"]}
