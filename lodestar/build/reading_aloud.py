@@ -77,6 +77,18 @@ class Chunk(NamedTuple):
     sounds: list[Sound]
 
 
+class Whole(NamedTuple):
+    """One sentence, all of it."""
+
+    said: list[Symbol]
+    """As it was said: with the edges of its parts, where it was said in parts."""
+    durations: np.ndarray
+    """Frames of each symbol (S,)."""
+    log_mel: np.ndarray
+    """The logarithm of the mel power spectrogram that the model makes (M, F)."""
+    samples: np.ndarray
+
+
 class Reader:
     """A model that reads symbols aloud in one of its voices.
 
@@ -94,6 +106,14 @@ class Reader:
         """The frames of one sentence; raises `TooLongError` where they are more than the model makes at once."""
         places, tones = [self._places[symbol.name] for symbol in said], [symbol.tone for symbol in said]
         return speak(self.model, places, tones, self.voice, self.speed)
+
+    def whole(self, said: Sequence[Symbol]) -> Whole:
+        """A sentence with what it was made of; raises `TooLongError` where a word of it is longer than the model says at once."""
+        parts = list(self._parts(said))
+        mels = [self.model.log_mel(spoken.frames.mel)[0].cpu().numpy() for _, spoken in parts]
+        durations = np.concatenate([spoken.durations.cpu().numpy() for _, spoken in parts])
+        samples = np.concatenate([sound_of_spoken(self.model, spoken) for _, spoken in parts])
+        return Whole([symbol for part, _ in parts for symbol in part], durations, np.concatenate(mels, 1), samples)
 
     def align(self, said: Sequence[Symbol], samples: np.ndarray) -> np.ndarray:
         """How many frames of a recording say each symbol (S,): all 0 where the recording is too short for them."""

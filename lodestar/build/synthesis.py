@@ -149,7 +149,8 @@ class SpeechSynthesizer(nn.Module):
     def analysed(self, samples_N: np.ndarray, hertz_F: np.ndarray) -> Spoken:
         """A recording as what it would be made of: its own frames."""
         with evaluating(self):
-            mel_BMF, hertz_BF = self.heard(torch.from_numpy(samples_N)[None]), torch.from_numpy(hertz_F)[None]
+            samples_BN, hertz_BF = (torch.from_numpy(each)[None].to(device_of(self)) for each in (samples_N, hertz_F))
+            mel_BMF = self.heard(samples_BN)
             voicing_BF = torch.where(hertz_BF > 0, 10.0, -10.0)
             return Spoken(Frames(mel_BMF, self.normalised_pitch(hertz_BF), voicing_BF), torch.tensor([len(hertz_F)]))
 
@@ -285,12 +286,14 @@ def sound_of_spoken(model: SpeechSynthesizer, spoken: Spoken) -> np.ndarray:
 
 def aligned(model: SpeechSynthesizer, symbols: Sequence[int], tones: Sequence[int], voice: int, samples: np.ndarray) -> np.ndarray:
     """How many frames of a recording (N,) say each symbol (S,), in the likeliest alignment; 0 where there are fewer frames than symbols."""
+    device = device_of(model)
     with evaluating(model):
-        symbols_BS, tones_BS = torch.tensor([list(symbols)]), torch.tensor([list(tones)])
-        mel_BMF = model.heard(torch.from_numpy(samples)[None])
+        mel_BMF = model.heard(torch.from_numpy(samples)[None].to(device))
         if mel_BMF.shape[-1] < len(symbols):
             return np.zeros(len(symbols), np.int64)
-        mask_BS, mask_BF = (torch.ones(1, count, dtype=torch.bool) for count in (len(symbols), mel_BMF.shape[-1]))
-        log_BFS = model.aligner(model.embed(symbols_BS, tones_BS, torch.tensor([voice])), mask_BS, mel_BMF, mask_BF)
-        durations: np.ndarray = durations_of(log_BFS, mask_BS.sum(-1), mask_BF.sum(-1))[0].numpy()
+        symbols_BS, tones_BS = (torch.tensor([list(each)], device=device) for each in (symbols, tones))
+        mask_BS, mask_BF = (torch.ones(1, count, dtype=torch.bool, device=device) for count in (len(symbols), mel_BMF.shape[-1]))
+        embedded_BSW = model.embed(symbols_BS, tones_BS, torch.tensor([voice], device=device))
+        log_BFS = model.aligner(embedded_BSW, mask_BS, mel_BMF, mask_BF)
+        durations: np.ndarray = durations_of(log_BFS, mask_BS.sum(-1), mask_BF.sum(-1))[0].cpu().numpy()
     return durations

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..contracts.findings import Findings
 from ..contracts.language import Language, Words
+from ..contracts.score import Columns
 from .confusion import svg, text
 
 WIDTH, HEIGHT, LEFT = 860, 150, 16
@@ -34,6 +36,31 @@ class Shown:
     """… and how many of its frames say each symbol (S,)."""
     made: np.ndarray
     made_durations: np.ndarray
+
+
+def findings(columns: Columns, shown: Shown | None) -> Findings:
+    """What the report says of an evaluation: what could not be measured, what was understood, and one sentence as a picture."""
+    count, left_out = f"{len(columns['mcd']):,}", int(np.isnan(columns["mcd"]).sum())
+    said = []
+    if left_out:
+        said.append(
+            Words(
+                f"{left_out:,} of {count} records are silent, too long, or cannot be said by the model; they are not measured.",
+                f"{count} 条记录中有 {left_out:,} 条无声、过长，或模型念不出来；这些没有计入。",
+            )
+        )
+    if "word_errors" in columns:
+        right = int((columns["word_errors"] == 0).sum())
+        said.append(
+            Words(
+                f"{right:,} of {count} sentences are understood by the recogniser without an error.",
+                f"{count} 句中有 {right:,} 句被识别器一字不差地听懂。",
+            )
+        )
+    if shown is None:
+        return Findings(sentences=said)
+    title = Words("A sentence as it was recorded and as the model says it", "同一句话的录音与模型所说")
+    return Findings(pictures={"spoken": draw_spoken(shown)}, titles={"spoken": title}, sentences=said)
 
 
 def draw_spoken(shown: Shown) -> Words:

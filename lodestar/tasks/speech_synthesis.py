@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from ..build.reading_aloud import Chunk, Piece, Reader, SpeechRequest
+    from ..build.reading_aloud import Chunk, Piece, Reader, SpeechRequest, Whole
     from ..build.spectrogram import LogMel, MelSettings
-    from ..build.synthesis import Spoken, Voices
+    from ..build.synthesis import Voices
     from ..contracts.tokenizer import Tokenizer
     from ..evaluate.spoken_picture import Shown
     from ..model.config import ModelConfig
@@ -38,6 +38,8 @@ ONLY_VOICE = "default"
 """What the voice of recordings is called whose records name none."""
 MEASURED = 128
 """Recordings that the means of spectrogram and pitch are taken from."""
+MEASURED_SECONDS = 30
+"""A longer recording is no sentence to be compared with one: the comparison is of each frame with each."""
 
 
 class Reading(Example):
@@ -199,7 +201,7 @@ class SpeechSynthesis(Task):
 
         mels, pitches = [], []
         for example in track(examples[:: max(1, len(examples) // MEASURED)], "measure voices", "recording"):
-            samples, pitch = self.spoken(example.audio)
+            samples, pitch = self.spoken(example.audio, self._longest)
             if len(samples):
                 mels.append(self.log_mel(samples))
                 pitches.append(pitch)
@@ -292,28 +294,25 @@ class SpeechSynthesis(Task):
 
     def measure(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Reading]) -> dict[str, np.ndarray]:
         """Each is said as it is served: alone."""
-        from ..build.synthesis import SpeechSynthesizer, sound_of_spoken
-
-        assert isinstance(model, SpeechSynthesizer)
-
         self._shown = None
 
         def say(example: Reading) -> tuple[np.ndarray, np.ndarray]:
-            reader = self.reader(model, example.voice)
-            spoken = reader.speak(said := self.said(example.text))
+            reader, said = self.reader(model, example.voice), self.said(example.text)
+            whole = reader.whole(said)
             if self._shown is None:
-                self._shown = self._picture(example, reader, said, spoken)
-            return model.log_mel(spoken.frames.mel)[0].numpy(), sound_of_spoken(model, spoken)
+                self._shown = self._picture(example, reader, said, whole)
+            return whole.log_mel, whole.samples
 
         return self._columns(say, examples, "say")
 
-    def _picture(self, example: Reading, reader: Reader, said: Sequence[Symbol], spoken: Spoken) -> Shown:
+    def _picture(self, example: Reading, reader: Reader, said: Sequence[Symbol], whole: Whole) -> Shown:
         from ..evaluate.spoken_picture import Shown
 
         samples, _ = self.spoken(example.audio)
-        made = reader.model.log_mel(spoken.frames.mel)[0].numpy()
-        names = [symbol.shown for symbol in said]
-        return Shown(example.text, names, self.log_mel(samples), reader.align(said, samples), made, spoken.durations.numpy())
+        names = [symbol.shown for symbol in whole.said]
+        return Shown(
+            example.text, names, self.log_mel(samples), reader.align(whole.said, samples), whole.log_mel, whole.durations
+        )  # fmt: skip
 
     def baseline(self, train: Sequence[Reading], examples: Sequence[Reading]) -> tuple[str, dict[str, np.ndarray]]:
         """Each symbol is the mean of its frames, where all symbols of a recording last as long: `evaluate.mel_cepstral.MeanSounds`."""
@@ -324,7 +323,7 @@ class SpeechSynthesis(Task):
 
         means = MeanSounds()
         for example in track(train[:: max(1, len(train) // 1_000)], "learn mean sounds", "recording"):
-            if (symbols := self._names(example.text)) and len(samples := self.spoken(example.audio)[0]):
+            if (symbols := self._names(example.text)) and len(samples := self.spoken(example.audio, self._longest)[0]):
                 means.learn(symbols, self.log_mel(samples))
 
         def say(example: Reading) -> tuple[np.ndarray, np.ndarray]:
@@ -332,6 +331,11 @@ class SpeechSynthesis(Task):
             return mel, sound_of(torch.from_numpy(mel).float()[None], self._front)[0].numpy()
 
         return "mean sounds", self._columns(say, examples, "say by means")
+
+    @property
+    def _longest(self) -> int:
+        """Samples of the longest recording that is measured."""
+        return MEASURED_SECONDS * self.chosen.rate
 
     def _names(self, text: str) -> list[str]:
         """The symbols of a text with their tones; none where it cannot be said."""
@@ -356,15 +360,18 @@ class SpeechSynthesis(Task):
     def _columns(
         self, say: Callable[[Reading], tuple[np.ndarray, np.ndarray]], examples: Sequence[Reading], label: str
     ) -> dict[str, np.ndarray]:
-        """Of what is said of each text, as spectrogram and as sound; nothing of a silent record, or of a text that cannot be said."""
+        """Of what is said of each text, as spectrogram and as sound; nothing of a record that is silent, longer than `MEASURED_SECONDS`, by
+        an unknown voice, or of a text that cannot be said.
+        """
         from ..evaluate.error_rate import columns as error_columns
         from ..evaluate.mel_cepstral import Saying, columns
 
         sayings: list[Saying | None] = []
         texts: list[str] = []
         for example in track(examples, label, "record"):
-            samples = self.spoken(example.audio)[0]
-            if not len(samples) or not self._names(example.text):
+            samples = self.spoken(example.audio, self._longest)[0]
+            known_voice = (example.voice or ONLY_VOICE) in self.state["voices"]
+            if not known_voice or not 0 < len(samples) <= self._longest or not self._names(example.text):
                 sayings.append(None)
                 texts.append("")
                 continue
@@ -377,30 +384,9 @@ class SpeechSynthesis(Task):
         return found
 
     def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Reading]) -> Findings | None:
-        import numpy as np
+        from ..evaluate.spoken_picture import findings
 
-        from ..evaluate.spoken_picture import draw_spoken
-
-        said, count, left_out = [], f"{len(examples):,}", int(np.isnan(columns["mcd"]).sum())
-        if left_out:
-            said.append(
-                Words(
-                    f"{left_out:,} of {count} records are silent, or their text cannot be said by the model; they are not measured.",
-                    f"{count} 条记录中有 {left_out:,} 条无声，或其文本模型念不出来；这些没有计入。",
-                )
-            )
-        if "word_errors" in columns:
-            right = int((columns["word_errors"] == 0).sum())
-            said.append(
-                Words(
-                    f"{right:,} of {count} sentences are understood by the recogniser without an error.",
-                    f"{count} 句中有 {right:,} 句被识别器一字不差地听懂。",
-                )
-            )
-        if self._shown is None:
-            return Findings(sentences=said) if said else None
-        titles = {"spoken": Words("A sentence as it was recorded and as the model says it", "同一句话的录音与模型所说")}
-        return Findings(pictures={"spoken": draw_spoken(self._shown)}, titles=titles, sentences=said)
+        return findings(columns, self._shown)
 
     @cached_property
     def _recognizer(self) -> tuple[Task, nn.Module, Tokenizer]:

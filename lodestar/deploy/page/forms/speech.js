@@ -69,7 +69,8 @@ function draw(samples, sounds, rate) {
     return mark;
   }));
   // A strip wide enough for every sound to be read; what is wider than the panel scrolls.
-  const width = Math.max(320, Math.round(90 * seconds));
+  const shortest = Math.min(...sounds.map(({ start, end }) => end - start));
+  const width = Math.round(seconds * Math.min(Math.max(24 / shortest, 90), 320));
   const strip = make("div", { class: "strip" }, picture, marks);
   strip.style.width = `max(100%, ${width}px)`;
   for (const mark of marks.children) {
