@@ -11,8 +11,9 @@ Axes: M mel bands, F and G frames, D coefficients.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -109,15 +110,10 @@ class MeanSounds:
         return np.concatenate(parts, 1)
 
 
-def _mean(column: str) -> Callable[[Columns], float]:
+def _mean(column: str, columns: Columns) -> float:
     """The mean over the rows that could be measured."""
-
-    def compute(columns: Columns) -> float:
-        values = columns[column]
-        measured = values[~np.isnan(values)]
-        return float(measured.mean()) if len(measured) else math.nan
-
-    return compute
+    measured = columns[column][~np.isnan(columns[column])]
+    return float(measured.mean()) if len(measured) else math.nan
 
 
 MCD = Metric(
@@ -128,7 +124,7 @@ MCD = Metric(
     ),
     "dB",
     "lower",
-    _mean("mcd"),
+    partial(_mean, "mcd"),
 )
 HEARD_MCD = Metric(
     "heard_mcd",
@@ -138,7 +134,7 @@ HEARD_MCD = Metric(
     ),
     "dB",
     "lower",
-    _mean("heard_mcd"),
+    partial(_mean, "heard_mcd"),
 )
 LENGTH_ERROR = Metric(
     "length_error",
@@ -148,5 +144,5 @@ LENGTH_ERROR = Metric(
     ),
     "",
     "lower",
-    _mean("length_error"),
+    partial(_mean, "length_error"),
 )
