@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contracts.clock import seconds
+from ..contracts.errors import UserError
 from ..contracts.language import Words
 from ..contracts.meter import peak_memory_bytes
 from ..contracts.score import Columns, Metric
@@ -93,26 +94,40 @@ def serve_job() -> None:
 
 
 def answer_all(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Example]) -> dict[str, list[float]]:
-    """Time each answer; memory is the peak of the process so far, from the first answer on (and of the GPU, on one)."""
+    """Time each answer; memory is the peak of the process so far, from the first answer on (and of the GPU, on one).
+
+    A record can hold what the task refuses, a text that a model cannot say: that is no answer, and is not timed.
+
+    Raises:
+        UserError: every request is refused.
+    """
     with contextlib.suppress(OSError):
         RESET_PEAK.write_text("5")
     requests = [task.request(example) for example in examples]
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     rows: dict[str, list[float]] = {"latency_ms": [], "tokens": [], "sound_ms": [], "memory_bytes": [], "model_bytes": []}
     for request in requests[:WARM_UP]:
-        task.answer(model, tokenizer, request)
+        with contextlib.suppress(UserError):
+            task.answer(model, tokenizer, request)
+    refusal: UserError | None = None
     begin = seconds()
     timed = requests[WARM_UP:] or requests
     for number in range(max(len(timed), REQUESTS_AT_LEAST)):
         if number >= REQUESTS_AT_LEAST and seconds() - begin > SECONDS:
             break
         start = seconds()
-        answer = task.answer(model, tokenizer, timed[number % len(timed)])
+        try:
+            answer = task.answer(model, tokenizer, timed[number % len(timed)])
+        except UserError as error:
+            refusal = error
+            continue
         rows["latency_ms"].append(1000 * (seconds() - start))
         rows["tokens"].append(_usage(answer, "completion_tokens"))
         rows["sound_ms"].append(1000 * _usage(answer, "seconds"))
         rows["memory_bytes"].append(_peak_memory_bytes() + _gpu_memory_bytes(model))
         rows["model_bytes"].append(size)
+    if refusal is not None and not rows["latency_ms"]:
+        raise refusal
     return rows
 
 

@@ -25,6 +25,7 @@ from lodestar.contracts.settings import DataSettings
 from lodestar.contracts.symbols import EDGE, GAP, Symbol
 from lodestar.contracts.task import MODEL_LENGTH
 from lodestar.contracts.tokenizer import Tokenizer
+from lodestar.evaluate.system import answer_all
 from lodestar.model.config import ModelConfig
 from lodestar.prepare import open_split, prepare
 from lodestar.prepare.robot_voice import Voice, say, wave_file
@@ -229,6 +230,16 @@ def test_the_round_trip_is_heard_by_a_release_of_the_recogniser(tokenizer: Token
     assert name == "mean sounds"
     assert baseline["mcd"][0] > 1
     assert SpeechSynthesis(OPTIONS).metrics == task.metrics[:3]
+
+
+def test_what_is_refused_is_not_timed(tokenizer: Tokenizer) -> None:
+    task = SpeechSynthesis(OPTIONS, STATE)
+    model = untrained(task)
+    rows = answer_all(task, model, tokenizer, [recorded("moon", text=text) for text in ("moon", "queue", "sail", "日本です", "moon")])
+    assert 0 < len(rows["latency_ms"]) < 20
+    assert all(seconds > 0 for seconds in rows["sound_ms"])
+    with pytest.raises(UserError, match="never heard"):
+        answer_all(task, model, tokenizer, [recorded("moon", text="queue")])
 
 
 def test_a_folder_that_hears_nothing_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
