@@ -75,6 +75,10 @@ class SplitRoutes:
         """Write down a recording, as OpenAI's route of this name does. The form is not read yet: each request is drawn by itself."""
         return await self._for(request, None, None).transcriptions(request)
 
+    async def speech(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
+        """Say a text, as OpenAI's route of this name does."""
+        return await self._for(request, body.get("user"), body.get("model")).speech(body, request)
+
     def _for(self, request: Request, user: object, model: object) -> Routes:
         if model == self.canary.service.name:
             return self.canary

@@ -167,6 +167,7 @@ class Routes:
         service = self.service
         try:
             question = {name: value for name, value in body.items() if value is not None}
+            exchange.user = _user(question.pop("user", None))
             model = self._asked(question.pop("model", None))
             self._check_text(question)
             told = speech.manner(question)

@@ -27,7 +27,7 @@ def opened(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
     contexts = []
 
     def open_page(**options: object) -> Page:
-        contexts.append(browser.new_context(**options))  # type: ignore[arg-type]
+        contexts.append(browser.new_context(**options))
         contexts[-1].set_default_timeout(60_000)
         page = contexts[-1].new_page()
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
