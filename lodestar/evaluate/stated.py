@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..contracts.text import UNSPACED
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 SURE = 6.0
 """The logit of a label that was named: words carry no probability, and one of 1 would make a single slip infinitely bad."""
 
@@ -30,5 +33,6 @@ def stated_logits(answers: Sequence[str], labels: Sequence[str], truth: np.ndarr
 
 
 def _names(answer: str, label: str) -> bool:
-    """Whether an answer has the label in it, as words of its own."""
-    return re.search(rf"(?<![^\W_]){re.escape(label.casefold())}(?![^\W_])", answer.casefold()) is not None
+    """Whether an answer has the label in it, as words of its own; Chinese and Japanese put nothing between words."""
+    before, after = ("" if _UNSPACED.match(edge) else limit for edge, limit in ((label[:1], r"(?<![^\W_])"), (label[-1:], r"(?![^\W_])")))
+    return re.search(before + re.escape(label.casefold()) + after, answer.casefold()) is not None

@@ -103,11 +103,12 @@ def test_the_end_of_the_budget_cuts_off_what_is_under_way(capsys):
     assert not list(Path("x/.lodestar/pilots").rglob("record.json"))
 
 
-def test_a_bought_api_is_asked_about_the_ventures_own_records(capsys, llama):
+def test_a_bought_api_is_asked_about_the_ventures_own_records(capsys, save_llama, tmp_path):
     """The server is ours, with a model of random weights: its answers are nonsense, and measured as that."""
     from lodestar.cli._opening import task_for
 
     price = {"value": 1.0, "low": 1.0, "high": 1.0, "unit": "USD/1M tokens", "source": "quoted", "date": "2026-11-01", "reference": "ours"}
+    llama = save_llama(tmp_path / "llama", context=1024)
     with background(llama, task_for(llama), name="tiny") as url:
         api = {"model": "tiny", "url": f"{url}/v1", "price_in": price, "price_out": price}
         new(capsys, decision={"strategies": [STRATEGIES[0], {"name": "bought", "kind": "api", "api": api}]})
