@@ -30,6 +30,7 @@ from . import _steps
 from ._plan import TrainingPlan, load_task, plan_training, prepare_folder
 
 if TYPE_CHECKING:
+    from ..build.bundle import Bundle
     from ..contracts.score import Metric, Score
     from ..contracts.task import Task
 
@@ -125,7 +126,7 @@ def run_pilots(venture: Venture, metrics: Mapping[str, Metric], budget: Budget) 
     candidates = [made for strategy in strategies if (made := _candidate(venture, strategy, known, written)) is not None]
     limit = budget.seconds
     if budget.share is not None:
-        limit = min(limit, budget.share * sum(each.full_seconds for each in candidates))
+        limit = min(limit, budget.share * sum(each.full_seconds + each.measuring for each in candidates))
     end = seconds() + limit
     note(say(f"pilots: at most {limit / 60:.1f} minutes", f"试跑：至多 {limit / 60:.1f} 分钟"))
     try:
@@ -341,22 +342,9 @@ def _better_half(venture: Venture, metrics: Mapping[str, Metric], alive: Sequenc
 
 def _try(venture: Venture, candidate: _Candidate, share: float) -> None:
     """Train for a share of the whole run's tokens, measure, and note both; the trained model is not kept."""
-    from ..evaluate.bootstrap import scores
-    from ..evaluate.system import SYSTEM_METRICS, measure_system
-
     note(say(f"pilot {candidate.strategy.name}: {share:.1%} of the whole run", f"试跑 {candidate.strategy.name}：完整训练的 {share:.1%}"))
-    file = candidate.trial.file
-    tokens = max(1, round(share * candidate.full_tokens))
-    short = file.train.model_copy(update={"tokens": tokens, "minutes": None, "keep": 1, "evaluate_every": None, "checkpoint_every": None})
-    trial = Trial(venture.folder, file.model_copy(update={"train": short}))
     begin = seconds()
-    attempt = venture.ledger.start_run("pilot", candidate.strategy.name)  # so that it counts as spent
-    try:
-        step = _steps.train(trial, looked=True)
-    except BaseException as error:
-        venture.ledger.fail_run(attempt, str(error) or type(error).__name__)
-        raise
-    venture.ledger.finish_run(attempt, step.record)
+    step = _train_share(venture, candidate, share)
     trained = seconds() - begin
     begin = seconds()
     bundle = _steps.load_model(step.folder / "model")
@@ -364,17 +352,45 @@ def _try(venture: Venture, candidate: _Candidate, share: float) -> None:
     split = measured_split(prepared)
     examples = chosen(prepared, task, split)
     found = scored(task, task.measure(bundle.model, bundle.tokenizer, examples))
-    measuring = seconds() - begin
-    system = candidate.pilot.system
-    if not system:
-        columns = measure_system(task, bundle.model, bundle.tokenizer, examples)
-        system = scores(SYSTEM_METRICS, columns, resamples=RESAMPLES, confidence=0.95, seed=0)
-    facts = step.record.facts
+    candidate.measuring = seconds() - begin
+    system = candidate.pilot.system or _system(task, bundle, examples, venture)
     run = PilotRun(
-        share=share, tokens=facts["tokens"], seconds=trained, measuring_seconds=measuring, scores=found,
-        validation_loss=facts["validation_loss"],
+        share=share, tokens=step.record.facts["tokens"], seconds=trained, measuring_seconds=seconds() - begin, scores=found,
+        validation_loss=step.record.facts["validation_loss"],
     )  # fmt: skip
     shutil.rmtree(step.folder)
     runs = sorted([*candidate.pilot.runs, run], key=lambda each: each.share)
     candidate.pilot = candidate.pilot.model_copy(update={"runs": runs, "system": system, "split": split, "date": now().date()})
-    candidate.measuring = measuring
+
+
+def _train_share(venture: Venture, candidate: _Candidate, share: float) -> _steps.Step:
+    """Train by the steps of `lodestar run`; the venture's ledger counts it as spent."""
+    file = candidate.trial.file
+    tokens = max(1, round(share * candidate.full_tokens))
+    short = file.train.model_copy(update={"tokens": tokens, "minutes": None, "keep": 1, "evaluate_every": None, "checkpoint_every": None})
+    attempt = venture.ledger.start_run("pilot", candidate.strategy.name)
+    try:
+        step = _steps.train(Trial(venture.folder, file.model_copy(update={"train": short})), looked=True)
+    except BaseException as error:
+        venture.ledger.fail_run(attempt, str(error) or type(error).__name__)
+        raise
+    venture.ledger.finish_run(attempt, step.record)
+    return step
+
+
+def _system(task: Task, bundle: Bundle, examples: Sequence[Any], venture: Venture) -> list[Score]:
+    """Latency, speed and size. Memory needs a process of its own, which takes longer to start than a small model to train: it gets one
+    where a target is on it.
+    """
+    import numpy as np
+
+    from ..evaluate.bootstrap import scores
+    from ..evaluate.system import REQUESTS_AT_LEAST, SYSTEM_METRICS, WARM_UP, answer_all, measure_system
+
+    if any(target.metric == "memory_bytes" for target in venture.file.targets):
+        columns = measure_system(task, bundle.model, bundle.tokenizer, examples)
+    else:
+        rows = answer_all(task, bundle.model.eval(), bundle.tokenizer, examples[: REQUESTS_AT_LEAST + WARM_UP])
+        columns = {name: np.array(values) for name, values in rows.items() if name != "memory_bytes"}
+    metrics = [metric for metric in SYSTEM_METRICS if metric.name != "memory_bytes" or "memory_bytes" in columns]
+    return scores(metrics, columns, resamples=RESAMPLES, confidence=0.95, seed=0)

@@ -165,7 +165,8 @@ def _show(venture: Venture, problem: Problem, comparison: Comparison, record: De
         lines.append(say(f"Chosen: {record.choice}. Record: {place}", f"已选定：{record.choice}。记录：{place}"))
         if changed:
             lines.append(say(f"venture.yaml has its settings now: {changed}", f"venture.yaml 已写入其设置：{changed}"))
-        lines.append(say("Next: lodestar run", "下一步：lodestar run"))
+        if record.trains:
+            lines.append(say("Next: lodestar run", "下一步：lodestar run"))
     else:
         command = f"lodestar decide --choose {comparison.best.name} --by … --because … --forecast {problem.north_star} --resolve-by …"
         lines.append(say(f"To choose: {command}", f"选定：{command}"))

@@ -57,6 +57,11 @@ class DecisionRecord(Config):
     hash: str = ""
     """The SHA-256 of all of the above as canonical JSON."""
 
+    @property
+    def trains(self) -> bool:
+        """Whether the choice is a model that is to be trained here."""
+        return next(option for option in self.problem.options if option.name == self.choice).train_hours is not None
+
     def computed_hash(self) -> str:
         """The hash that `hash` must be."""
         return canonical_hash(self.model_dump(mode="json", exclude={"hash"}))

@@ -93,8 +93,15 @@ def next_step(venture: Venture, made: list[Release], served: int) -> Next:
     if evaluated is None:
         if not (venture.folder / BRIEF_FILE).exists() and not venture.finished("prepare"):
             return Next("lodestar vision", Words("check venture.yaml and write the brief", "检查 venture.yaml，写出简报"))
-        if latest_record(venture) is None and not venture.finished("train"):
+        decided = latest_record(venture)
+        if decided is None and not venture.finished("train"):
             return Next("lodestar decide", Words("compare the strategies before one is paid for", "花钱之前，先比较各种策略"))
+        if decided is not None and not decided.trains:
+            words = Words(
+                f"{decided.choice} trains no model; decide again when the evidence changes",
+                f"{decided.choice} 不训练模型；证据有变时再作决策",
+            )
+            return Next("lodestar decide", words)
         return Next("lodestar run", Words("prepare, train and evaluate", "准备、训练、评测"))
     if venture.settings_changed():
         return Next(
@@ -133,7 +140,7 @@ def _vision(venture: Venture) -> Stage:
 def _decision(venture: Venture) -> Stage:
     made = latest_record(venture)
     if made is None:
-        tried = len(read_pilots(venture))
+        tried = sum(bool(pilot.runs) for _, pilot in read_pilots(venture).values())
         words = Words("nothing decided yet", "尚未决策")
         if tried:
             words = Words(f"{words.en}; {tried} strategies tried", f"{words.zh}；已试 {tried} 种策略")

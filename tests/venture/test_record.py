@@ -128,3 +128,7 @@ def test_status_follows_the_record_and_says_where_venture_yaml_does_not(make_ven
     assert found.state == "under way"
     assert found.words.en == "tiny, chosen by Ada on 2026-12-01; venture.yaml says otherwise"
     assert status(make_venture(model={"size": "tiny"})).stages[1].state == "done"
+    make_decision(make_venture(), "none")
+    (venture.folder / "brief.html").write_text("x")
+    following = status(make_venture()).next
+    assert (following.command, following.why.en) == ("lodestar decide", "none trains no model; decide again when the evidence changes")
