@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.language import Words
@@ -39,6 +39,10 @@ class Change:
     title: str
     fields: Mapping[str, tuple[Any, Any]]
     """Of a changed task: field → before and after."""
+
+    def without(self, fields: Collection[str]) -> Change:
+        """The same without what happened to some fields."""
+        return replace(self, fields={name: values for name, values in self.fields.items() if name not in fields})
 
     @property
     def words(self) -> Words:

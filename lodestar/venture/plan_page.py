@@ -184,9 +184,9 @@ def _deciding(found: Execution) -> str:
         say("Owner", "负责人"),
         say("Likely hours", "可能工时"),
         say("Known from", "依据"),
-        say("Decides in", "决定工期的比例"),
+        say("Decides in", "决定工期"),
     ]
-    return table(headings, rows, ["", "", "figure", "", "figure"]) if rows else ""
+    return table(headings, rows, ["", "day", "figure", "day", "figure"]) if rows else ""
 
 
 def _known(found: Execution) -> Sequence[str]:

@@ -136,12 +136,8 @@ def _machine(found: Execution, runs: Sequence[Run], since: datetime) -> list[str
 
 def _changes(recent: Sequence[Version], *, first: bool) -> list[str]:
     """What people changed of the plan itself, and who; the first version of a plan changes nothing."""
-    return [
-        f"{change.words}{say(f' ({version.who})', f'（{version.who}）')}"
-        for version in (recent[1:] if first else recent)
-        for change in version.changes
-        if change.what != "changed" or set(change.fields) - _SAID_BEFORE
-    ]
+    changes = [(version.who, change.without(_SAID_BEFORE)) for version in (recent[1:] if first else recent) for change in version.changes]
+    return [f"{change.words}{say(f' ({who})', f'（{who}）')}" for who, change in changes if change.what != "changed" or change.fields]
 
 
 def _forecast_moved(found: Execution, before: dict[str, str] | None) -> list[str]:
@@ -155,11 +151,15 @@ def _forecast_moved(found: Execution, before: dict[str, str] | None) -> list[str
 
 def _stuck(found: Execution, runs: Sequence[Run]) -> list[str]:
     """What cannot go on, what takes longer than it should, and runs that failed and were not made up for."""
-    lines = [f"{task.title}{say(': ', '：')}{task.blocked}" for task in found.plan.tasks if task.blocked and task.state != "done"]
+    waiting = [task for task in found.plan.tasks if task.blocked and task.state != "done"]
+    lines = [
+        say(f"{task.title} ({task.owner}) waits for: {task.blocked}", f"{task.title}（{task.owner}）在等：{task.blocked}")
+        for task in waiting
+    ]
     lines += [
         say(
-            f"{task.title}: under way for longer than was thought possible in nine cases of ten ({task.owner})",
-            f"{task.title}：已超过估时上限（十有其九不超过），负责人 {task.owner}",
+            f"{task.title} ({task.owner}) has taken longer than the estimate's high, which one task in ten does",
+            f"{task.title}（{task.owner}）用时已超过估计的上限，这种情况十次只有一次",
         )
         for task in overdue(found.plan, found.known)
     ]

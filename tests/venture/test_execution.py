@@ -240,7 +240,7 @@ def test_the_week_says_what_was_promised_and_what_came_of_it(planned, today, mon
     assert "the machine finished: –; attempts that failed: 1" in value["happened"]
     assert value["changed"][0] == "added extra: Extra work (Bo)"
     assert value["changed"][1].startswith("the finish moved: 80% sure by 2026-12-")
-    assert value["blocked"] == ["Sign the contract: the lawyer is away", "the step train failed: no disk"]
+    assert value["blocked"] == ["Sign the contract (小云) waits for: the lawyer is away", "the step train failed: no disk"]
     assert "sign" not in value["next"]
     assert "- Sign the contract: blocked" in text
     assert (planned.folder / "updates" / "2026-W51.md").read_text() in text
