@@ -16,12 +16,21 @@ from ._show import scorecard_table
 @lodestar_command()
 @venture_option
 def command(venture: Path) -> None:
+    from ..contracts.progress import note
+    from ..venture.execution import not_done_before
     from ..venture.product import read_scorecard
     from ..venture.venture import Venture
     from . import _steps
 
     opened = Venture.open(venture)
     check_vision(opened)
+    for step, before in not_done_before(opened):
+        note(
+            say(
+                f"the plan puts {before.id} ({before.owner}) before {step.id}, and it is not done.",
+                f"计划中 {before.id}（{before.owner}）应先于 {step.id} 完成，但尚未完成。",
+            )
+        )
     with opened.hold("run"):
         steps = _steps.run_all(opened)
     lines = [

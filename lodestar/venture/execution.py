@@ -108,6 +108,17 @@ def last_forecast(venture: Venture, plan: Plan) -> dict[str, Any] | None:
     return found if found is not None and found["plan"] == fingerprint(plan.model_dump(mode="json")) else None
 
 
+def not_done_before(venture: Venture) -> list[tuple[PlanTask, PlanTask]]:
+    """The machine's steps that are open, each with a person's task that the plan puts before it and that is not done."""
+    path = venture.folder / PLAN_FILE
+    if not path.exists():
+        return []
+    plan = with_records(load_plan(path), venture)
+    steps = [task for task in plan.tasks if task.step is not None and task.state == "open"]
+    before = [(step, plan.task(id)) for step in steps for id in step.depends]
+    return [(step, task) for step, task in before if task.kind == "person" and task.state != "done"]
+
+
 def due_dates(venture: Venture) -> list[tuple[Target, date]]:
     """The targets that have a date; raises `UserError` for one that is none."""
     found = []

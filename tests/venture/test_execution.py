@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
@@ -16,7 +18,7 @@ from lodestar.contracts.errors import UserError
 from lodestar.contracts.record import RunRecord
 from lodestar.contracts.score import Cost
 from lodestar.venture.budget import check_budget, spending
-from lodestar.venture.execution import change, look, overdue
+from lodestar.venture.execution import change, look, not_done_before, overdue
 from lodestar.venture.plan import load_plan
 from lodestar.venture.plan_history import growth, versions
 from lodestar.venture.plan_page import plan_page
@@ -256,6 +258,12 @@ def test_what_takes_longer_than_thought_possible_is_said(planned):
     assert [task.id for task in overdue(found.plan, found.known)] == ["sign"]
 
 
+def test_what_people_have_to_do_before_a_step_is_known(planned):
+    assert [(step.id, task.id) for step, task in not_done_before(planned)] == [("train", "collect")]
+    change(planned, "done", "collect", who="Ada")
+    assert not_done_before(planned) == []
+
+
 # The page
 
 
@@ -319,6 +327,18 @@ def test_a_plan_that_is_done_has_a_page_too(planned):
 
 
 # At a glance
+
+
+def test_the_status_of_a_planned_venture_imports_nothing_heavy(planned):
+    look(planned, who="Ada", draws=100)
+    code = (
+        "import sys; from pathlib import Path; from lodestar.venture.venture import Venture; from lodestar.venture.status import status;"
+        f"assert '3 tasks done' in status(Venture.open(Path({str(planned.folder)!r}))).text();"
+        "print(sorted({'torch', 'scipy', 'sqlalchemy', 'numpy', 'icalendar'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "LODESTAR_LANGUAGE": "en"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_status_tells_of_the_plan_without_simulating_it(planned, monkeypatch):
