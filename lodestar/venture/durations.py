@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from .overruns import Z80, Finished, Spread
+from .overruns import WEEKS, Z80, Finished, Spread
 from .plan import MACHINE, Estimate, Plan, PlanTask, beginning_of, end_of
 from .working_time import WorkingTime, working_time
 
@@ -111,7 +111,11 @@ class Diary:
         """The people's tasks that are done and tell how far they ran over."""
         done = [task for task in plan.tasks if task.state == "done" and task.kind == "person"]
         taken = [(task, self.hours_taken(task)) for task in done]
-        return [Finished(known[task.id].hours, hours, task.owner) for task, hours in taken if hours]
+        return [Finished(known[task.id].hours, hours, task.owner, self._period(task)) for task, hours in taken if hours]
+
+    def _period(self, task: PlanTask) -> int:
+        """Which four weeks a task was finished in; 0 where nobody noted it."""
+        return 0 if task.finished is None else (beginning_of(task.finished).date() - self.calendar.origin).days // (7 * WEEKS)
 
 
 def first_day(plan: Plan) -> date:

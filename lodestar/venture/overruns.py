@@ -2,12 +2,14 @@
 
 With y = log(hours taken) - log(hours estimated) of a finished task of person p, whose estimate's own spread is s:
 
-    y = b + u_p + e      b ~ N(log TEAM, TEAM_SD²)   the team's overrun, shared by all that is still to come
-                         u_p ~ N(0, t²)              a person's own, drawn to the team's where little is known of them (partial pooling)
-                         e ~ N(0, s² + k²)           k: how much tasks spread beyond what their estimates say
+    y = b + w + u_p + e    b ~ N(log TEAM, TEAM_SD²)   the team's overrun, in all that it does
+                           w ~ N(0, WEEKS_SD²)         that of four weeks, good or bad, which the next four need not be like
+                           u_p ~ N(0, t²)              a person's own, drawn to the team's where little is known of them (partial pooling)
+                           e ~ N(0, s² + k²)           k: how much tasks spread beyond what their estimates say
 
-Given t and k this is a linear model with normal noise, whose posterior has a closed form (Gelman et al., Bayesian Data Analysis, 3rd
-edition, chapters 5 and 14); t and k are summed over a grid. No sampler has to converge, and equal histories give equal numbers.
+What is still to come has the b that was learnt and a new w. Given t and k this is a linear model with normal noise, whose posterior has a
+closed form (Gelman et al., Bayesian Data Analysis, 3rd edition, chapters 5 and 14); t and k are summed over a grid. No sampler has to
+converge, and equal histories give equal numbers.
 
 That what comes has one shared factor is the point: overruns of tasks that are drawn apart average out, which makes bands far too narrow.
 """
@@ -29,6 +31,9 @@ Z80 = 1.2815515655446004
 TEAM, TEAM_SD = 1.25, 0.35
 """The overrun of a team nobody knows yet, and its spread in logs: from 0.8 to 2.0 times for 80% of teams.
 assumed, after the reviews of Moløkken and Jørgensen 2003 (software takes 30 to 40% more effort than estimated)."""
+WEEKS, WEEKS_SD = 4, 0.2
+"""How long good and bad times last, and how far apart they are in logs. Without them ten tasks of one good month would say that the team
+is a good one, nearly for sure: the bands of teams with such times then hold too seldom (decisions/0015-finish-dates.md). assumed"""
 PEOPLE_SD = (0.05, 0.15, 0.3, 0.5)
 """The grid of t, each as likely as another. assumed"""
 SPREAD, SPREAD_SD = 0.35, 0.5
@@ -63,6 +68,8 @@ class Finished:
     estimate: Spread
     hours: float
     person: str
+    period: int = 0
+    """Which four weeks of the plan it was finished in."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Overruns:
     """Draws of what is not known of a team."""
 
     team: np.ndarray
-    """b, (draws,)."""
+    """b + w in the weeks to come, (draws,)."""
     people: Mapping[str, np.ndarray]
     """u of each person, (draws,)."""
     spread: np.ndarray
@@ -90,10 +97,11 @@ def learn(done: Sequence[Finished], people: Sequence[str], draws: int, generator
     import numpy as np
 
     names = list(dict.fromkeys([*people, *(each.person for each in done)]))
-    shape = np.zeros((len(done), 1 + len(names)))  # y = shape @ (b, u_1, u_2, …) + e
+    periods = sorted({each.period for each in done})
+    shape = np.zeros((len(done), 1 + len(names) + len(periods)))  # y = shape @ (b, u_1, u_2, …, w_1, w_2, …) + e
     shape[:, 0] = 1.0
     for row, each in enumerate(done):
-        shape[row, 1 + names.index(each.person)] = 1.0
+        shape[row, 1 + names.index(each.person)] = shape[row, 1 + len(names) + periods.index(each.period)] = 1.0
     observed = np.array([math.log(max(each.hours, 1e-3)) - each.estimate.mean for each in done])
     scale = np.array([each.estimate.sd for each in done])
     deviates = np.linspace(-2.5, 2.5, SPREAD_GRID)
@@ -101,11 +109,13 @@ def learn(done: Sequence[Finished], people: Sequence[str], draws: int, generator
     for deviate in deviates:
         spread = SPREAD * math.exp(SPREAD_SD * deviate)
         for people_sd in PEOPLE_SD:
-            evidence, mean, root = _conjugate(shape, observed, np.hypot(scale, spread), people_sd)
+            prior_sd = np.array([TEAM_SD] + [people_sd] * len(names) + [WEEKS_SD] * len(periods))
+            evidence, mean, root = _conjugate(shape, observed, np.hypot(scale, spread), prior_sd)
             log_weights.append(evidence - deviate**2 / 2)
             posteriors.append((spread, mean, root))
     weights = np.exp(np.array(log_weights) - max(log_weights))
-    uniform, normal = generator.random(draws), generator.standard_normal((draws, 1 + len(names)))
+    uniform, normal = generator.random(draws), generator.standard_normal((draws, shape.shape[1]))
+    coming = WEEKS_SD * generator.standard_normal(draws)
     chosen = np.searchsorted(np.cumsum(weights) / weights.sum(), uniform).clip(max=len(weights) - 1)
     effects = np.empty_like(normal)
     for number in np.unique(chosen):
@@ -113,30 +123,28 @@ def learn(done: Sequence[Finished], people: Sequence[str], draws: int, generator
         _, mean, root = posteriors[number]
         effects[rows] = mean + normal[rows] @ root.T
     spreads = np.array([spread for spread, _, _ in posteriors])[chosen]
-    return Overruns(effects[:, 0], {name: effects[:, 1 + number] for number, name in enumerate(names)}, spreads)
+    return Overruns(effects[:, 0] + coming, {name: effects[:, 1 + number] for number, name in enumerate(names)}, spreads)
 
 
-def _conjugate(shape: np.ndarray, observed: np.ndarray, noise: np.ndarray, people_sd: float) -> tuple[float, np.ndarray, np.ndarray]:
+def _conjugate(shape: np.ndarray, observed: np.ndarray, noise: np.ndarray, prior_sd: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """The log evidence of the observations, and the posterior mean of the effects with a root of their covariance.
 
     Args:
         noise: the standard deviation of each observation, (done,).
+        prior_sd: of each effect.
     """
     import numpy as np
 
-    effects = shape.shape[1]
-    prior_mean = np.zeros(effects)
+    prior_mean = np.zeros(shape.shape[1])
     prior_mean[0] = math.log(TEAM)
-    prior_variance = np.full(effects, people_sd**2)
-    prior_variance[0] = TEAM_SD**2
-    precision = np.diag(1 / prior_variance) + shape.T @ (shape / noise[:, None] ** 2)
+    precision = np.diag(1 / prior_sd**2) + shape.T @ (shape / noise[:, None] ** 2)
     residual = observed - shape @ prior_mean
     covariance = np.linalg.inv(precision)
     pull = shape.T @ (residual / noise**2)
     shift = covariance @ pull
     _, log_determinant = np.linalg.slogdet(precision)
     quadratic = float(((residual / noise) ** 2).sum() - pull @ shift)
-    evidence = -0.5 * (quadratic + float(log_determinant) + float(np.log(prior_variance).sum()) + 2 * float(np.log(noise).sum()))
+    evidence = -0.5 * (quadratic + float(log_determinant) + 2 * float(np.log(prior_sd).sum()) + 2 * float(np.log(noise).sum()))
     return evidence, prior_mean + shift, np.linalg.cholesky(covariance)
 
 

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..contracts.language import say
+from ..contracts.progress import track
 from ..contracts.randomness import generator
 from .critical_path import critical_path, days_left
 from .durations import Diary, Duration, first_day, likely_hours, size_of_a_task
 from .overruns import Overruns, found_tasks, found_work, learn
-from .plan import MACHINE, Plan, PlanTask, beginning_of, in_order
+from .plan import MACHINE, Plan, PlanTask, beginning_of, days_of, in_order
 from .working_time import WorkingTime, working_time
 
 if TYPE_CHECKING:
@@ -64,9 +66,9 @@ class ScheduleForecast:
     at: datetime
     """When this was forecast, in the plan's time zone."""
     seed: int
-    origin: WorkingTime
+    calendar: WorkingTime
     finish: np.ndarray
-    """Hours since the origin, in ascending order, (draws,)."""
+    """Hours since the calendar's origin, in ascending order, (draws,)."""
     tasks: Mapping[str, TaskForecast]
     """Those that are not done."""
     overrun: tuple[float, float, float]
@@ -79,7 +81,7 @@ class ScheduleForecast:
     def by(self, share: float) -> datetime:
         """The time by which all is done in this share of the draws."""
         place = min(len(self.finish) - 1, int(share * len(self.finish)))
-        return self.origin.moment(float(self.finish[place]))
+        return self.calendar.moment(float(self.finish[place]))
 
     def bands(self) -> list[Band]:
         """The middle 50, 80 and 95% of the draws."""
@@ -89,7 +91,7 @@ class ScheduleForecast:
         """The share of the draws that are done by the end of a day."""
         import numpy as np
 
-        end = self.origin.hours(datetime.combine(day, datetime.min.time()) + timedelta(days=1))
+        end = self.calendar.hours(datetime.combine(day, datetime.min.time()) + timedelta(days=1))
         return float(np.searchsorted(self.finish, end, side="right") / len(self.finish))
 
     def to_json(self) -> dict[str, Any]:
@@ -136,20 +138,28 @@ def forecast(
     rate = found_tasks(added, done, draws, generator(seed, "plan", "found"))
     elapsed = np.array([diary.hours_taken(task) or 0.0 if task.state == "started" else 0.0 for task in left])
     overruns = _still_running(left, elapsed, known, overruns, generator(seed, "plan", "running"))
-    hours = _hours(plan, left, elapsed, known, overruns, rate, seed)
-    calendar = _long_enough(plan, diary, hours)
+    hours, found = _hours(plan, left, elapsed, known, overruns, rate, seed)
+    calendar = _long_enough(plan, diary, hours + found)
     begin = calendar.hours(diary.at)
-    starts, ends, before = simulate(hours, left, calendar, diary.workers, begin)
+    workers = np.array([diary.workers.index(task.owner) for task in left], dtype=np.int64)
+    # It waits for what is known, and nothing waits for it but the end: half of what is found holding up others, too, was no better.
+    later = np.stack([found[:, workers == worker].sum(axis=1) for worker in range(len(diary.workers))], axis=1)
+    starts, ends, before = simulate(hours, left, calendar, diary.workers, begin, later)
     finish = ends.max(axis=1) if left else np.full(draws, _when_done(plan, calendar, begin))
     return ScheduleForecast(
-        at=at, seed=seed, origin=calendar, finish=np.sort(finish),
+        at=at, seed=seed, calendar=calendar, finish=np.sort(finish),
         tasks=_told(left, starts, ends, criticality(ends, before), calendar),
         overrun=_quantiles(np.exp(overruns.team)), found=_quantiles(rate), learnt_from=len(finished),
     )  # fmt: skip
 
 
 def simulate(
-    hours: np.ndarray, tasks: Sequence[PlanTask], calendar: WorkingTime, workers: Sequence[str], begin: float
+    hours: np.ndarray,
+    tasks: Sequence[PlanTask],
+    calendar: WorkingTime,
+    workers: Sequence[str],
+    begin: float,
+    later: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Schedule every draw.
 
@@ -158,6 +168,7 @@ def simulate(
         tasks: the more urgent before the less; those that are started go on at once, whatever they depend on.
         workers: the rows of the calendar.
         begin: hours since the origin.
+        later: hours of work that each does after the last of their tasks, with which that one then ends, (draws, workers).
 
     Returns:
         Starts and ends in hours since the origin, and for each task the one that it waited for last, or -1: all (draws, tasks).
@@ -175,26 +186,34 @@ def simulate(
     ready, waits_for = np.full((draws, count), begin), np.full((draws, count), -1)
     free, last = np.full((draws, len(workers)), begin), np.full((draws, len(workers)), -1)
     starts, ends, before = np.zeros((draws, count)), np.zeros((draws, count)), np.full((draws, count), -1)
-    open_ = np.ones((draws, count), dtype=bool)
+    # When each task that waits for nothing can begin; infinite for those that wait, and for those that have begun.
+    possible = np.where(waiting == 0, calendar.next_moment(worker, ready), np.inf)
     rows = np.arange(draws)
-    for _ in range(count):
-        possible = calendar.next_moment(worker, np.maximum(ready, free[:, worker]))
-        possible[~open_ | (waiting > 0)] = np.inf
+    for _ in track(range(count), say("forecast", "预测"), "task"):
         chosen = possible.argmin(axis=1)  # the first, and so the most urgent, of those that can begin at the same time
         who, start = worker[chosen], possible[rows, chosen]
-        end = np.empty(draws)
-        for each in np.unique(who):
-            here = who == each
-            end[here] = calendar.done(int(each), calendar.worked(each, start[here]) + hours[here, chosen[here]])
-        starts[rows, chosen], ends[rows, chosen], open_[rows, chosen] = start, end, False
+        possible[rows, chosen] = np.inf
         held_up = free[rows, who] >= ready[rows, chosen]
         before[rows, chosen] = np.where(held_up, last[rows, who], waits_for[rows, chosen])
-        free[rows, who], last[rows, who] = end, chosen
+        for each in np.unique(who):
+            here = np.flatnonzero(who == each)
+            end = calendar.done(int(each), calendar.worked(each, start[here]) + hours[here, chosen[here]])
+            free[here, each], last[here, each] = end, chosen[here]
+            others = np.ix_(here, np.flatnonzero(worker == each))
+            then = calendar.next_moment(each, np.maximum(ready[others], end[:, None]))
+            possible[others] = np.where(np.isfinite(possible[others]), then, np.inf)
+        end = free[rows, who]
+        starts[rows, chosen], ends[rows, chosen] = start, end
         following = followers[chosen]
         waiting -= following
-        later = following & (end[:, None] > ready)
-        ready = np.where(later, end[:, None], ready)
-        waits_for = np.where(later, chosen[:, None], waits_for)
+        delayed = following & (end[:, None] > ready)
+        ready, waits_for = np.where(delayed, end[:, None], ready), np.where(delayed, chosen[:, None], waits_for)
+        row, freed = np.nonzero(following & (waiting == 0))
+        possible[row, freed] = calendar.next_moment(worker[freed], np.maximum(ready[row, freed], free[row, worker[freed]]))
+    if later is not None:
+        for each in range(len(workers)):
+            here = np.flatnonzero((later[:, each] > 0) & (last[:, each] >= 0))
+            ends[here, last[here, each]] = calendar.done(each, calendar.worked(each, free[here, each]) + later[here, each])
     return starts, ends, before
 
 
@@ -264,13 +283,13 @@ def _hours(
     overruns: Overruns,
     rate: np.ndarray,
     seed: int,
-) -> np.ndarray:
-    """The hours that each task still takes, with those of what is found with it, (draws, tasks)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The hours that each task still takes, and those of what is found with it, (draws, tasks) both."""
     import numpy as np
     from scipy.special import ndtr, ndtri
 
     size, draws = size_of_a_task(plan, known), len(rate)
-    hours = np.empty((draws, len(left)))
+    hours, found = np.empty((draws, len(left))), np.zeros((draws, len(left)))
     for number, task in enumerate(left):
         stream = generator(seed, "plan", "task", task.id)
         mean, sd = _log_hours(task, known, overruns)
@@ -280,17 +299,17 @@ def _hours(
         whole = np.exp(mean - sd * ndtri(np.maximum(uniform, 1e-300)))
         hours[:, number] = np.maximum(whole - elapsed[number], 1 / 60)
         if task.kind == "person":
-            hours[:, number] += found_work(rate, size, stream) * np.exp(overruns.team + overruns.people[task.owner])
-    return hours
+            found[:, number] = found_work(rate, size, stream) * np.exp(overruns.team + overruns.people[task.owner])
+    return hours, found
 
 
 def _long_enough(plan: Plan, diary: Diary, hours: np.ndarray) -> WorkingTime:
-    """The calendar for as many days as one person would take for all of it, and the days off."""
+    """The calendar for as many days as the slowest would take for all of it, and everybody's days off."""
     slowest = min(person.share for person in plan.people) * plan.working.hours * len(plan.working.days) / 7
     most = hours.sum(axis=1).max(initial=0.0) / slowest
-    free = sum(len(days) for days in ([*plan.working.off, *(day for person in plan.people for day in person.off)],)) * 31
+    off = len(days_of([*plan.working.off, *(day for person in plan.people for day in person.off)]))
     past = (diary.at.date() - diary.calendar.origin).days
-    return working_time(plan, diary.workers, diary.calendar.origin, min(MOST_DAYS, past + int(most) + free + 30))
+    return working_time(plan, diary.workers, diary.calendar.origin, min(MOST_DAYS, past + int(most) + off + 30))
 
 
 def _when_done(plan: Plan, calendar: WorkingTime, begin: float) -> float:

@@ -18,7 +18,19 @@ from scipy import stats
 from lodestar.contracts.randomness import generator
 from lodestar.venture.critical_path import critical_path, longest_chain
 from lodestar.venture.durations import Diary, Duration, Measured, durations
-from lodestar.venture.overruns import FOUND, FOUND_TASKS, PEOPLE_SD, TEAM, TEAM_SD, Finished, Spread, found_tasks, found_work, learn
+from lodestar.venture.overruns import (
+    FOUND,
+    FOUND_TASKS,
+    PEOPLE_SD,
+    TEAM,
+    TEAM_SD,
+    WEEKS_SD,
+    Finished,
+    Spread,
+    found_tasks,
+    found_work,
+    learn,
+)
 from lodestar.venture.plan import Plan, check
 from lodestar.venture.schedule import criticality, forecast, simulate
 from lodestar.venture.throughput import throughput
@@ -125,16 +137,16 @@ def test_an_estimate_is_a_log_normal_with_its_low_and_high_as_the_outer_tenths()
 def test_a_team_nobody_knows_is_drawn_from_the_prior():
     drawn = learn([], ["Ada"], 100_000, generator(0, "test"))
     assert drawn.team.mean() == pytest.approx(math.log(TEAM), abs=0.01)
-    assert drawn.team.std() == pytest.approx(TEAM_SD, rel=0.02)
+    assert drawn.team.std() == pytest.approx(math.hypot(TEAM_SD, WEEKS_SD), rel=0.02)
     assert drawn.people["Ada"].std() == pytest.approx(math.sqrt(np.mean(np.square(PEOPLE_SD))), rel=0.02)
 
 
 def test_the_posterior_is_what_weighing_draws_of_the_prior_gives():
     """The same model by brute force: importance weights of a million draws of the prior, instead of the closed form."""
     done = [
-        Finished(Spread.of((2, 4, 8)), 9.0, "Ada"),
-        Finished(Spread.of((1, 2, 3)), 3.5, "Ada"),
-        Finished(Spread.of((4, 8, 20)), 9.0, "Bo"),
+        Finished(Spread.of((2, 4, 8)), 9.0, "Ada", 0),
+        Finished(Spread.of((1, 2, 3)), 3.5, "Ada", 1),
+        Finished(Spread.of((4, 8, 20)), 9.0, "Bo", 1),
     ]
     exact = learn(done, ["Ada", "Bo"], 200_000, generator(1, "test"))
     random, count = np.random.default_rng(2), 1_000_000
@@ -146,14 +158,15 @@ def test_the_posterior_is_what_weighing_draws_of_the_prior_gives():
     people_sd = random.choice(PEOPLE_SD, count)
     team = random.normal(math.log(TEAM), TEAM_SD, count)
     people = {name: random.normal(0, people_sd) for name in ("Ada", "Bo")}
+    weeks = [random.normal(0, WEEKS_SD, count) for _ in range(3)]
     log_weight = np.zeros(count)
     for each in done:
         noise = np.hypot(each.estimate.sd, spread)
-        log_weight += stats.norm.logpdf(math.log(each.hours) - each.estimate.mean, team + people[each.person], noise)
+        log_weight += stats.norm.logpdf(math.log(each.hours) - each.estimate.mean, team + people[each.person] + weeks[each.period], noise)
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
     for ours, theirs in (
-        (exact.team, team),
+        (exact.team, team + weeks[2]),
         (exact.people["Ada"], people["Ada"]),
         (exact.people["Bo"], people["Bo"]),
         (exact.spread, spread),
@@ -335,7 +348,9 @@ def test_bands_lie_in_each_other_and_a_chance_counts_the_draws():
     bands = found.bands()
     for inner, outer in itertools.pairwise(bands):
         assert outer.low <= inner.low <= inner.high <= outer.high
-    inside = [((found.finish >= found.origin.hours(band.low)) & (found.finish <= found.origin.hours(band.high))).mean() for band in bands]
+    inside = [
+        ((found.finish >= found.calendar.hours(band.low)) & (found.finish <= found.calendar.hours(band.high))).mean() for band in bands
+    ]
     assert inside == pytest.approx([0.5, 0.8, 0.95], abs=0.03)
     assert found.chance(found.by(0.8).date()) >= 0.8 > found.chance(found.by(0.8).date() - timedelta(days=1)) - 1e-9
     assert found.chance(date(2026, 12, 6)) == 0
@@ -355,7 +370,7 @@ def test_overruns_that_are_shared_make_bands_wider_than_ones_drawn_apart():
     tasks = [{"id": f"t{number}", "estimate": [3, 4, 5.3]} for number in range(30)]
     plan = make_plan(tasks)
     found = forecast(plan, durations(plan, {}), at=MONDAY, draws=4000)
-    hours = found.origin.worked(1, found.finish)
+    hours = found.calendar.worked(1, found.finish)
     apart = math.sqrt(30 * 4**2 * (math.exp(0.22**2 + 0.35**2) - 1))
     assert hours.std() > 3 * apart
 
