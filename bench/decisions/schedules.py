@@ -1,11 +1,13 @@
 """Whether the plan's bands hold: simulated teams work to the end, and the forecast made on the way is held against it.
 
-    python -m bench.decisions.schedules [--teams 2000] [--draws 1000] [--first-seed 0]
+    python -m bench.decisions.schedules [--teams 2000] [--draws 1000] [--first-seed 0] [--kinds assumed other padded]
 
-Two kinds of teams. `assumed` runs over as lodestar/venture/overruns.py believes, with its own spreads. `other` does nothing as it believes:
-the team's factor is a mixture of ordinary and troubled teams, one task in seven is a surprise with a Pareto tail, weeks are slow and fast
-together (an autoregression), people fall ill on days that no calendar has, work is taken up in any order, and new tasks come by the
-calendar, to anybody. Both are worked by a plain event simulation here, which shares no code with the forecast but the calendar's hours.
+Three kinds of teams. `assumed` runs over as lodestar/venture/overruns.py believes, with its own spreads. `other` does nothing as it
+believes: the team's factor is a mixture of ordinary and troubled teams, one task in seven is a surprise with a Pareto tail, weeks are slow
+and fast together (an autoregression), people fall ill on days that no calendar has, work is taken up in any order, and new tasks come by
+the calendar, to anybody. `padded`, which nothing was tuned on: tasks fill the time that they were given (Parkinson), a third of them takes
+far longer, people lose a fixed share of their days to something else, and new tasks come all at once, when the vision changes. All are
+worked by a plain event simulation here, which shares no code with the forecast.
 
 Each team is looked at once, at a random time between its first day and seven tenths of its way. Beside the forecast stands what most tools
 do: the same simulation with tasks drawn apart, without a shared overrun and without growth; and the pace of the past weeks alone.
@@ -29,7 +31,7 @@ from lodestar.contracts.progress import track
 from lodestar.contracts.randomness import generator
 from lodestar.venture.critical_path import critical_path, days_left
 from lodestar.venture.durations import Diary, durations, first_day, likely_hours
-from lodestar.venture.overruns import FOUND, FOUND_TASKS, SPREAD, SPREAD_SD, TEAM, TEAM_SD, Spread
+from lodestar.venture.overruns import FOUND, FOUND_TASKS, SPREAD, SPREAD_SD, TEAM, TEAM_SD, WEEKS, WEEKS_SD, Spread
 from lodestar.venture.plan import Plan, PlanTask
 from lodestar.venture.schedule import BANDS, ScheduleForecast, forecast, simulate
 from lodestar.venture.throughput import throughput
@@ -37,7 +39,7 @@ from lodestar.venture.working_time import working_time
 
 BEGIN = date(2026, 1, 5)  # a Monday
 LEVELS = (*BANDS,)
-KINDS = ("assumed", "other")
+KINDS = ("assumed", "other", "padded")
 
 
 @dataclass
@@ -66,12 +68,12 @@ class Team:
     own: dict[str, float]
     random: np.random.Generator
     found: float
-    """Tasks found for each one done (assumed), or for each week (other)."""
+    """Tasks found for each one done (assumed), for each week (other), or at once for each one planned (padded)."""
     spread: float = 0.0
     weeks: list[float] = field(default_factory=list)
-    """How slow each week is (other)."""
+    """How slow each week is."""
     away: dict[str, set[int]] = field(default_factory=dict)
-    """The days that each is ill on (other)."""
+    """The days that each is ill on, or taken away (other, padded)."""
 
     def is_free_to_work(self, owner: str, day: int) -> bool:
         return owner == "machine" or (day % 7 < 5 and day not in self.away.get(owner, ()))
@@ -100,13 +102,16 @@ def make_team(kind: str, seed: int) -> Team:
     own_sd = float(random.choice([0.05, 0.15, 0.3, 0.5])) if kind == "assumed" else 0.2
     if kind == "assumed":
         factor, found = math.exp(random.normal(math.log(TEAM), TEAM_SD)), min(0.8, random.gamma(FOUND * FOUND_TASKS, 1 / FOUND_TASKS))
+    elif kind == "padded":
+        factor, found = float(random.uniform(0.9, 1.3)), float(random.uniform(0.0, 0.35))
     else:
         troubled = random.random() < 0.25
         factor, found = float(random.uniform(1.5, 2.3) if troubled else random.gamma(16, 1.15 / 16)), float(random.gamma(2.0, 0.2))
     team = Team(people, [], factor, {name: math.exp(random.normal(0, own_sd)) for name in people}, random, found)
     if kind == "assumed":
         team.spread = SPREAD * math.exp(SPREAD_SD * random.normal())
-    else:
+        team.weeks = [math.exp(effect) for effect in random.normal(0, WEEKS_SD, 100) for _ in range(WEEKS)]
+    elif kind == "other":
         level = 0.0
         for _ in range(400):
             level = 0.6 * level + random.normal(0, 0.16)
@@ -114,6 +119,9 @@ def make_team(kind: str, seed: int) -> Team:
         for name in people:
             ill = np.flatnonzero(random.random(2800) < 0.012)
             team.away[name] = {int(day) + n for day in ill for n in range(int(random.integers(1, 5)))}
+    else:
+        lost = float(random.uniform(0.0, 0.25))
+        team.away = {name: {int(day) for day in np.flatnonzero(random.random(2800) < lost)} for name in people}
     count = int(random.integers(10, 31))
     for number in range(count):
         owner = "machine" if number and random.random() < 0.12 else str(random.choice(people))
@@ -136,6 +144,9 @@ def new_work(team: Team, kind: str, id: str, owner: str, depends: list[str]) -> 
         hours = math.exp(random.normal(spread.mean, spread.sd))
     elif kind == "assumed":
         hours = math.exp(random.normal(spread.mean, math.hypot(spread.sd, team.spread))) * team.factor * team.own[owner]
+    elif kind == "padded":
+        stretched = random.uniform(1.2, 3.0) if random.random() < 1 / 3 else random.uniform(0.9, 1.15)
+        hours = likely * stretched * team.factor * team.own[owner]
     else:
         surprise = 1.5 * (1 + random.pareto(2.5)) if random.random() < 1 / 7 else 1.0
         hours = likely * random.gamma(9, 1 / 9) * min(surprise, 8.0) * team.factor * team.own[owner]
@@ -168,6 +179,8 @@ def work_to_the_end(team: Team, kind: str) -> float:
     at = 9.0
     if kind == "other" and team.found:
         heapq.heappush(events, (team.random.exponential(168 / team.found), 0, "new", None))
+    if kind == "padded":  # at any time in about the length of such a plan
+        heapq.heappush(events, (team.random.uniform(24, 24 * 30), 0, "new", None))
     take_up(at)
     while events:
         at, _, what, work = heapq.heappop(events)
@@ -178,6 +191,8 @@ def work_to_the_end(team: Team, kind: str) -> float:
             busy.discard(work.owner)
             if kind == "assumed" and work.owner != "machine" and work.id != "release":
                 grow(team, kind, at, int(team.random.poisson(team.found)), work)
+        elif kind == "padded":
+            grow(team, kind, at, int(team.random.poisson(team.found * len(team.works))), None)
         else:
             grow(team, kind, at, 1, None)
             order += 1
@@ -312,8 +327,9 @@ def main() -> None:
     parser.add_argument("--teams", type=int, default=2000)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     given = parser.parse_args()
-    for kind in KINDS:
+    for kind in given.kinds:
         begun = seconds()
         tallies = measure(kind, given.first_seed, given.teams, given.draws)
         print(f"\nTeams: {kind}, seeds from {given.first_seed} on, {given.draws:,} draws, {seconds() - begun:.0f} s\n")
