@@ -55,7 +55,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 MODEL: dict[str, Any] = {"depth": 3, "width": 128, "heads": 4}
 CONTEXT, ROWS = 128, 64
-LEARNT, JUDGED = 6_000, 300
+LEARNT, JUDGED = 4_000, 300
 """Scenes, each with some six questions."""
 Columns = Mapping[str, np.ndarray]
 

@@ -150,8 +150,10 @@ def begin_from(base: Base, task: Task, config: ModelConfig, adapter: AdapterSett
 
 
 def merge_adapter(model: nn.Module, folder: Path) -> None:
-    """Make a trained model plain, its adapter merged; and keep, of an open base, the adapter alone in `folder`, as peft reads it."""
-    if getattr(model, "origin", None) is not None:
+    """Make a trained model plain, its adapter merged; and keep, of an open base, the adapter alone in `folder`, as peft reads it; but where
+    the model has a tower beside its base, without which the adapter answers nothing.
+    """
+    if getattr(model, "origin", None) is not None and not hasattr(model, "beside_base"):
         save_adapter(model, folder, replace=True)
     merge(model, keep=False)
     if getattr(model, "quantization", None) is not None:

@@ -28,6 +28,15 @@ def base_fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def in_base(model: nn.Module, place: str) -> bool:
+    """Whether a layer is one of those that a base has, which can be coded and adapted; not of what stands beside it and is trained whole.
+
+    A model names what stands beside its base in the attribute `beside_base`: the beginnings of such places.
+    """
+    beside: tuple[str, ...] = getattr(model, "beside_base", ())
+    return not place.startswith(beside)
+
+
 def _sample(tensor: Tensor) -> bytes:
     flat = tensor.detach().flatten()
     numbers = torch.cat((flat[:SAMPLED], flat[-SAMPLED:])).to("cpu", torch.bfloat16)

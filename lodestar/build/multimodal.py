@@ -165,6 +165,9 @@ class MultimodalDecoder(nn.Module):
         projector: see `Projector`.
     """
 
+    beside_base = ("tower.", "projector.")
+    """What an open decoder knows nothing of: trained whole where that is adapted, and never coded. See `fingerprint.in_base`."""
+
     def __init__(self, config: ModelConfig, tower: Tower, projector: Literal["linear", "mlp"]) -> None:
         super().__init__()
         self.config = config

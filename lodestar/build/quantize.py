@@ -19,7 +19,7 @@ from ..model.linear import Linear
 from ..model.meta import without_storage
 from ..model.quantized import BITS, NF4_LEVELS, Code, QuantizedLinear, pack
 from ..model.transformer import Transformer
-from .fingerprint import base_fingerprint
+from .fingerprint import base_fingerprint, in_base
 
 GROUPS: dict[str, int] = {"int8": 128, "int4": 32, "nf4": 64}
 """Numbers that share a scale where no group is named. measured 2026-11: bench/RESULTS.d/quantize.md."""
@@ -144,7 +144,7 @@ def _layers(model: nn.Module, plan: Quantization) -> dict[str, tuple[Tensor, Ten
     found: dict[str, tuple[Tensor, Tensor | None]] = {
         place: (module.weight, module.bias)
         for place, module in model.named_modules()
-        if isinstance(module, Linear) and ".blocks." in f".{place}" and not place.endswith(".router")
+        if isinstance(module, Linear) and ".blocks." in f".{place}" and not place.endswith(".router") and in_base(model, place)
     }
     if plan.head:
         place = next((place for place, module in model.named_modules() if isinstance(module, Transformer)), "")

@@ -31,7 +31,8 @@ from .engine import Work
 UPLOADS = frozenset({"audio/transcriptions"})
 """The endpoints that are sent files, as forms."""
 DATA_URL = re.compile(r"(data:\w+/([\w.+-]+);base64,)[\w+/=]+")
-"""A file within a request."""
+SOUND_PART = re.compile(r'("data": ")[\w+/=]+(", "format": "(\w+)")')
+"""A file within a request: as its address, and as OpenAI's part of a message."""
 SCORECARD, RELEASE = "scorecard.json", "release.json"
 EXAMPLES = 6
 """Samples of the task that the page offers to try."""
@@ -199,9 +200,10 @@ class Service:
         body: Mapping[str, Any] = examples[0] if examples else {}
         saved = f" --output speech.{body['response_format']}" if self.task.endpoint == "audio/speech" and body else ""
         text = json.dumps(body, ensure_ascii=False)
-        if DATA_URL.search(text):
+        if DATA_URL.search(text) or SOUND_PART.search(text):
             # By standard input: a command's argument has room for a hundred kilobytes.
             filled = DATA_URL.sub(r"\g<1>$(base64 < file.\g<2> | tr -d '\\n')", text)
+            filled = SOUND_PART.sub(r"\g<1>$(base64 < file.\g<3> | tr -d '\\n')\g<2>", filled)
             return f"curl {url}{self.route} -H 'Content-Type: application/json' -d @- <<JSON\n{filled}\nJSON"
         text = text.replace("'", "'\\''")
         return f"curl {url}{self.route} -H 'Content-Type: application/json' -d '{text}'{saved}"

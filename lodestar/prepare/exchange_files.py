@@ -8,10 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..contracts.errors import UserError
+from ..contracts.media import ImagePart, SoundPart
 from ..contracts.task import ArrayShape
 from .pictures import Fit, read_square
 from .sound import stream_sound
@@ -34,6 +36,10 @@ class TooLongError(UserError):
 class FileReader(ABC):
     """Reads one kind of files."""
 
+    reads: str
+    """What a person calls such files, of which there are several."""
+    part: type[ImagePart | SoundPart]
+    """How a request holds one."""
     arrays: Mapping[str, ArrayShape]
     """What a row holds of its files."""
 
@@ -62,6 +68,8 @@ class PictureReader(FileReader):
     fit: Fit
     each: int
     """Positions of one picture."""
+    reads = "pictures"
+    part = ImagePart
 
     @property
     def arrays(self) -> Mapping[str, ArrayShape]:  # type: ignore[override] # follows from the size
@@ -89,6 +97,8 @@ class SoundReader(FileReader):
     merge: int
     """Frames behind one position."""
 
+    reads = "sounds"
+    part = SoundPart
     arrays = {"samples": ArrayShape("int16", (None,)), "sounds": ArrayShape("int64", (None,))}
 
     def read(self, content: bytes, where: str | None) -> np.ndarray:
@@ -116,3 +126,43 @@ class SoundReader(FileReader):
         samples = np.concatenate([*files, np.zeros(0, np.float32)])
         whole = np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
         return {"samples": whole, "sounds": np.array([len(file) for file in files], np.int64)}
+
+
+def taken_apart(messages: Sequence[Mapping[str, Any]], reader: FileReader) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+    """A request's messages with `{"type": "file"}` for each file, and the files.
+
+    Raises:
+        UserError: a file cannot be read, is of the other kind or not the user's; or nothing is asked.
+    """
+    files: list[np.ndarray] = []
+    found = []
+    for number, message in enumerate(messages, 1):
+        place, content = f"message {number} of messages", message["content"]
+        if isinstance(content, list):
+            if message["role"] not in ("user", "system"):
+                raise UserError(f"{place} holds a file and is of the role {message['role']}", fix="put the file into the user's message")
+            parts: list[dict[str, str]] = []
+            for part in content:
+                if part["type"] == "text":
+                    parts.append({"type": "text", "text": part["text"].strip()})
+                else:
+                    files.append(_file_of(part, place, reader))
+                    parts.append({"type": "file"})
+            content = parts
+        found.append({**message, "content": content})
+    last = found[-1]
+    told = last["content"] if isinstance(last["content"], str) else "".join(part.get("text", "") for part in last["content"])
+    if last["role"] == "user" and not told.strip():
+        raise UserError(f"message {len(found)} of messages asks nothing", fix="add a question")
+    return found, files
+
+
+def _file_of(part: Mapping[str, Any], place: str, reader: FileReader) -> np.ndarray:
+    """One part of a message that is a file, read."""
+    if (part["type"] == "image_url") != (reader.part is ImagePart):
+        what = f"{place} holds a part of type {part['type']!r}, and this model reads {reader.reads}"
+        raise UserError(what, fix="send a file of that kind, or none")
+    try:
+        return reader.read(reader.part.parse(part, where=place).content, place)
+    except UserError as error:
+        raise UserError(error.what, where=place, fix=error.fix) from None

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
     from ..prepare.exchange_files import FileReader
-    from ..prepare.scenes import Scene
-    from ..prepare.tunes import Tune
 
 ANSWER_TOKENS = 128
 """Of an answer that is measured; half of the context where that is less."""
@@ -193,20 +191,18 @@ class Multimodal(Task):
 
     @classmethod
     def sample(cls) -> Sequence[Exchange]:
-        return _about_scenes(SAMPLE_SCENES)
+        return _drawn("pictures", SAMPLE_SCENES)
 
     @classmethod
     def builtins(cls) -> Mapping[str, Callable[[], Sequence[Example]]]:
         """`scenes` and `tunes`: drawn and played by formula (prepare/scenes.py, prepare/tunes.py); `held-out-` those to judge on."""
         return {
-            "scenes": partial(_about_scenes, SCENES), "held-out-scenes": partial(_about_scenes, HELD_OUT, held_out=True),
-            "tunes": partial(_about_tunes, SCENES), "held-out-tunes": partial(_about_tunes, HELD_OUT, held_out=True),
+            "scenes": partial(_drawn, "pictures", SCENES), "held-out-scenes": partial(_drawn, "pictures", HELD_OUT, held_out=True),
+            "tunes": partial(_drawn, "sounds", SCENES), "held-out-tunes": partial(_drawn, "sounds", HELD_OUT, held_out=True),
         }  # fmt: skip
 
     def shown(self) -> Sequence[Example]:
-        if self.chosen.reads == "pictures":
-            return _about_scenes(SHOWN, held_out=True)
-        return _about_tunes(SHOWN, held_out=True)
+        return _drawn(self.chosen.reads, SHOWN, held_out=True)
 
     def texts(self, example: Exchange) -> Iterator[str]:
         for message in example.messages:
@@ -403,54 +399,19 @@ class Multimodal(Task):
         """
         from ..build.chat import Files, ask
         from ..build.multimodal import embed_one
+        from ..prepare.exchange_files import taken_apart
 
-        messages, files = self._taken_apart(request.messages)
+        messages, files = taken_apart(request.messages, self.reader)
         read = Files(self._positions(files), partial(embed_one, model, files))
         return ask(model, tokenizer, self.form, request.model_copy(update={"messages": messages}), read)
-
-    def _taken_apart(self, messages: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-        """The messages with `{"type": "file"}` for each file, and the files."""
-        files: list[np.ndarray] = []
-        found = []
-        for number, message in enumerate(messages, 1):
-            place, content = f"message {number} of messages", message["content"]
-            if isinstance(content, list):
-                if message["role"] not in ("user", "system"):
-                    raise UserError(
-                        f"{place} holds a file and is of the role {message['role']}", fix="put the file into the user's message"
-                    )
-                given = content
-                content = []
-                for part in given:
-                    if part["type"] == "text":
-                        content += [{"type": "text", "text": part["text"].strip()}]
-                    else:
-                        files.append(self._sent_file(part, place))
-                        content += [{"type": "file"}]
-            found.append({**message, "content": content})
-        last = found[-1]["content"]
-        told = last if isinstance(last, str) else "".join(part.get("text", "") for part in last)
-        if not told.strip() and found[-1]["role"] == "user":
-            raise UserError(f"message {len(found)} of messages asks nothing", fix="add a question")
-        return found, files
-
-    def _sent_file(self, part: Mapping[str, Any], place: str) -> np.ndarray:
-        """One part of a message that is a file."""
-        kind: type[ImagePart | SoundPart] = ImagePart if part["type"] == "image_url" else SoundPart
-        if (kind is ImagePart) != (self.chosen.reads == "pictures"):
-            what = f"{place} holds a part of type {part['type']!r}, and this model reads {self.chosen.reads}"
-            raise UserError(what, fix="send a file of that kind, or none")
-        try:
-            return self.reader.read(kind.parse(part, where=place).content, place)
-        except UserError as error:
-            raise UserError(error.what, where=place, fix=error.fix) from None
 
     def reading(self, model: nn.Module, tokenizer: Tokenizer, request: Mapping[str, Any], output: str | None = None) -> Reading:
         from ..build.chat import ChatRequest
         from ..build.multimodal import read_answer
+        from ..prepare.exchange_files import taken_apart
 
         asked = ChatRequest.parse({**request, "max_tokens": 1}, where="request")
-        _, files = self._taken_apart(asked.messages)
+        _, files = taken_apart(asked.messages, self.reader)
         if self.chosen.reads != "pictures" or len(files) != 1:
             what = f"{len(files)} {self.chosen.reads} were sent, and what is explained is an answer about one picture"
             raise UserError(what, where="request", fix="send one picture, and a question about it")
@@ -468,33 +429,20 @@ def _sent(media: Media) -> dict[str, Any]:
 
 
 @cache
-def _about_scenes(count: int, *, held_out: bool = False) -> Sequence[Exchange]:
-    """All questions of so many scenes."""
-    from ..prepare.scenes import scenes
-
-    def exchanges(number: int, scene: Scene) -> Iterator[Exchange]:
-        picture = Picture.of(scene.png(), f"scenes/{number}.png")
-        for kind, question, answer in scene.questions():
-            yield _exchange("<image>", question, answer, kind, images=[picture])
-
-    found = islice(scenes(held_out=held_out), count)
-    return [one for number, scene in enumerate(found) for one in exchanges(number, scene)]
-
-
-@cache
-def _about_tunes(count: int, *, held_out: bool = False) -> Sequence[Exchange]:
-    """All questions of so many tunes."""
+def _drawn(reads: Literal["pictures", "sounds"], count: int, *, held_out: bool = False) -> Sequence[Exchange]:
+    """All questions about so many scenes or tunes."""
+    from ..prepare.scenes import Scene, scenes
     from ..prepare.tunes import tunes
 
-    def exchanges(number: int, tune: Tune) -> Iterator[Exchange]:
-        recording = Recording.of(tune.wav(), f"tunes/{number}.wav")
-        for kind, question, answer in tune.questions():
-            yield _exchange("<audio>", question, answer, kind, audios=[recording])
-
-    found = islice(tunes(held_out=held_out), count)
-    return [one for number, tune in enumerate(found) for one in exchanges(number, tune)]
-
-
-def _exchange(sign: str, question: str, answer: str, kind: str, **files: Any) -> Exchange:
-    messages = [{"role": "user", "content": f"{sign}\n{question}"}, {"role": "assistant", "content": answer}]
-    return Exchange(messages=messages, kind=kind, **files)
+    found = []
+    for number, one in enumerate(islice(scenes(held_out=held_out) if reads == "pictures" else tunes(held_out=held_out), count)):
+        files: dict[str, Any] = (
+            {"images": [Picture.of(one.png(), f"scenes/{number}.png")]}
+            if isinstance(one, Scene)
+            else {"audios": [Recording.of(one.wav(), f"tunes/{number}.wav")]}
+        )
+        sign = "<image>" if "images" in files else "<audio>"
+        for kind, question, answer in one.questions():
+            messages = [{"role": "user", "content": f"{sign}\n{question}"}, {"role": "assistant", "content": answer}]
+            found.append(Exchange(messages=messages, kind=kind, **files))
+    return found

@@ -12,16 +12,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lodestar.build.adapters import add_adapter
+from lodestar.build.adapters.attach import adapted_layers
 from lodestar.build.chat_template import FILE, Rendered, prompted
 from lodestar.build.multimodal import MultimodalDecoder, PictureTower, SoundTower, answer_loss, answers
+from lodestar.build.quantize import quantize
 from lodestar.build.spectrogram import MelSettings
 from lodestar.build.speech_encoder import SpeechEncoder
 from lodestar.build.stems import PatchShape
 from lodestar.build.towers import PictureEncoder
+from lodestar.contracts.adapter import AdapterSettings
 from lodestar.contracts.task import IGNORE
 from lodestar.contracts.tokenizer import Tokenizer
 from lodestar.model.config import ModelConfig, RotaryScaling
 from lodestar.model.generate import generate
+from lodestar.model.quantized import QuantizedLinear
 from lodestar.prepare.exchange_files import SoundReader
 from lodestar.prepare.tokenizer import train_tokenizer
 
@@ -190,6 +195,17 @@ def test_a_tower_that_is_frozen_gets_no_gradients_and_the_projector_does(tokeniz
         model(ids, places, model.tower.stacked(pictures(1), CPU)).sum().backward()
         assert model.projector.first.weight.grad is not None
         assert all((parameter.grad is None) == frozen for parameter in model.tower.parameters())
+
+
+def test_an_adapter_and_codes_are_of_the_decoder_and_what_is_new_trains_whole(tokenizer: Tokenizer) -> None:
+    model = decoder(tokenizer, picture_tower(2))
+    quantize(model, 8, group=8)
+    coded = [place for place, module in model.named_modules() if isinstance(module, QuantizedLinear)]
+    assert coded
+    assert all(place.startswith("transformer.") for place in coded)
+    adapted = decoder(tokenizer, picture_tower(2))
+    add_adapter(adapted, AdapterSettings(rank=2))
+    assert all(place.startswith("transformer.") for place in adapted_layers(adapted))
 
 
 def test_each_file_becomes_as_many_positions_as_it_takes() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,17 @@ def test_an_answer_about_a_picture_is_explained_over_http(viewer: Service, viewe
     both["messages"][-1]["content"].append(both["messages"][-1]["content"][0])
     refused = httpx.post(f"{viewer_url}/v1/explain", json={"request": both}, timeout=60)
     assert "2 pictures were sent, and what is explained is an answer about one picture" in refused.json()["error"]["message"]
+
+
+def test_the_command_that_is_shown_asks_about_a_file(hearer: Service, hearer_url: str, viewer: Service, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl")
+    (tmp_path / "file.wav").write_bytes(hearer.task.shown()[0].audios[0].read())  # type: ignore[attr-defined]
+    command = hearer.curl(hearer_url)
+    assert len(command) < 500
+    told = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert json.loads(told)["choices"][0]["message"]["role"] == "assistant"
+    assert "$(base64 < file.png" in viewer.curl("")
 
 
 def picture() -> bytes:

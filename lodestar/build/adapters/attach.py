@@ -15,7 +15,7 @@ from ...model.frozen import Base
 from ...model.linear import Linear
 from ...model.quantized import QuantizedLinear
 from ..arithmetic import widens
-from ..fingerprint import base_fingerprint
+from ..fingerprint import base_fingerprint, in_base
 
 DEFAULT = "default"
 """The name of an adapter that is given none, as in `peft`."""
@@ -49,7 +49,10 @@ def linear_layers(model: nn.Module) -> dict[str, Base]:
     return bases | {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, Linear | QuantizedLinear) and ".blocks." in f".{name}" and not name.endswith((".base", ".router"))
+        if isinstance(module, Linear | QuantizedLinear)
+        and ".blocks." in f".{name}"
+        and not name.endswith((".base", ".router"))
+        and in_base(model, name)
     }
 
 

@@ -25,7 +25,14 @@ export const streams = true;
 
 const kind = () => (state.release.choices.reads === "sounds" ? recording : picture);
 
-export const fields = () => kind().fields();
+export function fields() {
+  byId("input").classList.add("short");
+  byId("input").rows = 2;
+  byId("temperature").value = 0; // what is asked about a picture has one answer
+  byId("temperature").dispatchEvent(new Event("input"));
+  return kind().fields();
+}
+
 export const translated = () => kind().translated?.();
 export const ready = () => Boolean(kind().ready() && byId("input").value.trim());
 
