@@ -53,8 +53,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "pictures": {"size": SIZE, "patch": 8, "merge": 1},
     "sounds": {"reads": "sounds", "rate": RATE, "merge": 4, "seconds": 5},
 }
-MODEL: dict[str, Any] = {"depth": 3, "width": 128, "heads": 4}
-CONTEXT, ROWS = 128, 64
+MODEL: dict[str, Any] = {"depth": 3, "width": 96, "heads": 3}
+CONTEXT, ROWS = 128, 32
 LEARNT, JUDGED = 4_000, 300
 """Scenes, each with some six questions."""
 Columns = Mapping[str, np.ndarray]
@@ -120,7 +120,7 @@ def learnt(task: Drawn, folder: Path, minutes: float, seed: int) -> tuple[Column
     settings = ModelSettings(size="tiny", context=CONTEXT, overrides=MODEL)
     config = derive(settings, task.architecture(), tokenizer.vocabulary_size).config
     plan = TrainSettings(
-        batch_tokens=ROWS * CONTEXT, micro_batch_tokens=ROWS * CONTEXT, minutes=minutes, learning_rate=0.005, seed=seed, ema=0.99
+        batch_tokens=ROWS * CONTEXT, micro_batch_tokens=ROWS * CONTEXT, minutes=minutes, learning_rate=0.01, seed=seed, ema=0.99
     )
     torch.manual_seed(derive_seed(seed, "model"))
     model = task.build(config)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..contracts.tokenizer import Tokenizer
     from ..model.config import ModelConfig
     from ..prepare.exchange_files import FileReader
+    from ..prepare.scenes import Asked
 
 ANSWER_TOKENS = 128
 """Of an answer that is measured; half of the context where that is less."""
@@ -152,8 +153,8 @@ _TEMPLATE: dict[str, Any] = {
     "data": {
         "sources": ["builtin:scenes"], "splits": {"test": ["builtin:held-out-scenes"]}, "validation": 0.05, "test": 0, "vocabulary": 400,
     },
-    "model": {"size": "tiny", "context": 128, "overrides": {"depth": 2, "width": 128, "heads": 4}},
-    "train": {"tokens": 8_000_000, "batch_tokens": 4096, "learning_rate": 0.005},
+    "model": {"size": "tiny", "context": 128, "overrides": {"depth": 2, "width": 96, "heads": 3}},
+    "train": {"tokens": 2_000_000, "batch_tokens": 4096, "learning_rate": 0.01},
     "targets": _TARGETS,
 }  # fmt: skip
 _SOUNDS: dict[str, Any] = {
@@ -431,18 +432,24 @@ def _sent(media: Media) -> dict[str, Any]:
 @cache
 def _drawn(reads: Literal["pictures", "sounds"], count: int, *, held_out: bool = False) -> Sequence[Exchange]:
     """All questions about so many scenes or tunes."""
-    from ..prepare.scenes import Scene, scenes
+    from ..prepare.scenes import scenes
     from ..prepare.tunes import tunes
 
-    found = []
-    for number, one in enumerate(islice(scenes(held_out=held_out) if reads == "pictures" else tunes(held_out=held_out), count)):
-        files: dict[str, Any] = (
-            {"images": [Picture.of(one.png(), f"scenes/{number}.png")]}
-            if isinstance(one, Scene)
-            else {"audios": [Recording.of(one.wav(), f"tunes/{number}.wav")]}
+    made: list[tuple[str, dict[str, Any], Iterable[Asked]]]
+    if reads == "pictures":
+        made = [
+            ("<image>", {"images": [Picture.of(scene.png(), f"scenes/{number}.png")]}, scene.questions())
+            for number, scene in enumerate(islice(scenes(held_out=held_out), count))
+        ]
+    else:
+        made = [
+            ("<audio>", {"audios": [Recording.of(tune.wav(), f"tunes/{number}.wav")]}, tune.questions())
+            for number, tune in enumerate(islice(tunes(held_out=held_out), count))
+        ]
+    return [
+        Exchange(
+            messages=[{"role": "user", "content": f"{sign}\n{question}"}, {"role": "assistant", "content": answer}], kind=kind, **files
         )
-        sign = "<image>" if "images" in files else "<audio>"
-        for kind, question, answer in one.questions():
-            messages = [{"role": "user", "content": f"{sign}\n{question}"}, {"role": "assistant", "content": answer}]
-            found.append(Exchange(messages=messages, kind=kind, **files))
-    return found
+        for sign, files, questions in made
+        for kind, question, answer in questions
+    ]
