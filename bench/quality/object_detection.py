@@ -60,10 +60,12 @@ class Recipe:
 
 # Cells have no right way up, and the pictures are all of 640 × 480 pixels.
 CELLS = {"fit": "stretch", "patch": 16, "flip": "both"}
+ADAMW = {"optimizer": "adamw", "betas": (0.9, 0.99)}
 RECIPES = {
-    # Of the two cores' 45 minutes: some 250 passes. # assumed, from what 256 × 192 pixels reach in a tenth of that
-    "cpu": Recipe({**CELLS, "width": 320, "height": 240}, {"depth": 4, "width": 128, "heads": 4}, 0.01, train={"ema": 0.998}),
-    "gpu": Recipe({**CELLS, "width": 512, "height": 384}, {"depth": 6, "width": 256, "heads": 4}, 0.003, train={"ema": 0.9995}),
+    # measured 2026-12: the optimiser, on 256 × 192 pixels (bench/RESULTS.d/object_detection.md); assumed: the larger picture, for platelets
+    "cpu": Recipe({**CELLS, "width": 320, "height": 240}, {"depth": 4, "width": 128, "heads": 4}, 0.0015, train={**ADAMW, "ema": 0.998}),
+    # assumed
+    "gpu": Recipe({**CELLS, "width": 512, "height": 384}, {"depth": 6, "width": 256, "heads": 4}, 0.001, train={**ADAMW, "ema": 0.9995}),
 }
 
 

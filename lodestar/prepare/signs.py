@@ -42,6 +42,8 @@ SIGNS: Mapping[str, Sequence[Line]] = {
 }
 FINER = 4
 """Pixels are drawn so many times finer, and averaged."""
+EMPTY = 0.1
+"""The share of scenes without a sign."""
 GREY = 110
 """The least difference of a sign from its ground, of 255."""
 
@@ -91,7 +93,7 @@ def draw_scene(names: Sequence[str], size: int, most: int, random: np.random.Gen
 
     ground, _ = _colours(random)
     image, placed = Image.new("RGB", (size * FINER, size * FINER), ground), list[Placed]()
-    for _ in range(random.integers(0, most + 1)):
+    for _ in range(0 if random.random() < EMPTY else int(random.integers(1, most + 1))):
         name, ink = names[int(random.integers(len(names)))], _ink(ground, random)
         radius = FINER * size * random.uniform(0.1, 0.22)
         middle = random.uniform(radius * 1.2, FINER * size - radius * 1.2, 2)

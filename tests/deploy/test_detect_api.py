@@ -77,7 +77,7 @@ def look(page: Page, finder: Service, tmp_path: Path, number: int = 1) -> None:
     content = next(iter(finder.task.sample()[number].media())).read()
     (tmp_path / "picture.png").write_bytes(content)
     page.get_by_label("Choose a picture").set_input_files(tmp_path / "picture.png")
-    page.get_by_role("button", name="Find the objects").click()
+    page.get_by_role("button", name="Find objects").click()
 
 
 @pytest.mark.parametrize("page", [{"width": 1200, "height": 900}, PHONE], indirect=True)
@@ -98,7 +98,7 @@ def test_the_page_draws_a_box_for_each_object_and_lists_them(page: Page, finder:
     expect(page.locator(".boxes .lit")).to_have_count(1)
     page.keyboard.press("Enter")
     expect(first).to_have_attribute("aria-pressed", "true")
-    page.get_by_role("button", name="Find the objects").focus()
+    page.get_by_role("button", name="Find objects").focus()
     expect(page.locator(".boxes .lit rect")).to_have_attribute("x", str(best["box"]["left"]).removesuffix(".0"))
     # Nothing reaches out of the page, and the boxes lie on the picture.
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

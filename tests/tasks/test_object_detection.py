@@ -262,7 +262,7 @@ def test_further_signs_are_data_that_every_installation_has() -> None:
     drawn = [BoxedPicture.model_validate(example) for example in ObjectDetection.builtins()["signs"]()]
     assert {box.label for example in drawn for box in example.boxes} == set(SIGNS)
     assert len(drawn) == 400
-    assert 40 < sum(not example.boxes for example in drawn) < 130
+    assert 20 < sum(not example.boxes for example in drawn) < 70
 
 
 def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import * as picture from "/forms/picture.js";
 
 export const words = {
   en: {
-    ...picture.words.en, run: "Find the objects", found: (count) => `${count} ${count === 1 ? "object" : "objects"}`, none: "No objects",
+    ...picture.words.en, run: "Find objects", found: (count) => `${count} ${count === 1 ? "object" : "objects"}`, none: "No objects",
     from: (share) => `Shown from a score of ${share}`, slider: "Least score shown",
     drawn: (count) => `The picture with ${count} ${count === 1 ? "box" : "boxes"}`,
   },
