@@ -97,6 +97,7 @@ def build_problem(venture: Venture, metrics: Mapping[str, Metric], today: Date |
         UserError: fewer than two options, a unit or a currency that does not fit, or evidence that is not what was measured.
     """
     file, settings = venture.file, venture.file.decision
+    _check_dates(file.targets, venture.path)
     builder = _Builder(venture, metrics, today or now().date(), _currency(file))
     builder.put(REQUESTS, settings.requests_per_month or assumptions.requests_per_month(builder.today))
     builder.put(BUSY, settings.busy or assumptions.busy_share(builder.today))
@@ -118,6 +119,15 @@ def build_problem(venture: Venture, metrics: Mapping[str, Metric], today: Date |
         },
         where=venture.path,
     )  # fmt: skip
+
+
+def _check_dates(targets: Sequence[Target], where: Path) -> None:
+    """Refuse a date that cannot be counted towards: "in time" is a part of every comparison."""
+    for number, target in enumerate(targets):
+        try:
+            Date.fromisoformat(target.by or "2000-01-01")
+        except ValueError:
+            raise UserError(f"targets.{number}: {target.by!r} is no date", where=where, fix="write it as YYYY-MM-DD") from None
 
 
 def _currency(file: VentureFile) -> str:

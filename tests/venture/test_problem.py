@@ -129,6 +129,13 @@ def test_a_currency_that_nobody_priced_this_machine_in_is_asked_about(opened):
     assert problem.quantities["this machine: price of an hour"].source == "quoted"
 
 
+def test_a_date_that_is_none_is_asked_about(opened):
+    venture = opened()
+    targets = [target.model_dump(exclude_none=True) | {"by": "next spring"} for target in venture.file.targets]
+    with pytest.raises(UserError, match=r"targets\.0: 'next spring' is no date; write it as YYYY-MM-DD"):
+        problem_of(opened(targets=targets))
+
+
 def test_evidence_by_hand_goes_before_all_else_and_its_file_must_be_the_one_it_names(opened):
     venture = opened()
     note = venture.folder / "survey.csv"
