@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 EDGE = 1e-4
-"""A share's interval that reaches 0 or 1 is taken to end so near to it: no beta distribution has a quantile on the edge itself."""
+"""What is nearer to 0 or 1 than this is on the edge of a share's range."""
 
 
 def draw(quantities: Mapping[str, Evidence], draws: int, seed: int) -> dict[str, np.ndarray]:
@@ -35,7 +35,7 @@ def quantiles(evidence: Evidence, at: np.ndarray) -> np.ndarray:
     """The quantiles, at probabilities in (0, 1), of the distribution that has the evidence's interval.
 
     real: normal, with a deviation of its own on each side of the value, which is the median (the two-piece normal).
-    positive: the same of the logarithm. share: the beta distribution with the interval's ends as its quantiles.
+    positive: the same of the logarithm. share: the beta distribution whose quantiles come nearest.
     """
     import numpy as np
 
@@ -61,23 +61,28 @@ def _two_piece(low: float, value: float, high: float, confidence: float, at: np.
 
 
 def beta_shape(evidence: Evidence) -> tuple[float, float]:
-    """The a and b of the beta distribution whose quantiles are the ends of a share's interval."""
+    """The a and b of the beta distribution whose quantiles come nearest to a share's value, as the median, and to its interval's ends.
+
+    An end on the edge says no more than that the share may come near to it: no beta distribution has a quantile there.
+    """
     import numpy as np
-    from scipy.optimize import root
+    from scipy.optimize import least_squares
     from scipy.special import betaincinv
 
-    low, high = max(evidence.low, EDGE), min(evidence.high, 1 - EDGE)
-    tails = np.array([(1 - evidence.confidence) / 2, (1 + evidence.confidence) / 2])
-    wanted = np.log([low / (1 - low), high / (1 - high)])
+    tail = (1 - evidence.confidence) / 2
+    stated = {tail: evidence.low, 0.5: evidence.value, 1 - tail: evidence.high}
+    inside = {at: share for at, share in stated.items() if EDGE < share < 1 - EDGE}
+    if len(inside) < 2:
+        inside = {at: min(max(share, EDGE), 1 - EDGE) for at, share in stated.items() if at != 0.5}
+    at, shares = np.array(list(inside)), np.array(list(inside.values()))
 
     def miss(logs: np.ndarray) -> np.ndarray:
-        a, b = np.exp(np.clip(logs, -20, 20))
-        found = np.clip(betaincinv(a, b, tails), 1e-300, 1 - 1e-16)
-        return np.log(found / (1 - found)) - wanted
+        found = np.clip(betaincinv(*np.exp(logs), at), 1e-300, 1 - 1e-16)
+        return np.log(found / (1 - found)) - np.log(shares / (1 - shares))
 
     # Begin where the moments of a normal with this interval would have it.
-    middle = (low + high) / 2
-    spread = (high - low) / 3.92
+    middle, spread = float(shares.mean()), max(evidence.high - evidence.low, EDGE) / 3.92
     total = max(middle * (1 - middle) / spread**2 - 1, 0.5)
-    a, b = np.exp(root(miss, np.log([middle * total, (1 - middle) * total])).x)
+    fit = least_squares(miss, np.log([middle * total, (1 - middle) * total]), bounds=(-12, 18))
+    a, b = np.exp(fit.x)
     return float(a), float(b)

@@ -106,6 +106,9 @@ def test_draws_follow_the_distribution_that_has_the_interval(support, low, value
 def test_an_interval_of_two_sides_keeps_both_of_its_ends_and_its_median():
     found = quantiles(evidence(1.0, 0.9, 3.0), np.array([0.025, 0.5, 0.975]))
     assert found == pytest.approx([0.9, 1.0, 3.0])
+    of_few = quantiles(evidence(0.667, 0.267, 1.0, "share"), np.array([0.025, 0.5, 0.975]))
+    assert of_few[:2] == pytest.approx([0.267, 0.667], rel=0.01)
+    assert 0.9 < of_few[2] < 1, "an end on the edge, as of a dozen records, draws nothing towards it"
     wide = quantiles(evidence(1.0, 0.9, 1.0, "share"), np.linspace(0.001, 0.999, 99))
     assert 0 < wide.min() < wide.max() <= 1
 
