@@ -84,7 +84,7 @@ def spread_of(draw: Draw, gain: float) -> float:
 
 
 def independent(trials: int) -> None:
-    for name, draw, gain, sizes in (("right or wrong", right_or_wrong, 0.05, (100, 400)), ("skewed score", skewed, 0.05, (100, 400))):
+    for name, draw, gain, sizes in (("right or wrong", right_or_wrong, 0.1, (100, 400)), ("skewed score", skewed, 0.1, (100, 400))):
         for rows in sizes:
             hits = found(draw, rows, 0.0, trials, f"A/A {name} {rows}")
             row(f"independent, {name}", f"false alarms, {rows} examples", hits, trials, "≤ 6%")

@@ -12,9 +12,13 @@ import httpx
 import pytest
 
 from lodestar.build.bundle import Bundle, save_bundle
+from lodestar.cli._serving import on_record
+from lodestar.cli.main import main
 from lodestar.deploy.canary import Canary
 from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
+from lodestar.venture.rollout import TAKEN_BACK, Rollout, Terms
+from lodestar.venture.venture import Venture
 
 
 @pytest.fixture
@@ -61,3 +65,34 @@ def test_each_request_is_told_with_its_release_until_the_canary_is_stopped(judge
         assert {ask(client, user=user) for user in users} == {"tiny-judge"}
     assert [fact["arm"] for fact in told] == [*expected, None, *[None] * 12]
     assert all(fact["release"] == "v1" for fact in told if fact["arm"] == "current")
+
+
+def test_a_canary_that_fails_is_taken_back_by_itself_and_nobody_meets_it_again(judge: Service, canary: Canary, tmp_path: Path) -> None:
+    class Broken(type(judge.task)):  # type: ignore[misc]
+        def answer(self, *_: Any) -> dict[str, Any]:
+            raise RuntimeError("a bug that no test found")
+
+    assert main(["new", "x", "--template", "classification", "--path", str(tmp_path / "x")]) == 0
+    venture = Venture.open(tmp_path / "x")
+    canary.task = Broken()
+    rollout = Rollout(Terms("v1", "v2", canary.share, None, "2026-01-01T00:00:00.000Z"))
+    statuses = []
+    with (
+        on_record(venture, "v1", rollout, canary) as record,
+        serving(replace(judge, release="v1"), on_request=record.note, answered=record.answered, canary=canary) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        number = 0
+        # The ledger is told on a thread of its own, and a busy disk lets it fall behind the answers.
+        while not canary.stopped and number < 10_000:
+            statuses.append(client.post("/v1/classify", json={"input": "a", "user": f"u{number}"}).status_code)
+            number += 1
+        assert canary.stopped
+        after = {client.post("/v1/classify", json={"input": "a", "user": f"u{again}"}).status_code for again in range(40)}
+    assert set(statuses) == {200, 500}
+    assert after == {200}
+    (event,) = venture.ledger.events(TAKEN_BACK)
+    assert event.detail["signal"] == "failed"
+    assert event.detail["current_events"] == 0
+    assert "v2 was taken back: requests that failed came" in event.detail["words"]["en"]
+    assert sum(request.arm == "canary" and request.status == 500 for request in venture.ledger.requests()) == statuses.count(500)
