@@ -32,6 +32,7 @@ from lodestar.build.griffin_lim import sound_of
 from lodestar.build.sizes import derive
 from lodestar.build.synthesis import SpeechSynthesizer, Spoken, sound_of_spoken
 from lodestar.contracts.clock import seconds
+from lodestar.contracts.errors import UserError
 from lodestar.contracts.meter import versions
 from lodestar.contracts.progress import track
 from lodestar.contracts.randomness import derive_seed
@@ -111,6 +112,12 @@ def learn(task: Task, data: Path, folder: Path, minutes: float, seed: int) -> tu
 def vocoders(task: SpeechSynthesis, model: nn.Module, examples: Sequence[Any]) -> None:
     """The same spectrograms, those of the test's recordings and those that the model makes, through either way to sound."""
     assert isinstance(model, SpeechSynthesizer)
+    sayable = [each for each in examples if _is_sayable(task, each.text)]
+    if len(sayable) < len(examples):
+        print(
+            f"\n{len(examples) - len(sayable)} of {len(examples)} test sentences hold a sound that no training sentence has; left out below"
+        )
+    examples = sayable
     print("\n| spectrogram of | made sound by | mel-cepstral distortion | word error rate | real-time factor of this part |")
     print("|---|---|---|---|---|")
     for kind in ("recording", "model"):
@@ -127,6 +134,13 @@ def vocoders(task: SpeechSynthesis, model: nn.Module, examples: Sequence[Any]) -
                 texts.append(task.hear(samples))
             distortion, errors = _score(MCD, columns(heard)), _score(WER, _errors(texts, examples))
             print(f"| the {kind} | {name} | {_shown(distortion)} dB | {_percent(errors)} | {work / sound:.3f} |", flush=True)
+
+
+def _is_sayable(task: SpeechSynthesis, text: str) -> bool:
+    try:
+        return len(task.said(text)) > 2
+    except UserError:
+        return False
 
 
 def _of_recording(task: SpeechSynthesis, model: SpeechSynthesizer, example: Any) -> Spoken:

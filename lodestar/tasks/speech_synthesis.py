@@ -121,7 +121,7 @@ class SpeechSynthesis(Task):
         "builtin:sample",
         {"size": "tiny", "context": 256, "overrides": {"depth": 2, "width": 96, "heads": 3}},
         {"rate": 8000, "bands": 40},
-        {"tokens": 1_500_000, "batch_tokens": 4096},
+        {"tokens": 1_000_000, "batch_tokens": 4096, "learning_rate": 0.006},
     )
     variants = {
         "espeak": Variant(
@@ -130,7 +130,7 @@ class SpeechSynthesis(Task):
                 "builtin:espeak",
                 {"size": "tiny", "context": 512, "overrides": {"depth": 3, "width": 128, "heads": 4}},
                 {"rate": 16000},
-                {"minutes": 20, "batch_tokens": 8192},
+                {"minutes": 20, "batch_tokens": 8192, "learning_rate": 0.006},
             )
         )
     }
