@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from ..contracts.errors import UserError
+from ..contracts.progress import track
 from ..contracts.randomness import generator
 
 PROGRAM = "espeak-ng"
@@ -76,9 +77,9 @@ def say(text: str, *, voice: str = "en-us", words_per_minute: int = 150) -> byte
 @cache
 def sample() -> Sequence[tuple[str, str, bytes]]:
     """Names, texts and WAV files: 200 sentences of English and 120 of Chinese, said by one voice of either language."""
-    plan = [("en", "en-us", 200), ("zh", "cmn", 120)]
-    return [
-        (f"{language}-{place}.wav", text, say(text, voice=voice))
-        for language, voice, count in plan
+    plan = [
+        (f"{language}-{place}.wav", text, voice)
+        for language, voice, count in (("en", "en-us", 200), ("zh", "cmn", 120))
         for place, text in enumerate(grammar(language, count))
     ]
+    return [(name, text, say(text, voice=voice)) for name, text, voice in track(plan, PROGRAM, "sentence")]
