@@ -86,7 +86,7 @@ def _template(
         "targets": [
             {
                 "metric": "mcd",
-                "at_most": 8.0,
+                "at_most": 6.0,
                 "unit": "dB",
                 "why": Words(
                     "a few recordings teach no more; hold it to less with your own",
