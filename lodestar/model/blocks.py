@@ -5,7 +5,8 @@ Axes: B batch, T tokens, S source tokens, W model width, F hidden width of the f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,14 @@ from torch.nn import functional as F
 from . import training_cpu
 from .attention import Attention, Mask
 from .cache import KVCache
+from .conditioning import Modulation, modulate
 from .config import ModelConfig
 from .linear import Linear
 from .norms import make_norm
 
 Activation = Callable[[Tensor], Tensor]
+Told = tuple[Tensor, Tensor, Tensor]
+"""A sublayer's shift, scale and gate, (B, 1, W) each."""
 
 
 class Dropout(nn.Dropout):
@@ -133,7 +137,7 @@ class Block(nn.Module):
     """Self-attention, cross-attention where `cross`, and the feed-forward, each a residual step.
 
     pre: x + f(norm(x)) (Xiong et al. 2020). post: norm(x + f(x)) (Vaswani et al. 2017). sandwich: x + norm(f(norm(x))) (Ding et al. 2021).
-    output: x + norm(f(x)) (OLMo 2, 2025).
+    output: x + norm(f(x)) (OLMo 2, 2025). Conditioned: x + gate · f(norm(x) · (1 + scale) + shift), see `Modulation`.
     """
 
     def __init__(self, config: ModelConfig, layer: int, *, cross: bool) -> None:
@@ -154,6 +158,7 @@ class Block(nn.Module):
         self.cross_output_norm = after() if cross else None
         self.feed_forward = make_feed_forward(config, layer)
         self.feed_forward_norm, self.feed_forward_output_norm = before(), after()
+        self.modulation = Modulation(config, 9 if cross else 6) if config.conditioning == "adaptive" else None
         self.dropout = Dropout(config.dropout)
 
     def forward(
@@ -164,23 +169,38 @@ class Block(nn.Module):
         rotary: tuple[Tensor, Tensor] | None = None,
         source_BSW: Tensor | None = None,
         source_mask: Mask | None = None,
+        condition_BW: Tensor | None = None,
         cache: KVCache | None = None,
         layer: int = 0,
     ) -> Tensor:
         """(B, T, W) → (B, T, W)."""
+        told = self._told(condition_BW)
         x_BTW = self._residual(
             x_BTW, self.attention_norm, self.attention_output_norm,
-            lambda x: self.attention(x, mask, rotary=rotary, cache=cache, layer=layer),
+            lambda x: self.attention(x, mask, rotary=rotary, cache=cache, layer=layer), next(told),
         )  # fmt: skip
         if self.cross_attention is not None and self.cross_norm is not None and self.cross_output_norm is not None:
             cross, seen = self.cross_attention, source_mask or Mask()
             x_BTW = self._residual(
                 x_BTW, self.cross_norm, self.cross_output_norm,
-                lambda x: cross(x, seen, source_BSW=source_BSW, cache=cache, layer=layer),
+                lambda x: cross(x, seen, source_BSW=source_BSW, cache=cache, layer=layer), next(told),
             )  # fmt: skip
-        return self._residual(x_BTW, self.feed_forward_norm, self.feed_forward_output_norm, self.feed_forward)
+        return self._residual(x_BTW, self.feed_forward_norm, self.feed_forward_output_norm, self.feed_forward, next(told))
 
-    def _residual(self, x_BTW: Tensor, norm: nn.Module, output_norm: nn.Module, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+    def _told(self, condition_BW: Tensor | None) -> Iterator[Told | None]:
+        """For each sublayer in turn, its shift, scale and gate; None where nothing is conditioned."""
+        if self.modulation is None:
+            return repeat(None)
+        assert condition_BW is not None, "the Transformer has looked"
+        vectors = self.modulation(condition_BW)
+        return zip(vectors[::3], vectors[1::3], vectors[2::3], strict=True)
+
+    def _residual(
+        self, x_BTW: Tensor, norm: nn.Module, output_norm: nn.Module, sublayer: Callable[[Tensor], Tensor], told: Told | None
+    ) -> Tensor:
+        if told is not None:
+            shift, scale, gate = told
+            return x_BTW + gate * self.dropout(sublayer(modulate(norm(x_BTW), shift, scale)))
         if self.after_sum:
             return norm(x_BTW + self.dropout(sublayer(x_BTW)))
         return x_BTW + self.dropout(output_norm(sublayer(norm(x_BTW))))

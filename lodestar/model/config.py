@@ -13,6 +13,7 @@ Norm = Literal["rms", "layer"]
 NormPlace = Literal["pre", "post", "sandwich", "output"]
 FeedForward = Literal["gelu", "gelu-tanh", "quick-gelu", "relu", "relu2", "silu", "swiglu", "geglu", "geglu-tanh", "reglu"]
 Scaling = Literal["linear", "dynamic", "yarn", "longrope", "llama3"]
+Conditioning = Literal["none", "adaptive"]
 
 GATED = ("swiglu", "geglu", "geglu-tanh", "reglu")
 """The feed-forwards with a gate beside their hidden layer."""
@@ -62,6 +63,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "norm_place": get_args(NormPlace),
     "feed_forward": get_args(FeedForward),
     "qk_norm_over": ("head", "all"),
+    "conditioning": get_args(Conditioning),
 }
 
 
@@ -97,6 +99,8 @@ class ModelConfig:
     source_vocabulary_size: int | None = None
     """Where the encoder reads tokens of another vocabulary than the decoder, which has `vocabulary_size`: its size. Each stack then has an
     embedding of its own."""
+    decoder_causal: bool = True
+    """A token of the decoder sees none after it. Where not, all of them see each other: what is written at once, as a picture is."""
 
     # Attention
     key_value_heads: int | None = None
@@ -144,6 +148,9 @@ class ModelConfig:
     """A norm before the first layer, after the positions are added."""
     skip_first_norm: bool = False
     """The first layer's attention has no norm before it (ModernBERT: the embedding's serves)."""
+    conditioning: Conditioning = "none"
+    """adaptive: a vector a row shifts and scales what each norm gives, and gates each sublayer (adaLN-Zero, Peebles and Xie 2023). Of an
+    encoder-decoder, in the decoder alone."""
 
     # Feed-forward
     feed_forward: FeedForward = "swiglu"
@@ -206,11 +213,19 @@ class ModelConfig:
                 raise ValueError(f"{field} is for the encoder-decoder, and architecture is {self.architecture}; remove {field}")
         if self.source_vocabulary_size is not None and self.source_vocabulary_size < 1:
             raise ValueError(f"source_vocabulary_size is {self.source_vocabulary_size}; it must be at least 1")
+        self._check_writing()
         for name in self.biased or ():
             if name not in BIASED:
                 raise ValueError(f"biased names {name!r}; use {', '.join(BIASED)}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and below 1")
+
+    def _check_writing(self) -> None:
+        if self.conditioning == "adaptive" and self.norm_place != "pre":
+            what = f"conditioning is adaptive, which is what norms before the sublayers do, and norm_place is {self.norm_place}"
+            raise ValueError(f"{what}; set norm_place to pre")
+        if not self.decoder_causal and self.architecture != "encoder-decoder":
+            raise ValueError(f"decoder_causal is for the encoder-decoder, and architecture is {self.architecture}; remove decoder_causal")
 
     def _check_positions(self) -> None:
         if self.position == "rotary":
@@ -295,8 +310,10 @@ class ModelConfig:
         return 0 if layer in self.dense_layers else self.experts
 
     def of_encoder(self) -> Self:
-        """The config that the encoder stack of an encoder-decoder is built by."""
-        return self if self.source_context is None else dataclasses.replace(self, context=self.source_context)
+        """The config that the encoder stack is built by."""
+        if self.architecture != "encoder-decoder":
+            return self
+        return dataclasses.replace(self, context=self.source_context or self.context, conditioning="none")
 
     def of_decoder(self) -> Self:
         """The config that the decoder stack of an encoder-decoder is built by; its `depth` is the decoder's."""
@@ -331,6 +348,8 @@ class ModelConfig:
         norms = {"pre": 1, "post": 1, "sandwich": 2, "output": 1}[self.norm_place] * norm
         sublayers = (2 if cross else 1) * (attention + norms) + norms
         count = layers * sublayers + sum(self._feed_forward_count(layer) for layer in range(layers))
+        if self.conditioning == "adaptive":
+            count += (layers * 3 * (3 if cross else 2) + 2) * (d + 1) * d
         count += (self.norm_place != "post") * norm + self.embedding_norm * norm
         count -= norm if self.skip_first_norm and self.norm_place in ("pre", "sandwich") else 0
         if self.position == "learned":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .attention import Attention, Mask, make_mask
 from .blocks import Block, Dropout, FeedForward, GatedFeedForward
 from .cache import KVCache
+from .conditioning import Modulation, modulate
 from .config import ModelConfig
 from .linear import Linear, linear
 from .meta import without_storage
@@ -37,6 +38,8 @@ class Stack(nn.Module):
         self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
         self.blocks = nn.ModuleList(Block(config, layer, cross=cross) for layer in range(config.depth))
         self.norm = nn.Identity() if config.norm_place == "post" else make_norm(config)
+        self.modulation = Modulation(config, 2) if config.conditioning == "adaptive" else None
+        """Of the last norm: a shift and a scale."""
         self.dropout = Dropout(config.dropout)
 
     def _make_rotary(self) -> tuple[Rotary | None, Rotary | None]:
@@ -62,9 +65,11 @@ class Stack(nn.Module):
         attention_mask: Tensor | None = None,
         source_BSW: Tensor | None = None,
         source_mask: Tensor | None = None,
+        condition: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """Embedded tokens (B, T, W) → normed hidden states (B, T, W)."""
+        self._check_condition(condition)
         start = 0 if cache is None else cache.length
         length = x_BTW.shape[1]
         if start + length > self.config.context:
@@ -84,10 +89,21 @@ class Stack(nn.Module):
         seen = None if source_mask is None else Mask(allowed=source_mask[:, None, None, :].bool())
         for layer, (block, window) in enumerate(zip(self.blocks, self.windows, strict=True)):
             angles = rotary if window is None or local_rotary is None else local_rotary
-            x_BTW = block(x_BTW, masks[window], rotary=angles, source_BSW=source_BSW, source_mask=seen, cache=cache, layer=layer)
+            x_BTW = block(
+                x_BTW, masks[window], rotary=angles, source_BSW=source_BSW, source_mask=seen, condition_BW=condition, cache=cache,
+                layer=layer,
+            )  # fmt: skip
         if cache is not None:
             cache.advance(length)
-        return self.norm(x_BTW)
+        x_BTW = self.norm(x_BTW)
+        return x_BTW if self.modulation is None else modulate(x_BTW, *self.modulation(condition))
+
+    def _check_condition(self, condition: Tensor | None) -> None:
+        if (condition is None) == (self.modulation is None):
+            return
+        if condition is None:
+            raise ValueError("the model is conditioned, and no condition is given; give one vector a row")
+        raise ValueError("a condition is given, and the model has none; set conditioning to adaptive")
 
     def enter(self, x_BTW: Tensor, positions: Tensor | None, start: int) -> Tensor:
         """What the first layer is given: embedded tokens (B, T, W) and where they stand, normed where the config says so."""
@@ -133,7 +149,7 @@ class Transformer(nn.Module):
         self.token_types = nn.Embedding(config.token_types, config.width) if config.token_types else None
         cross = config.architecture == "encoder-decoder"
         self.encoder = Stack(config.of_encoder(), causal=False, cross=False) if config.encoder_layers else None
-        self.decoder = Stack(config.of_decoder(), causal=True, cross=cross) if config.decoder_layers else None
+        self.decoder = Stack(config.of_decoder(), causal=config.decoder_causal, cross=cross) if config.decoder_layers else None
         writes = config.architecture != "encoder"
         self.output = Linear(config.width, config.vocabulary_size, bias=False) if writes and not config.tied_embeddings else None
         self.output_bias = nn.Parameter(torch.zeros(config.vocabulary_size)) if writes and config.output_bias else None
@@ -152,6 +168,7 @@ class Transformer(nn.Module):
         source_embeddings: Tensor | None = None,
         source_mask: Tensor | None = None,
         memory: Tensor | None = None,
+        condition: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """Logits (B, T, V) for the token after each of `tokens`; for an encoder, its hidden states (B, T, W).
@@ -167,15 +184,16 @@ class Transformer(nn.Module):
             source_embeddings: the same from another front end, (B, S, W); or
             memory: what `encode` made of it, (B, S, W).
             source_mask: True on real source tokens, (B, S).
+            condition: where the config is conditioned, what decides on shifts, scales and gates, (B, W).
             cache: keys and values of the tokens before these; extended in place.
 
         Raises:
-            ValueError: when the tokens exceed the context.
+            ValueError: when the tokens exceed the context, or a condition is missing.
         """
         hidden = self.hidden(
             tokens, embeddings=embeddings, token_types=token_types, positions=positions, document_ids=document_ids,
             attention_mask=attention_mask, source_tokens=source_tokens, source_embeddings=source_embeddings, source_mask=source_mask,
-            memory=memory, cache=cache,
+            memory=memory, condition=condition, cache=cache,
         )  # fmt: skip
         return hidden if self.decoder is None else self.logits(hidden)
 
@@ -192,20 +210,23 @@ class Transformer(nn.Module):
         source_embeddings: Tensor | None = None,
         source_mask: Tensor | None = None,
         memory: Tensor | None = None,
+        condition: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """As `forward`, but the normed hidden states (B, T, W) that the logits are made of."""
         x_BTW = self.embed(tokens, embeddings, token_types)
         if self.decoder is None:
             assert self.encoder is not None
-            return self.encoder(x_BTW, positions=positions, document_ids=document_ids, attention_mask=attention_mask)
+            return self.encoder(
+                x_BTW, positions=positions, document_ids=document_ids, attention_mask=attention_mask, condition=condition
+            )  # fmt: skip
         if self.encoder is not None and memory is None:
             if source_tokens is None and source_embeddings is None:
                 raise ValueError("an encoder-decoder needs source_tokens or memory; give what it is to read")
             memory = self.encode(source_tokens, source_mask, embeddings=source_embeddings)
         return self.decoder(
             x_BTW, positions=positions, document_ids=document_ids, attention_mask=attention_mask,
-            source_BSW=memory, source_mask=source_mask, cache=cache,
+            source_BSW=memory, source_mask=source_mask, condition=condition, cache=cache,
         )  # fmt: skip
 
     def encode(self, tokens: Tensor | None, attention_mask: Tensor | None = None, *, embeddings: Tensor | None = None) -> Tensor:
@@ -280,6 +301,9 @@ class Transformer(nn.Module):
                         nn.init.normal_(module.output.weight, std=depth_scaled)
                     elif isinstance(module, FeedForward | GatedFeedForward):
                         nn.init.normal_(module.down.weight, std=depth_scaled)
+            for module in stack.modules():
+                if isinstance(module, Modulation):
+                    module.initialise()
 
 
 def meta_transformer(config: ModelConfig) -> Transformer:

@@ -33,6 +33,8 @@ from lodestar.model.config import ModelConfig, RotaryScaling
         ({"vocabulary_size": 0}, "vocabulary_size is 0, and a decoder writes tokens"),
         ({"decoder_heads": 2}, "decoder_heads is for the encoder-decoder"),
         ({"source_vocabulary_size": 9}, "source_vocabulary_size is for the encoder-decoder"),
+        ({"decoder_causal": False}, "decoder_causal is for the encoder-decoder, and architecture is decoder"),
+        ({"conditioning": "adaptive", "norm_place": "post"}, "norm_place is post; set norm_place to pre"),
         ({"source_vocabulary_size": 0, "architecture": "encoder-decoder"}, "source_vocabulary_size is 0"),
     ],
 )

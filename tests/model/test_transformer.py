@@ -155,7 +155,10 @@ class Reference:
                     out[b, t] += shares[expert] / total * one.feed_forward(x[b, t], f"{name}.experts.{expert}")
         return out
 
-    def stack(self, name: str, tokens: Tensor, allowed: Any, positions: Tensor, memory: Any = None, source_allowed: Any = None) -> Tensor:
+    def stack(
+        self, name: str, tokens: Tensor, allowed: Any, positions: Tensor, memory: Any = None, source_allowed: Any = None,
+        condition: Any = None,
+    ) -> Tensor:  # fmt: skip
         """`allowed`: the window of a layer → what its queries see."""
         apart = name == "encoder" and self.c.source_vocabulary_size is not None
         x = self.w["source_embedding.weight" if apart else "embedding.weight"][tokens]
@@ -169,22 +172,31 @@ class Reference:
         if self.c.position.startswith("sinusoidal"):
             x = x + self.sinusoids(at)
         x = self.norm(x, f"{name}.embedding_norm")
-        length, causal = tokens.shape[1], name == "decoder"
+        length, causal = tokens.shape[1], name == "decoder" and self.c.decoder_causal
         bias = self.relative_bias(self.w[f"{name}.relative.weight"], length, length, causal) if self.c.position == "relative" else None
         for i in range(self.c.decoder_layers if name == "decoder" else self.c.encoder_layers):
             block, window = f"{name}.blocks.{i}", self.c.window_of(i)
             base = self.c.rotary_base if window is None or self.c.local_rotary_base is None else self.c.local_rotary_base
+            told = self.told(f"{block}.modulation", condition)
             x = self.residual(
                 x, f"{block}.attention",
-                lambda y, b=block, w=window, r=base: self.attention(y, y, f"{b}.attention", allowed(w), positions, r, bias),
+                lambda y, b=block, w=window, r=base: self.attention(y, y, f"{b}.attention", allowed(w), positions, r, bias), told[:3],
             )  # fmt: skip
             if memory is not None:
                 x = self.residual(
                     x, f"{block}.cross",
-                    lambda y, b=block: self.attention(y, memory, f"{b}.cross_attention", source_allowed, None, 0.0, None),
+                    lambda y, b=block: self.attention(y, memory, f"{b}.cross_attention", source_allowed, None, 0.0, None), told[3:6],
                 )  # fmt: skip
-            x = self.residual(x, f"{block}.feed_forward", lambda y, b=block: self.feed_forward(y, f"{b}.feed_forward"))
-        return self.norm(x, f"{name}.norm")
+            x = self.residual(x, f"{block}.feed_forward", lambda y, b=block: self.feed_forward(y, f"{b}.feed_forward"), told[-3:])
+        x, last = self.norm(x, f"{name}.norm"), self.told(f"{name}.modulation", condition)
+        return x * (1 + last[1]) + last[0] if last else x
+
+    def told(self, name: str, condition: Any) -> list[Tensor]:
+        """What a condition decides, each (B, 1, W); nothing where the model has no such layer."""
+        if f"{name}.linear.weight" not in self.w:
+            return []
+        y = self.linear(condition / (1 + torch.exp(-condition)), f"{name}.linear")
+        return [part[:, None] for part in y.split(self.c.width, dim=-1)]
 
     def sinusoids(self, at: Tensor) -> Tensor:
         width = self.c.width
@@ -197,7 +209,10 @@ class Reference:
             x[..., sine], x[..., cosine] = angle.sin(), angle.cos()
         return x
 
-    def residual(self, x: Tensor, name: str, f: Any) -> Tensor:
+    def residual(self, x: Tensor, name: str, f: Any, told: list[Tensor]) -> Tensor:
+        if told:
+            shift, scale, gate = told
+            return x + gate * f(self.norm(x, f"{name}_norm") * (1 + scale) + shift)
         if self.c.norm_place == "post":
             return self.norm(x + f(x), f"{name}_norm")
         return x + self.norm(f(self.norm(x, f"{name}_norm")), f"{name}_output_norm")
@@ -223,6 +238,7 @@ def configs(draw: st.DrawFn, architecture: str | None = None) -> ModelConfig:
     same_depth = decoder_depth in (None, depth)
     windows = st.sampled_from([None, 1, 3, 50])
     experts = draw(st.sampled_from([0, 0, 3]))
+    norm_place = draw(st.sampled_from(CHOICES["norm_place"]))
     return ModelConfig(
         vocabulary_size=draw(st.sampled_from([5, 17])),
         width=draw(st.sampled_from([6, 10, 16])) if own_width else heads * head_width,
@@ -231,6 +247,7 @@ def configs(draw: st.DrawFn, architecture: str | None = None) -> ModelConfig:
         decoder_feed_forward_width=draw(st.sampled_from([None, 5])) if architecture == "encoder-decoder" else None,
         source_context=draw(st.sampled_from([None, 10])) if architecture == "encoder-decoder" else None,
         source_vocabulary_size=draw(st.sampled_from([None, 3, 30])) if architecture == "encoder-decoder" else None,
+        decoder_causal=draw(st.booleans()) if architecture == "encoder-decoder" else True,
         heads=heads,
         key_value_heads=kv_heads,
         head_width=head_width if own_width else None,
@@ -244,7 +261,8 @@ def configs(draw: st.DrawFn, architecture: str | None = None) -> ModelConfig:
         relative_buckets=draw(st.sampled_from([4, 8])),
         relative_distance=draw(st.sampled_from([5, 16])),
         norm=draw(st.sampled_from(["rms", "layer"])),
-        norm_place=draw(st.sampled_from(CHOICES["norm_place"])),
+        norm_place=norm_place,
+        conditioning=draw(st.sampled_from(CHOICES["conditioning"])) if norm_place == "pre" else "none",
         embedding_norm=draw(st.booleans()),
         skip_first_norm=draw(st.booleans()),
         feed_forward=draw(st.sampled_from(CHOICES["feed_forward"])),
@@ -282,6 +300,11 @@ def random_model(config: ModelConfig, seed: int) -> Transformer:
             if parameter.ndim == 1:
                 parameter.add_(1.0)
     return model.eval().double()
+
+
+def a_condition(config: ModelConfig, rows: int) -> Tensor | None:
+    """Something to be conditioned on, where the model is."""
+    return torch.randn(rows, config.width, dtype=torch.float64) if config.conditioning == "adaptive" else None
 
 
 # --- attention --------------------------------------------------------------------------------------------------------------------
@@ -349,15 +372,17 @@ def test_forward_is_the_formula(config: ModelConfig, seed: int, with_documents: 
     positions = torch.tensor([[0, 1, 0, 1, 2, 0, 1], list(range(7))]) if with_documents else None
     real = torch.tensor([[True] * 7, [True] * 4 + [False] * 3]) if with_padding else None
     at = positions if positions is not None else torch.arange(length).expand(batch, -1)
+    condition = a_condition(config, batch)
 
     def allowed(window: int | None) -> Tensor:
-        return reference_allowed(batch, length, length, config.architecture != "encoder", window, document_ids, real)
+        causal = config.architecture != "encoder" and config.decoder_causal
+        return reference_allowed(batch, length, length, causal, window, document_ids, real)
 
-    common: dict[str, Any] = {"positions": positions, "document_ids": document_ids, "attention_mask": real}
+    common: dict[str, Any] = {"positions": positions, "document_ids": document_ids, "attention_mask": real, "condition": condition}
     if config.architecture == "encoder":
-        ours, theirs = model(tokens, **common), reference.stack("encoder", tokens, allowed, at)
+        ours, theirs = model(tokens, **common), reference.stack("encoder", tokens, allowed, at, condition=condition)
     elif config.architecture == "decoder":
-        ours, theirs = model(tokens, **common), reference.logits(reference.stack("decoder", tokens, allowed, at))
+        ours, theirs = model(tokens, **common), reference.logits(reference.stack("decoder", tokens, allowed, at, condition=condition))
     else:
         source = torch.randint(0, config.source_vocabulary_size or config.vocabulary_size, (batch, source_length))
         source_real = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
@@ -368,14 +393,14 @@ def test_forward_is_the_formula(config: ModelConfig, seed: int, with_documents: 
         memory = reference.stack("encoder", source, seen, torch.arange(source_length).expand(batch, -1))
         cross = source_real[:, None, :].expand(-1, length, -1)
         ours = model(tokens, source_tokens=source, source_mask=source_real, **common)
-        theirs = reference.logits(reference.stack("decoder", tokens, allowed, at, memory, cross))
+        theirs = reference.logits(reference.stack("decoder", tokens, allowed, at, memory, cross, condition))
     # Rotary tables and sinusoids are float32, hence not 1e-12.
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    configs().filter(lambda config: config.architecture != "encoder"),
+    configs().filter(lambda config: config.architecture != "encoder" and config.decoder_causal),
     st.integers(0, 10_000),
     st.lists(st.integers(1, 4), min_size=1, max_size=4),
 )
@@ -383,11 +408,11 @@ def test_incremental_decoding_equals_the_full_forward(config: ModelConfig, seed:
     model = random_model(config, seed)
     length = min(sum(chunks), config.context)
     tokens = torch.randint(0, config.vocabulary_size, (2, length))
-    given_source: dict[str, Any] = {}
+    given_source: dict[str, Any] = {"condition": a_condition(config, 2)}
     if config.architecture == "encoder-decoder":
         source = torch.randint(0, config.source_vocabulary_size or config.vocabulary_size, (2, 4))
         source_mask = torch.tensor([[True] * 4, [True, True, False, False]])
-        given_source = {"memory": model.encode(source, source_mask), "source_mask": source_mask}
+        given_source |= {"memory": model.encode(source, source_mask), "source_mask": source_mask}
     cache = KVCache(config, 2, length, dtype=torch.float64)
     parts, start = [], 0
     for size in chunks:
@@ -401,6 +426,24 @@ def test_incremental_decoding_equals_the_full_forward(config: ModelConfig, seed:
 @given(configs())
 def test_parameter_count_is_the_closed_form(config: ModelConfig) -> None:
     assert meta_transformer(config).parameter_count() == config.parameter_count()
+
+
+@pytest.mark.parametrize("architecture", ["encoder", "decoder", "encoder-decoder"])
+def test_a_new_conditioned_stack_passes_on_what_it_is_given(architecture: Any) -> None:
+    """adaLN-Zero: no sublayer adds anything at first, and whatever the condition, the last norm alone is left."""
+    config = ModelConfig(17, width=12, depth=2, heads=3, context=16, architecture=architecture, position="none", conditioning="adaptive")
+    model = Transformer(config)
+    stack = model.encoder if architecture == "encoder" else model.decoder
+    assert stack is not None
+    x = torch.randn(2, 5, 12)
+    out = stack(x, condition=torch.randn(2, 12), source_BSW=torch.randn(2, 3, 12))
+    torch.testing.assert_close(out, x / (x.square().mean(-1, keepdim=True) + config.norm_epsilon).sqrt())
+    with pytest.raises(ValueError, match="the model is conditioned, and no condition is given"):
+        stack(x)
+    with pytest.raises(ValueError, match="a condition is given, and the model has none; set conditioning to adaptive"):
+        Transformer(ModelConfig(17, width=12, depth=1, heads=3, context=16, position="none")).hidden(
+            torch.zeros(1, 2, dtype=torch.long), condition=torch.zeros(1, 12)
+        )
 
 
 def test_parameter_count_of_gpt2_is_the_published_one() -> None:
