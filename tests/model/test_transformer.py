@@ -261,7 +261,7 @@ def configs(draw: st.DrawFn, architecture: str | None = None) -> ModelConfig:
         relative_buckets=draw(st.sampled_from([4, 8])),
         relative_distance=draw(st.sampled_from([5, 16])),
         norm=draw(st.sampled_from(["rms", "layer"])),
-        norm_place=norm_place,
+        norm_place=norm_place,  # type: ignore[arg-type]
         conditioning=draw(st.sampled_from(CHOICES["conditioning"])) if norm_place == "pre" else "none",
         embedding_norm=draw(st.booleans()),
         skip_first_norm=draw(st.booleans()),
