@@ -30,6 +30,9 @@ class Metric:
     better: Direction
     compute: Callable[[Columns], float]
     """The value over the rows; must not depend on their order. NaN where the rows cannot give one."""
+    recentred: bool = False
+    """Whether fewer rows alone make the value larger (a distance of two clouds, say). A resample, which has fewer different rows, is then
+    off by as much again, and its interval is moved until its mean is the value."""
 
 
 class Score(Config):

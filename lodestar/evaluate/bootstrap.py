@@ -10,7 +10,7 @@ Teachers Should Know About the Bootstrap", section 5.2 ("expanded percentile").
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,10 @@ def scores(
     units = rows if clusters is None else len(np.unique(clusters))
     found = []
     for number, (metric, value) in enumerate(known):
-        low, high = expanded_percentile(drawn[:, 0, number], units, confidence)
+        resamples_of = drawn[:, 0, number]
+        if metric.recentred:
+            resamples_of = resamples_of + (value - np.nanmean(resamples_of))
+        low, high = expanded_percentile(resamples_of, units, confidence)
         # The interval of few or very uneven rows can miss the value itself, which would read as a mistake.
         low, high = min(low, value), max(high, value)
         found.append(
@@ -102,9 +105,27 @@ def resampled(
         drawn = random.integers(0, units, units)
         chosen = drawn if members is None else np.concatenate([members[unit] for unit in drawn])
         for number, table in enumerate(tables):
-            taken = {name: column[chosen] for name, column in table.items()}
+            taken = _Taken(table, chosen)
             values[draw, number] = [metric.compute(taken) for metric in metrics]
     return values
+
+
+class _Taken(Mapping[str, np.ndarray]):
+    """Some rows of a table, each column taken when a metric asks for it: a table may hold what no metric reads (pictures, say)."""
+
+    def __init__(self, table: Columns, rows: np.ndarray) -> None:
+        self._table, self._rows, self._columns = table, rows, dict[str, np.ndarray]()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._columns:
+            self._columns[name] = self._table[name][self._rows]
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
 
 
 def count(columns: Columns) -> int:
