@@ -81,7 +81,8 @@ def evaluate(
     }
     baseline_name, tables["baseline"] = baseline(chosen) if baseline else task.baseline(train_examples, chosen)
     clusters = clusters_of(chosen, ids)
-    card, found = _score(task, settings, tables, data, baseline_name, clusters), task.findings(tables["model"], chosen)
+    card = _score(task, settings, tables, data, baseline_name, clusters)
+    found = task.findings(tables["model"], chosen, train_examples)
     with atomic_folder(out, replace=True) as folder:
         write_json(folder / SCORECARD, card.model_dump(mode="json"))
         _write_measurements(folder / MEASUREMENTS, ids, tables, clusters)
