@@ -160,6 +160,35 @@ def png(pixels_CYX: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def encoded(pixels_CYX: np.ndarray, kind: Literal["png", "jpeg", "webp"]) -> bytes:
+    """Pixels (C, Y, X) uint8 as a picture file."""
+    from PIL import Image
+
+    if kind == "png":
+        return png(pixels_CYX)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels_CYX.transpose(1, 2, 0))).save(file, kind.upper(), quality=95)
+    return file.getvalue()
+
+
+def sheet(pictures_NCYX: np.ndarray, across: int, *, least: int = 64, gap: int = 4) -> np.ndarray:
+    """Pictures of one size, row by row on white, as the pixels of one (C, Y, X); small ones are shown with whole pixels larger.
+
+    Args:
+        across: pictures in a row.
+        least: pixels a side of a picture, at least.
+    """
+    times = max(1, -(-least // pictures_NCYX.shape[-1]))
+    larger = pictures_NCYX.repeat(times, 2).repeat(times, 3)
+    count, channels, height, width = larger.shape
+    rows = -(-count // across)
+    drawn = np.full((channels, rows * (height + gap) + gap, across * (width + gap) + gap), 255, np.uint8)
+    for number, picture in enumerate(larger):
+        down, right = gap + number // across * (height + gap), gap + number % across * (width + gap)
+        drawn[:, down : down + height, right : right + width] = picture
+    return drawn
+
+
 def thumbnail(content: bytes, size: int = 96) -> str:
     """A small copy of a picture as a `data:` URL of a PNG, its longer side `size` at most."""
     image = decode(content, least=2 * size).image

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..contracts.language import Words
 from ..contracts.randomness import generator
 
 if TYPE_CHECKING:
@@ -39,6 +40,22 @@ SIGNS: Mapping[str, Sequence[Line]] = {
     "大": [[(-0.9, -0.3), (0.9, -0.3)], [(0, -1), (-0.05, -0.2), (-0.85, 1)], [(0, -0.25), (0.85, 1)]],
     "山": [[(-0.85, -0.2), (-0.85, 0.8), (0.85, 0.8), (0.85, -0.2)], [(0, -1), (0, 0.8)]],
     "中": [[(-0.8, -0.55), (0.8, -0.55), (0.8, 0.3), (-0.8, 0.3), (-0.8, -0.55)], [(0, -1), (0, 1)]],
+}
+NAMES: Mapping[str, Words] = {
+    "circle": Words("circle", "圆形"),
+    "triangle": Words("triangle", "三角形"),
+    "star": Words("star", "五角星"),
+    "arrow": Words("arrow", "箭头"),
+    **{sign: Words(f"character {sign}", f"“{sign}”字") for sign in "十大山中"},
+}
+"""What each sign is called in a sentence."""
+COLOURS: Mapping[Words, Colour] = {
+    Words("red", "红"): (214, 40, 40),
+    Words("yellow", "黄"): (246, 205, 50),
+    Words("green", "绿"): (40, 150, 70),
+    Words("blue", "蓝"): (35, 80, 190),
+    Words("black", "黑"): (20, 20, 20),
+    Words("white", "白"): (245, 245, 245),
 }
 FINER = 4
 """Pixels are drawn so many times finer, and averaged."""
@@ -68,11 +85,26 @@ def signs(count: int, *, size: int = 24, seed: int = 0) -> Iterator[tuple[str, b
             yield name, draw(lines, size, generator(seed, "signs", name, number))
 
 
-def draw(lines: Sequence[Line], size: int, random: np.random.Generator) -> bytes:
-    """One sign as a PNG."""
+def captioned_signs(count: int, *, size: int = 24, seed: int = 0) -> Iterator[tuple[Words, bytes]]:
+    """`count` pictures of every sign in colours that have names, in turn: what each shows, as a sentence, and the PNG."""
+    colours = list(COLOURS)
+    for number in range(count):
+        for name, lines in SIGNS.items():
+            random = generator(seed, "captioned signs", name, number)
+            ink, ground = (colours[place] for place in random.choice(len(colours), 2, replace=False))
+            caption = Words(f"a {ink.en} {NAMES[name].en} on {ground.en}", f"{ground.zh}色背景上的{ink.zh}色{NAMES[name].zh}")
+            yield caption, draw(lines, size, random, (COLOURS[ground], COLOURS[ink]))
+
+
+def draw(lines: Sequence[Line], size: int, random: np.random.Generator, colours: tuple[Colour, Colour] | None = None) -> bytes:
+    """One sign as a PNG.
+
+    Args:
+        colours: of the ground and of the sign; drawn where None.
+    """
     from PIL import Image
 
-    ground, ink = _colours(random)
+    ground, ink = colours or _colours(random)
     image = Image.new("RGB", (size * FINER, size * FINER), ground)
     radius = FINER * size * random.uniform(0.28, 0.4)
     middle = FINER * size / 2 + random.uniform(-1, 1, 2) * (FINER * size / 2 - radius * 1.15)

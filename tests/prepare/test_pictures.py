@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from lodestar.contracts.errors import UserError
-from lodestar.prepare.pictures import MOST_PIXELS, decode, media_type, png, read_square, square, thumbnail
-from lodestar.prepare.signs import SIGNS, signs
+from lodestar.prepare.pictures import MOST_PIXELS, decode, encoded, media_type, png, read_square, sheet, square, thumbnail
+from lodestar.prepare.signs import COLOURS, NAMES, SIGNS, captioned_signs, signs
 
 RED, BLUE = (200, 16, 24), (12, 40, 220)
 
@@ -195,3 +195,32 @@ def test_signs_are_drawn_the_same_each_time_and_are_told_apart() -> None:
     for _, content in first:
         pixels, _ = read_square(content, 24, "crop")
         assert pixels.mean(0).std() > 10  # a sign can be seen on its ground
+
+
+def test_captioned_signs_have_the_colours_that_they_are_said_to_have() -> None:
+    drawn = list(captioned_signs(3))
+    assert drawn == list(captioned_signs(3))
+    assert {sign for sign in SIGNS for caption, _ in drawn if caption.en.split(" on ")[0].endswith(NAMES[sign].en)} == set(SIGNS)
+    for caption, content in drawn:
+        ink, ground = (next(c for c in COLOURS if c.en == word) for word in (caption.en.split()[1], caption.en.split()[-1]))
+        assert caption.zh.startswith(f"{ground.zh}色背景上的{ink.zh}色")
+        pixels = read_square(content, 24, "crop")[0].transpose(1, 2, 0).reshape(-1, 3).astype(int)
+        corner = pixels[0] - COLOURS[ground]
+        assert np.abs(corner).max() < 20
+        assert np.abs(pixels - COLOURS[ink]).max(1).min() < 20
+
+
+def test_a_sheet_holds_every_picture_in_its_place() -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (5, 3, 4, 6), dtype=np.uint8)
+    drawn = sheet(pictures, 3, least=12, gap=2)
+    assert drawn.shape == (3, 2 * (8 + 2) + 2, 3 * (12 + 2) + 2)
+    for number, picture in enumerate(pictures):
+        down, right = 2 + number // 3 * 10, 2 + number % 3 * 14
+        np.testing.assert_array_equal(drawn[:, down : down + 8 : 2, right : right + 12 : 2], picture)
+    assert (drawn[:, 12:, 30:] == 255).all()
+
+
+@pytest.mark.parametrize(("kind", "apart"), [("png", 0), ("webp", 12), ("jpeg", 12)])
+def test_pixels_survive_each_kind_of_file(kind: str, apart: int) -> None:
+    pixels = np.stack([np.full((16, 16), level, np.uint8) for level in (200, 90, 30)])
+    assert np.abs(read_square(encoded(pixels, kind), 16, "crop")[0].astype(int) - pixels).max() <= apart  # type: ignore[arg-type]
