@@ -123,8 +123,10 @@ def _train(venture: Venture, *, looked: bool) -> Step:
     }  # fmt: skip
     loader = make_loader(open_split(plan.prepared, "train"), task.batching, seed=settings.seed, **shape)
     validation: Sequential | tuple[()] = ()
+    seen = open_split(plan.prepared, "train").examples(task)
     if (plan.prepared / "validation").exists():
-        validation = Sequential(open_split(plan.prepared, "validation"), task.batching, limit=VALIDATION_BATCHES, **shape)
+        held_out = open_split(plan.prepared, "validation")
+        validation, seen = Sequential(held_out, task.batching, limit=VALIDATION_BATCHES, **shape), held_out.examples(task)
     allowance = None if looked else allow(venture, "train", plan.folder, predicted_seconds(venture, plan))
     torch.manual_seed(derive_seed(settings.seed, "model"))
     base, adapter = base_of(venture), venture.file.adapter
@@ -137,9 +139,13 @@ def _train(venture: Venture, *, looked: bool) -> Step:
             merge_adapter(trained, place.with_name("adapter"))
         save_bundle(place, Bundle(trained, made, tokenizer, _calibrated(task, trained, tokenizer, plan.prepared).describe()))
 
+    def preview(trained: nn.Module) -> bytes | None:
+        return task.preview(trained, tokenizer, seen)
+
     def work() -> RunRecord:
         return run(
-            task, model, loader, lambda: validation, settings, plan.folder, save=save, inputs=plan.inputs, allowance=allowance
+            task, model, loader, lambda: validation, settings, plan.folder, save=save, preview=preview, inputs=plan.inputs,
+            allowance=allowance,
         )  # fmt: skip
 
     return Step(plan.folder, noted(venture, "train", plan.folder, work), skipped=False)

@@ -87,7 +87,7 @@ class Variant(NamedTuple):
 
 Endpoint = Literal[
     "completions", "chat/completions", "classify", "translate", "summarize", "answer", "embeddings", "recommend", "detect",
-    "audio/transcriptions", "audio/speech",
+    "audio/transcriptions", "audio/speech", "images/generations",
 ]  # fmt: skip
 """How an application is asked. The first two write their answer token by token and stream it; each of the others gives it whole."""
 
@@ -188,13 +188,18 @@ class Task(ABC):
     """Rows cut from a stream of all documents; one example a row; rows of as many whole examples as fit; or one pair a row, of a source
     that is read and tokens that are written.
     """
+    among_others: ClassVar[Sequence[str]] = ()
+    """Columns of `measure` that say where a row stands among those that are measured with it: of another company they are others."""
+    draws: ClassVar[bool] = False
+    """Whether it answers with a draw from what it has learnt (a picture), where others have one answer that is right: what it is asked for
+    then comes out as some record of that kind, and is judged among many."""
     compares_rows: ClassVar[bool] = False
     """Whether a row's loss depends on the others of its batch, which it is told apart from: its micro-batches are part of the recipe."""
     endpoint: ClassVar[Endpoint]
     """The HTTP route that serves it, /v1/ENDPOINT, and the form of the page."""
     page_form: ClassVar[str] = ""
     """The form of the page, where it is not the endpoint's own: deploy/page/forms/FORM.js."""
-    tokenized: ClassVar[bool] = True
+    tokenized: bool = True
     """Whether it reads or writes text. Where not, its tokenizer has the two special tokens alone, `vocabulary_size` is one of the fields
     that `architecture` decides, and `texts` are for people: what stands in the data card."""
     passes: ClassVar[int | None] = None
@@ -358,11 +363,22 @@ class Task(ABC):
         """The columns of answers that another model gave to `instruction`, of the same form as `measure`'s."""
         raise NotImplementedError(f"{self.name} is not asked in words")
 
-    def findings(self, columns: Columns, examples: Sequence[Any]) -> Findings | None:
+    def findings(self, columns: Columns, examples: Sequence[Any], train: Sequence[Any]) -> Findings | None:
         """What the report shows of an evaluation beyond its scores: pictures, sentences, the worst mistakes; None where there is nothing.
 
         Args:
-            columns: as `measure` gave them.
+            columns: as `measure` gave them of the examples.
+            train: the training records.
+        """
+        return None
+
+    def preview(self, model: nn.Module, tokenizer: Tokenizer, examples: Sequence[Any]) -> bytes | None:
+        """What the model makes as it is now, for a person who follows its training: a PNG; None where there is nothing to look at.
+
+        Drawn at each evaluation in training, of the weights that are evaluated; it draws from no generator that the training does.
+
+        Args:
+            examples: the validation records, or where there are none the training records.
         """
         return None
 

@@ -350,7 +350,7 @@ class Classification(Task):
         truth = self._truth(examples)
         return self._labelling.columns(stated_logits(answers, self.labels, truth), truth, None)
 
-    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[LabelledText]) -> Findings:
+    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[LabelledText], train: Sequence[LabelledText]) -> Findings:
         from ..evaluate.wrong_labels import label_findings
 
         return label_findings(columns, [example.text for example in examples], self.labels)

@@ -293,7 +293,9 @@ class ImageClassification(Task):
         logits = hog_logits(learnt, self._truth(train), held_out, len(self.labels))
         return "logistic regression on oriented gradients", self._columns(logits, examples, None)
 
-    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[LabelledPicture]) -> Findings:
+    def findings(
+        self, columns: Mapping[str, np.ndarray], examples: Sequence[LabelledPicture], train: Sequence[LabelledPicture]
+    ) -> Findings:
         from ..evaluate.wrong_labels import label_findings
         from ..prepare.pictures import thumbnail
 

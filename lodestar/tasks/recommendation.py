@@ -297,7 +297,7 @@ class Recommendation(Task):
         counts[: self.catalogue.seen] = self.catalogue.counts
         return ranking_columns(scores, histories, targets, counts, exclude_seen=not self.recipe.repeats)
 
-    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Interactions]) -> Findings:
+    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Interactions], train: Sequence[Interactions]) -> Findings:
         return ranking_findings(columns, self.catalogue.titles)
 
     def _asked(self, examples: Sequence[Interactions]) -> tuple[list[np.ndarray], np.ndarray]:

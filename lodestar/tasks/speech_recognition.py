@@ -307,7 +307,7 @@ class SpeechRecognition(Task):
         places = nearest(sounds(known), sounds(examples), self.mel)
         return "nearest recording", columns([known[place].text for place in places], [example.text for example in examples])
 
-    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Utterance]) -> Findings | None:
+    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Utterance], train: Sequence[Utterance]) -> Findings | None:
         errors = columns["word_errors"]
         right = int((errors == 0).sum())
         return Findings(

@@ -272,7 +272,7 @@ class Translation(Task):
     def answered(self, answers: Sequence[str], examples: Sequence[Pair]) -> dict[str, np.ndarray]:
         return self._columns(list(answers), examples)
 
-    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Pair]) -> Findings | None:
+    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Pair], train: Sequence[Pair]) -> Findings | None:
         """The scores of each direction, where there are several."""
         from ..contracts.findings import Findings
         from ..evaluate.translation import direction_findings

@@ -20,7 +20,7 @@ from ..contracts.record import RECORD_FILE, RunRecord, fingerprint
 from ..contracts.score import Cost
 from ..contracts.settings import TrainSettings
 from ..contracts.task import Batch, Loader, Objective, device_of
-from ..store.files import ensure_space, hash_folder, read_json, sha256_file, write_json
+from ..store.files import ensure_space, hash_folder, read_json, sha256_file, write_atomic, write_json
 from ..store.lock import hold
 from .checkpoint import Checkpoint, Checkpoints, model_tensors
 from .compiled import loss_function
@@ -34,7 +34,7 @@ from .signals import StopSignal
 from .spikes import SpikeWatch
 from .trainer import Trainer
 
-MODEL, CHECKPOINTS, METRICS, PICTURE = "model", "checkpoints", "metrics.jsonl", "loss.png"
+MODEL, CHECKPOINTS, METRICS, PICTURE, PREVIEWS = "model", "checkpoints", "metrics.jsonl", "loss.png", "previews"
 REWINDS = 3
 """Rewinds in one run: a loss that leaves the road more often does not do so because of a few bad batches."""
 LOOK_EVERY_ON_GPU = 10
@@ -44,6 +44,7 @@ CALIBRATION_SECONDS = 5.0
 
 Validation = Callable[[], Iterable[Batch]]
 Save = Callable[[nn.Module, Path], None]
+Preview = Callable[[nn.Module], "bytes | None"]
 
 
 def train(
@@ -55,13 +56,14 @@ def train(
     out: Path,
     *,
     save: Save,
+    preview: Preview = lambda model: None,
     inputs: Mapping[str, str] | None = None,
     allowance: Allowance | None = None,
 ) -> RunRecord:
     """Train `model` in place and write the result to `out`, going on where an earlier call with the same arguments was cut off.
 
     A resumed run gives the same weights, to the last bit, as one that was not cut off, on the same machine with as many threads.
-    In the end `out` holds model/, checkpoints/, metrics.jsonl, loss.png and, written last, record.json.
+    In the end `out` holds model/, checkpoints/, metrics.jsonl, loss.png, previews/ where there are any and, written last, record.json.
 
     Args:
         task: gives the loss; a task, or another objective.
@@ -70,6 +72,7 @@ def train(
         validation: gives the batches to evaluate on, the same ones at each call.
         settings: with `batch_tokens`, `learning_rate`, and `tokens` or `minutes` filled in.
         save: writes a model as a folder, whole or not at all, in the place of one that may be there.
+        preview: draws at each evaluation, of the weights that are evaluated, what is kept as previews/step-NUMBER.png; None where nothing.
         inputs: what the model and the batches were made from, name → hash; other inputs make another run.
         allowance: where the run stops, with a checkpoint, before it has taken longer; no part of what the run is.
 
@@ -80,7 +83,7 @@ def train(
         Interrupted: a signal asked to stop; the work so far is in a checkpoint.
     """
     with hold(out, "train"), repeatable(device_of(model)):
-        run = _Run(task, model, loader, validation, settings, out, dict(inputs or {}), allowance)
+        run = _Run(task, model, loader, validation, settings, out, dict(inputs or {}), preview, allowance)
         record = run.finished()
         if record is None:
             try:
@@ -108,9 +111,11 @@ class _Run:
         settings: TrainSettings,
         out: Path,
         inputs: dict[str, str],
+        preview: Preview,
         allowance: Allowance | None,
     ) -> None:
-        self.validation, self.settings, self.out, self.inputs, self.allowance = validation, settings, out, inputs, allowance
+        self.validation, self.settings, self.out, self.inputs = validation, settings, out, inputs
+        self.preview, self.allowance = preview, allowance
         device = device_of(model)
         precision = choose_precision(settings.precision, device)
         config = getattr(model, "config", None)
@@ -188,6 +193,7 @@ class _Run:
         with self.trainer.undone():
             begin = seconds()
             self.trainer.evaluate(self.validation())
+            self._draw()
             evaluation = seconds() - begin
             self.trainer.update(1.0)[0].item()  # the first step allocates and compiles
             begin, timed = seconds(), 0
@@ -207,6 +213,8 @@ class _Run:
             save(self.trainer.model, self.out / MODEL)
         draw_loss(self.journal.rows(), self.out / PICTURE)
         files = {name: sha256_file(self.out / name) for name in (METRICS, PICTURE)}
+        if (self.out / PREVIEWS).exists():
+            files[PREVIEWS] = hash_folder(self.out / PREVIEWS)
         record = RunRecord(
             step="train",
             id=self.id,
@@ -312,7 +320,13 @@ class _Run:
         give_back()
         if self.validation_loss is not None and math.isfinite(self.validation_loss):
             self.journal.add({"step": self.step, "tokens": self.trainer.tokens, "validation_loss": self.validation_loss})
+        if (drawn := self._draw()) is not None:
+            write_atomic(self.out / PREVIEWS / f"step-{self.step:06d}.png", drawn)
         self._reset_clock()
+
+    def _draw(self) -> bytes | None:
+        with self.trainer.averaged():
+            return self.preview(self.trainer.model)
 
     def _is_among_last(self) -> bool:
         """Whether the evaluation after this step is one of those that `train.average_last` asks for, as far as is known."""

@@ -24,6 +24,8 @@ RELEASE_FILE = "release.json"
 CARD_FILE = "card.md"
 BUNDLE_FOLDER = "model"
 SCORECARD_FILE = "scorecard.json"
+PREVIEWS_FOLDER, LAST_PREVIEW = "previews", "preview.png"
+"""Of a training's run, and of a release, which has the last."""
 
 
 class Gate(Config):
@@ -170,6 +172,11 @@ def evaluated_runs(venture: Venture) -> dict[str, FinishedRun]:
     return {"prepare": prepare, "train": train, "evaluate": evaluate}
 
 
+def previews(training: Path) -> list[Path]:
+    """What the model made in the course of a training, from first to last; nothing of a model that makes nothing to look at."""
+    return sorted((training / PREVIEWS_FOLDER).glob("step-*.png"))
+
+
 def read_scorecard(folder: Path) -> Scorecard:
     """What an evaluation found, from its run's folder or from a release that carries it."""
     path = folder / SCORECARD_FILE
@@ -192,6 +199,8 @@ def _collect(staging: Path, runs: dict[str, FinishedRun], held: Sequence[Gate], 
     sources |= {f"data-{name}": data / name for name in ("card.json", "card.md")}
     if (loss := runs["train"].folder / "loss.png").exists():
         sources[loss.name] = loss
+    if course := previews(runs["train"].folder):
+        sources[LAST_PREVIEW] = course[-1]
     for name, file in sources.items():
         link_or_copy(file, staging / name)
     write_json(staging / "gates.json", {"gates": [_json(gate) for gate in held], "override": _json(override) if override else None})

@@ -20,7 +20,7 @@ from .economics_words import economics_value
 from .forecast_words import forecasts_value
 from .forecasts import overdue, resolve_due
 from .found import Found, read_findings
-from .product import Gate, Release, evaluated_runs, gates, read_scorecard, releases
+from .product import LAST_PREVIEW, Gate, Release, evaluated_runs, gates, previews, read_scorecard, releases
 from .rollout import Rollout, latest_rollout, rollout_value
 from .status import Next
 from .success_page import report_html
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 PICTURES = ("scorecard.png", "loss.png")
+SHOWN_PREVIEWS = 4
+"""Of the course of a training: the first, the last, and some between."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Facts:
     rollout: Rollout | None
     """The last one that was begun."""
     pictures: list[Path]
+    previews: list[Path]
+    """What the model made in the course of its training."""
     found: Found
     """What the evaluation found beyond its scores."""
     next: list[Next]
@@ -131,6 +135,8 @@ class _Subject:
     judged: Path
     """The evaluation's folder; the mistakes stay there, and it may have been removed since."""
     pictures: list[Path]
+    course: list[Path]
+    """Previews of the training, which stay with its run; of a training that has been removed since, the last one."""
 
 
 def _subject(venture: Venture, history: list[Release]) -> _Subject:
@@ -138,13 +144,22 @@ def _subject(venture: Venture, history: list[Release]) -> _Subject:
         newest = history[-1]
         evidence = venture.releases / newest.name
         judged = next((run.folder for run in venture.finished("evaluate") if run.record.id == newest.runs.get("evaluate")), evidence)
-        return _Subject(newest, newest.scorecard, evidence, judged, [evidence / name for name in PICTURES])
+        trained = next((run.folder for run in venture.finished("train") if run.record.id == newest.runs.get("train")), evidence)
+        course = previews(trained) or [path for path in [evidence / LAST_PREVIEW] if path.exists()]
+        return _Subject(newest, newest.scorecard, evidence, judged, [evidence / name for name in PICTURES], course)
     if venture.evaluation() is None:
         raise UserError("nothing to report on yet", where=venture.path, fix="run `lodestar run`")
     runs = evaluated_runs(venture)
     folder = runs["evaluate"].folder
     pictures = [runs[step].folder / name for step, name in zip(("evaluate", "train"), PICTURES, strict=True)]
-    return _Subject(None, read_scorecard(folder), folder, folder, pictures)
+    return _Subject(None, read_scorecard(folder), folder, folder, pictures, previews(runs["train"].folder))
+
+
+def _some(course: list[Path]) -> list[Path]:
+    """The last of the previews, and some before it as far apart as they can be."""
+    if len(course) <= SHOWN_PREVIEWS:
+        return course
+    return [course[round(place * (len(course) - 1) / (SHOWN_PREVIEWS - 1))] for place in range(SHOWN_PREVIEWS)]
 
 
 def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> Facts:
@@ -161,7 +176,7 @@ def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> Facts:
         venture, metrics, subject.release, subject.scorecard, gates(venture.file.targets, subject.scorecard), history,
         usage if served else None, promises, heard(kept.requests, kept.feedback), bad, kept.economics,
         retention(kept.requests, today), kept.forecasts, kept.rollout, [path for path in subject.pictures if path.exists()],
-        read_findings(subject.evidence, subject.judged), advice(venture, history, served, promises, kept.economics, late, bad),
+        _some(subject.course), read_findings(subject.evidence, subject.judged), advice(venture, history, served, promises, kept.economics, late, bad),
     )  # fmt: skip
 
 
@@ -182,7 +197,7 @@ def _value(facts: Facts) -> dict[str, Any]:
         "retention": facts.retention and retention_value(facts.retention),
         "rollout": facts.rollout and rollout_value(facts.rollout),
         "forecasts": forecasts_value(facts.forecasts, now().date()),
-        "pictures": [str(path) for path in [*facts.pictures, *facts.found.pictures.values()]],
+        "pictures": [str(path) for path in [*facts.pictures, *facts.previews, *facts.found.pictures.values()]],
         "mistakes": [each.model_dump(mode="json") for each in facts.found.mistakes],
         "next": steps[0],
         "steps": steps,

@@ -42,6 +42,7 @@ def report_html(facts: Facts) -> str:
         section(say("Releases so far", "历次发布"), _history(facts)),
         section(say("Next", "下一步"), "".join(_next(each) for each in facts.next)),
         *shown(facts.found),
+        section(say("What it made as it learnt", "学习过程中生成的图片"), _previews(facts.previews)),
         section(say("Red lines", "红线"), bullets(file.red_lines, "lines")),
         section(say("Pictures", "图"), "".join(_picture(path) for path in facts.pictures)),
     ]
@@ -131,5 +132,23 @@ def _history(facts: Facts) -> str:
 
 def _picture(path: Path) -> str:
     title = {"scorecard.png": say("The scorecard", "得分卡"), "loss.png": say("The loss in training", "训练损失")}[path.name]
+    return _figure(path, title)
+
+
+def _previews(course: list[Path]) -> str:
+    """The last one large, those before it side by side."""
+    if not course:
+        return ""
+
+    def titled(path: Path) -> str:
+        step = path.stem.removeprefix("step-")
+        when = say(f"after {int(step):,} steps", f"第 {int(step):,} 步之后") if step.isdigit() else say("at the end", "训练结束时")
+        return _figure(path, when)
+
+    before = "".join(map(titled, course[:-1]))
+    return (f'<div class="course">{before}</div>' if before else "") + titled(course[-1])
+
+
+def _figure(path: Path, title: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<figure><img alt="{escape(title)}" src="data:image/png;base64,{data}"><figcaption>{escape(title)}</figcaption></figure>'

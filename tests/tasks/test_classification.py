@@ -169,7 +169,7 @@ def test_a_task_with_options_learns_calibrates_and_is_saved(options: dict[str, o
     assert measured[task.metrics[0].name] > 0.8, "its own sample, nearly by heart"
     _, baseline = task.baseline(examples, examples)
     assert (columns.keys() - baseline.keys()) <= {"answered"}
-    findings = task.findings(columns, examples)
+    findings = task.findings(columns, examples, [])
     assert findings.pictures.keys() == findings.titles.keys()
 
     save_bundle(tmp_path / "model", Bundle(model, config, tokenizer, task.describe()))

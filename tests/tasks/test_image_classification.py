@@ -209,7 +209,7 @@ def test_the_worst_mistakes_are_shown_as_pictures() -> None:
 
     task, examples = task_of(), ImageClassification.sample()
     columns = task._columns(np.random.default_rng(1).normal(size=(len(examples), len(task.labels))), examples, None)
-    found = task.findings(columns, examples)
+    found = task.findings(columns, examples, [])
     assert set(found.pictures) == {"confusion", "reliability"}
     assert all("pictures of" in sentence.en and "张图片" in sentence.zh for sentence in found.sentences)
     assert found.mistakes

@@ -212,7 +212,7 @@ def test_finds_what_comes_next_and_beats_item_neighbours(trained) -> None:
     assert task.metrics[0].compute(ours) > task.metrics[0].compute(theirs)
     assert (ours["catalogue"] == len(KINDS) * (EACH + 1)).all()
     assert "21 items, items chosen before left out" in task.signatures()["ndcg_at_10"]
-    said = task.findings(ours, judged).sentences
+    said = task.findings(ours, judged, []).sentences
     assert "of 21 items are among the first ten" in said[0].en
 
 

@@ -269,7 +269,7 @@ def test_pairs_that_are_learnt_both_ways_are_measured_both_ways() -> None:
     for metric in task.metrics:
         assert metric.compute(table) == pytest.approx(np.mean(expected[metric.name]))
         assert task.signatures()[metric.name].endswith(", each pair both ways")
-    found = task.findings(table, pairs)
+    found = task.findings(table, pairs, [])
     assert found is not None
     for sentence, read, place in zip(found.sentences, ("en → zh", "zh → en"), (0, 1), strict=True):
         assert sentence.en.startswith(f"{read}: bleu {expected['bleu'][place]:.1f} [")
@@ -285,7 +285,7 @@ def test_pairs_that_are_learnt_both_ways_are_measured_both_ways() -> None:
 def test_one_direction_has_no_figures_beside_its_scores() -> None:
     task = fitted(EN_DE)
     tokenizer = tokenizer_of(task)
-    assert task.findings(task.measure(model_of(task, tokenizer), tokenizer, EN_DE), EN_DE) is None
+    assert task.findings(task.measure(model_of(task, tokenizer), tokenizer, EN_DE), EN_DE, []) is None
 
 
 def test_the_baseline_learns_a_dictionary() -> None:

@@ -13,6 +13,7 @@ from lodestar import tasks
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.score import Target
 from lodestar.evaluate.system import SYSTEM_METRICS
+from lodestar.store.files import write_atomic
 from lodestar.store.ledger import Request
 from lodestar.venture.brief import brief
 from lodestar.venture.plot import interval_plot
@@ -120,6 +121,24 @@ def test_the_report_before_a_release_is_on_the_evaluation(venture, metrics, writ
     assert [path.rsplit("/", 1)[1] for path in made.value["pictures"]] == ["scorecard.png", "loss.png"]
     assert made.value["next"]["command"] == "lodestar release"
     assert ("尚未发布" if language == "zh" else "not released yet") in Page(made.html)
+
+
+def test_the_report_shows_what_was_made_in_the_course_of_the_training(venture, metrics, write_runs, language):
+    write_runs(venture)
+    train = venture.run_folder("train", "folder-of-model-a")
+    for step in (0, 40, 80, 120, 160):
+        write_atomic(train / "previews" / f"step-{step:06d}.png", f"a picture of step {step}")
+    made = report(venture, metrics)
+    shown = ["step-000000.png", "step-000040.png", "step-000120.png", "step-000160.png"]
+    assert [path.rsplit("/", 1)[1] for path in made.value["pictures"]] == ["scorecard.png", "loss.png", *shown]
+    assert ("第 160 步之后" if language == "zh" else "after 160 steps") in Page(made.html)
+    release(venture)
+    assert (venture.releases / "v1" / "preview.png").read_text() == "a picture of step 160"
+    assert report(venture, metrics).value["pictures"][2:] == made.value["pictures"][2:]
+    shutil.rmtree(train / "previews")
+    after = report(venture, metrics)
+    assert after.value["pictures"][2:] == [str(venture.releases / "v1" / "preview.png")]
+    assert ("训练结束时" if language == "zh" else "at the end") in Page(after.html)
 
 
 def test_the_report_holds_the_release_and_what_was_served_against_the_targets(venture, metrics, write_runs, language):
