@@ -87,14 +87,14 @@ class Answer(ABC):
         try:
             async for delta in self.deltas():
                 for choice in self.chunks(delta):
-                    yield _event({**self.head(chunk=True), "choices": [choice], **usage})
+                    yield event({**self.head(chunk=True), "choices": [choice], **usage})
             if self.stream_options.include_usage:
-                yield _event({**self.head(chunk=True), "choices": [], "usage": self.usage()})
+                yield event({**self.head(chunk=True), "choices": [], "usage": self.usage()})
             yield "data: [DONE]\n\n"
         except Exception as error:  # noqa: BLE001 - the status line is long gone, so whatever went wrong is told in the stream
             refusal = as_refusal(error)
             self.exchange.close(refusal.status_code, "failed")
-            yield _event(refusal.body())
+            yield event(refusal.body())
 
     async def deltas(self) -> AsyncIterator[Delta]:
         """What the engine makes, counted."""
@@ -146,19 +146,33 @@ class Completion(Answer):
 
 
 class EventStream(StreamingResponse):
-    """A completion as server-sent events."""
+    """Server-sent events, made of a feed as it comes."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-        self.answer = answer
+    def __init__(self, events: AsyncIterator[str], feed: Feed, exchange: Exchange) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        self.feed, self.exchange = feed, exchange
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             # A client that goes while the last event is being sent leaves the events' iterator where it is: it cannot do this itself.
-            self.answer.feed.job.cancel()
-            self.answer.exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
+            self.feed.job.cancel()
+            self.exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
+
+
+async def told(parts: AsyncIterator[dict[str, Any]], feed: Feed, exchange: Exchange) -> AsyncIterator[str]:
+    """The parts of an answer as events, and its end; an error in the middle is the last of them."""
+    try:
+        with feed:
+            async for part in parts:
+                yield event(part)
+        exchange.close(200, "answered")
+        yield "data: [DONE]\n\n"
+    except Exception as error:  # noqa: BLE001 - the status line is long gone, so whatever went wrong is told in the stream
+        refusal = as_refusal(error)
+        exchange.close(refusal.status_code, "failed")
+        yield event(refusal.body())
 
 
 def as_refusal(error: Exception) -> ApiError:
@@ -179,5 +193,5 @@ def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
     return {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
 
 
-def _event(body: dict[str, Any]) -> str:
+def event(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"

@@ -76,6 +76,8 @@ def create_app(
         app.post(service.route)(routes.transcriptions)
     elif service.task.endpoint == "audio/speech":
         app.post(service.route)(routes.speech)
+    elif service.task.endpoint == "images/generations":
+        app.post(service.route)(routes.images)
     else:
         app.post(service.route)(routes.whole)
     if service.explains:

@@ -21,7 +21,7 @@ from ..build.chat import Conversing
 from ..contracts.errors import UserError, quoted
 from ..contracts.task import Endpoint
 from ..model.transformer import Transformer
-from . import speech, transcriptions
+from . import images, speech, transcriptions
 from .answers import CLIENT_GONE, Answer, Completion, EventStream, Feed, as_refusal
 from .chat import ChatAnswer, ChatBody, chat_work
 from .completions import completion_work, read_prompts
@@ -102,7 +102,7 @@ class Routes:
         except (ApiError, BusyError, UserError) as error:
             raise self._refused(exchange, error) from None
         if stream:
-            return EventStream(answer)
+            return EventStream(answer.events(), answer.feed, answer.exchange)
         return await self._answer(request, exchange, answer.whole())
 
     async def whole(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
@@ -158,7 +158,7 @@ class Routes:
         except (ApiError, BusyError) as error:
             raise self._refused(exchange, error) from None
         if exchange.streamed:
-            return transcriptions.TranscriptStream(feed, exchange)
+            return transcriptions.stream(feed, exchange)
         return await self._told_while_connected(request, exchange, transcriptions.whole(feed, exchange, model, form))
 
     async def speech(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
@@ -181,6 +181,24 @@ class Routes:
         if told == "whole":
             return await self._told_while_connected(request, exchange, speech.whole(feed, exchange))
         return speech.SpeechStream(feed, exchange, told, int(service.task.choices()["rate"]))
+
+    async def images(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
+        """Make pictures of what is asked for, as OpenAI's route of this name does."""
+        exchange = self._begin(request, "/v1/images/generations", "img")
+        try:
+            question = images.read_question(body)
+            exchange.user = _user(question.pop("user", None))
+            model = self._asked(question.pop("model", None))
+            self._check_text(question)
+            service, exchange.streamed = self.service, question.pop("stream", False)
+            assert isinstance(service.task, images.Drawing)
+            generate = service.task.generate
+            feed = self._feed(model, lambda: generate(service.model, service.tokenizer, question))
+        except (ApiError, BusyError) as error:
+            raise self._refused(exchange, error) from None
+        if exchange.streamed:
+            return images.stream(feed, exchange, model, str(question.get("output_format", "png")))
+        return await self._told_while_connected(request, exchange, images.whole(feed, exchange, model))
 
     def _begin(self, request: Request, route: str, prefix: str) -> Exchange:
         retries = request.headers.get(RETRIES_HEADER, "")

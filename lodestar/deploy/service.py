@@ -189,8 +189,8 @@ class Service:
         return [request for request in requests if self._fits(request)]
 
     def _fits(self, request: Mapping[str, Any]) -> bool:
-        """Whether a prompt leaves half of the context to its answer."""
-        return len(self.tokenizer.encode(request.get("prompt", ""))) < self.config.context // 2
+        """Whether a prompt leaves half of the context to its answer, where that is written behind it."""
+        return self.task.endpoint != "completions" or len(self.tokenizer.encode(request.get("prompt", ""))) < self.config.context // 2
 
     def curl(self, url: str) -> str:
         """A command that asks the model once."""

@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from fastapi.responses import JSONResponse, PlainTextResponse
 from torch import nn
 
 from ..build.speech import Segment, joined
 from ..contracts.media import Recording
 from ..contracts.tokenizer import Tokenizer
-from .answers import CLIENT_GONE, Feed, as_refusal
+from .answers import EventStream, Feed, told
 from .errors import ApiError
 from .exchange import Exchange
 from .multipart import read_form
@@ -88,54 +87,30 @@ async def whole(feed: Feed, exchange: Exchange, model: str, form: str) -> Respon
     """The answer, once all is heard."""
     answer: dict[str, Any] = {}
     with feed:
-        async for told in feed:
+        async for heard in feed:
             exchange.queue_ms = feed.job.queue_ms
-            if isinstance(told, Segment):
-                exchange.count(len(told.words))
+            if isinstance(heard, Segment):
+                exchange.count(len(heard.words))
             else:
-                answer = told
+                answer = heard
     exchange.close(200, "answered")
     if form in MEDIA_TYPES:
         return PlainTextResponse(answer["text"], media_type=MEDIA_TYPES[form], headers={"X-Request-Id": exchange.id})
     return JSONResponse({"id": exchange.id, "created": exchange.created, "model": model, **answer})
 
 
-class TranscriptStream(StreamingResponse):
+def stream(feed: Feed, exchange: Exchange) -> EventStream:
     """Each segment as a server-sent event, and at last the whole text."""
-
-    def __init__(self, feed: Feed, exchange: Exchange) -> None:
-        super().__init__(_events(feed, exchange), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        self.feed, self.exchange = feed, exchange
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            # A client that goes while an event is being sent leaves the iterator where it is.
-            self.feed.job.cancel()
-            self.exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
+    return EventStream(told(_parts(feed, exchange), feed, exchange), feed, exchange)
 
 
-async def _events(feed: Feed, exchange: Exchange) -> AsyncIterator[str]:
+async def _parts(feed: Feed, exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
     text = ""
-    try:
-        with feed:
-            async for told in feed:
-                exchange.queue_ms = feed.job.queue_ms
-                if isinstance(told, Segment):
-                    exchange.count(len(told.words))
-                    before, text = text, joined([text, told.text])
-                    delta = {"type": "transcript.text.delta", "delta": text[len(before) :], "start": told.start, "end": told.end}
-                    yield _event(delta)
-                else:
-                    yield _event({"type": "transcript.text.done", "text": told["text"], "usage": told["usage"]})
-        exchange.close(200, "answered")
-        yield "data: [DONE]\n\n"
-    except Exception as error:  # noqa: BLE001 - the status line is long gone, so whatever went wrong is told in the stream
-        refusal = as_refusal(error)
-        exchange.close(refusal.status_code, "failed")
-        yield _event(refusal.body())
-
-
-def _event(body: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+    async for heard in feed:
+        exchange.queue_ms = feed.job.queue_ms
+        if isinstance(heard, Segment):
+            exchange.count(len(heard.words))
+            before, text = text, joined([text, heard.text])
+            yield {"type": "transcript.text.delta", "delta": text[len(before) :], "start": heard.start, "end": heard.end}
+        else:
+            yield {"type": "transcript.text.done", "text": heard["text"], "usage": heard["usage"]}

@@ -176,7 +176,8 @@ def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> Facts:
         venture, metrics, subject.release, subject.scorecard, gates(venture.file.targets, subject.scorecard), history,
         usage if served else None, promises, heard(kept.requests, kept.feedback), bad, kept.economics,
         retention(kept.requests, today), kept.forecasts, kept.rollout, [path for path in subject.pictures if path.exists()],
-        _some(subject.course), read_findings(subject.evidence, subject.judged), advice(venture, history, served, promises, kept.economics, late, bad),
+        _some(subject.course), read_findings(subject.evidence, subject.judged),
+        advice(venture, history, served, promises, kept.economics, late, bad),
     )  # fmt: skip
 
 
