@@ -32,6 +32,7 @@ from lodestar.train.loop import train
 CONTEXT, BATCH_TOKENS, STEPS = 128, 2048, 120
 BY_HEART: dict[str, dict[str, Any]] = {
     "image-classification": {"size": 24, "flip": False, "crop": 0, "label_smoothing": 0.0},
+    "image-generation": {"size": 12, "patch": 4, "flip": False, "sampling": {"steps": 8}},
     "object-detection": {"width": 48, "height": 48, "patch": 8, "flip": "no", "zoom": 1.0, "colour": 0.0, "mosaic": 0.0},
 }
 """The options of a task whose own would keep it from learning its sample by heart, as dropout would."""
@@ -80,6 +81,8 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_learns_its_sample_by_heart_and_beats_its_baseline(trained: Trained) -> None:
+    if trained.task.draws:
+        pytest.skip("what it makes is not the record that it is asked with; its own tests show what it learns by heart")
     headline = trained.task.metrics[0]
     ours, baseline = trained.card.score(headline.name), {score.metric: score for score in trained.card.baseline}[headline.name]
     assert ours is not None
@@ -93,8 +96,10 @@ def test_learns_its_sample_by_heart_and_beats_its_baseline(trained: Trained) -> 
 
 
 def test_learns_by_heart_whatever_the_headline_says(trained: Trained) -> None:
-    last = [json.loads(line) for line in (trained.folder / "train" / "metrics.jsonl").read_text().splitlines()][-1]
-    assert last["validation_loss"] < 0.3
+    rows = [json.loads(line) for line in (trained.folder / "train" / "metrics.jsonl").read_text().splitlines()]
+    first, *_, last = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    # Each time that a record is drawn with other noise it has to be learnt anew: two hundred passes, where others take a few.
+    assert last < (0.75 * first if trained.task.draws else 0.3)
 
 
 def test_saved_and_loaded_gives_equal_output(trained: Trained) -> None:
@@ -114,7 +119,8 @@ def test_padding_and_company_change_no_measurement(trained: Trained) -> None:
     together = trained.task.measure(trained.model, trained.tokenizer, trained.examples)
     for place in range(0, len(trained.examples), 7):
         alone = trained.task.measure(trained.model, trained.tokenizer, trained.examples[place : place + 1])
-        for name, column in alone.items():
+        for name in alone.keys() - set(trained.task.among_others):
+            column = alone[name]
             np.testing.assert_allclose(column[0], together[name][place], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
