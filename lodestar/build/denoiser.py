@@ -75,7 +75,8 @@ class Denoiser(nn.Module):
         if config.context != shape.tokens:
             raise ValueError(f"context is {config.context}, and a picture has {shape.tokens} patches; set it to that")
         self.config, self.shape, self.label_count = config, shape, labels
-        self.stem = PatchStem(shape, config.width)
+        # As large as the positions that are added: smaller ones drown in these, and half as many steps more are taken. # measured 2026-12
+        self.stem = PatchStem(shape, config.width, initial_std=(shape.channels * shape.patch_height * shape.patch_width) ** -0.5)
         self.positions = GridPositions(shape, config.width)
         self.time = TimeEmbedding(config.width)
         self.transformer = Transformer(config)
