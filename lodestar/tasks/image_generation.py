@@ -138,16 +138,16 @@ _TEMPLATE: dict[str, Any] = {
     "options": {"size": 16, "patch": 4, "flip": False, "sampling": {"steps": 12, "guidance": 2}},
     "data": {"sources": ["builtin:signs"], "validation": 0.05, "test": 0.1},
     "model": {"size": "tiny", "overrides": {"depth": 3, "width": 96, "heads": 2}},
-    "train": {"tokens": 800_000, "batch_tokens": 512, "learning_rate": 0.005, "ema": 0.99},
+    "train": {"tokens": 1_600_000, "batch_tokens": 512, "learning_rate": 0.005, "ema": 0.99},
     "targets": [
         {
             "metric": "fid",
-            "at_most": 20,
+            "at_most": 0.8,
             "why": Words("eight signs and a short training; lower it with your own", "只有八种符号、训练很短；换成您自己的数据后请调低"),
         },
         {
             "metric": "precision",
-            "at_least": 0.3,
+            "at_least": 0.5,
             "why": Words("what is drawn looks like what was drawn by hand", "画出来的要像真的"),
         },
         {

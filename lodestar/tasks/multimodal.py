@@ -366,7 +366,7 @@ class Multimodal(Task):
         said = [(counted.get(example.question) or counted[""]).most_common(1)[0][0] for example in examples]
         return "most common answer to the question", columns([example.answer for example in examples], said)
 
-    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Exchange]) -> Findings:
+    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Exchange], train: Sequence[Exchange]) -> Findings:
         return kind_findings(columns, [example.kind for example in examples])
 
     # Product

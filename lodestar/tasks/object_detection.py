@@ -349,7 +349,7 @@ class ObjectDetection(Task):
         truth = [self._truth(example) for example in examples]
         return "windows on oriented gradients", detection_columns(found, truth, len(self.labels), MOST_DETECTIONS)
 
-    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[BoxedPicture]) -> Findings:
+    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[BoxedPicture], train: Sequence[BoxedPicture]) -> Findings:
         from ..evaluate.detection_findings import detection_findings
         from ..prepare.pictures import Header, thumbnail
 

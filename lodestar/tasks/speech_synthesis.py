@@ -383,7 +383,7 @@ class SpeechSynthesis(Task):
             found |= error_columns(texts, [example.text for example in examples])
         return found
 
-    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Reading]) -> Findings | None:
+    def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[Reading], train: Sequence[Reading]) -> Findings | None:
         from ..evaluate.spoken_picture import findings
 
         return findings(columns, self._shown)

@@ -250,7 +250,7 @@ def test_what_is_found_and_missed_is_shown_on_the_pictures() -> None:
     task, examples = task_of(), ObjectDetection.sample()
     model = model_of(task)
     columns = task.measure(model, TOKENIZER, examples)
-    found = task.findings(columns, examples)
+    found = task.findings(columns, examples, [])
     assert all("average precision" in sentence.en and "平均精度" in sentence.zh for sentence in found.sentences[:-1])
     assert found.mistakes
     assert all(mistake.picture.startswith("data:image/svg+xml;base64,") for mistake in found.mistakes)

@@ -221,7 +221,7 @@ def test_the_round_trip_is_heard_by_a_release_of_the_recogniser(tokenizer: Token
     assert np.isnan(found["mcd"]).tolist() == [False, False, True]
     scores = {metric.name: metric.compute(found) for metric in task.metrics}
     assert all(np.isfinite(value) for value in scores.values())
-    told = task.findings(found, examples)
+    told = task.findings(found, examples, [])
     assert told is not None
     assert "1 of 3 records are silent" in told.sentences[0].en
     assert told.pictures["spoken"].zh.startswith("<svg")
