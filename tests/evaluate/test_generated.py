@@ -9,9 +9,10 @@ import pytest
 from scipy import signal
 from scipy.linalg import sqrtm
 
+from lodestar.contracts.intervals import expanded_percentile
 from lodestar.contracts.language import Words
 from lodestar.contracts.score import Columns, Metric
-from lodestar.evaluate.bootstrap import scores
+from lodestar.evaluate.bootstrap import resampled, scores
 from lodestar.evaluate.features import FLOOR, OPPONENT, features
 from lodestar.evaluate.frechet import FID, frechet_distance, gaussian_distance
 from lodestar.evaluate.generated import GENERATION_METRICS, copied_share, generation_columns, generation_findings, nearest_learnt
@@ -80,9 +81,7 @@ def test_the_interval_stands_around_the_value_and_not_beside_it() -> None:
 
 
 def _low_end(metric: Metric, columns: Columns) -> float:
-    from lodestar.evaluate.bootstrap import interval, resampled
-
-    return interval(resampled([metric], [columns], resamples=300, seed=0)[:, 0, 0], 60, 0.95)[0]
+    return expanded_percentile(resampled([metric], [columns], resamples=300, seed=0)[:, 0, 0], 60, 0.95)[0]
 
 
 def test_a_column_that_no_metric_asks_for_is_not_resampled() -> None:
