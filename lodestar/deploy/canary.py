@@ -79,6 +79,10 @@ class SplitRoutes:
         """Say a text, as OpenAI's route of this name does."""
         return await self._for(request, body.get("user"), body.get("model")).speech(body, request)
 
+    async def images(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
+        """Make pictures of what is asked for, as OpenAI's route of this name does."""
+        return await self._for(request, body.get("user"), body.get("model")).images(body, request)
+
     def _for(self, request: Request, user: object, model: object) -> Routes:
         if model == self.canary.service.name:
             return self.canary
