@@ -6,7 +6,7 @@
 
 Data: object-detection/bccd in $LODESTAR_DATA, in Pascal VOC's form with its own lists: trainval, 292 pictures, to learn from, and test, 27,
 to judge on. To choose a recipe, `--held-out` learns from train alone, 205, and judges on val, 87, too. Ours goes the product's way:
-prepare, train, calibrate, measure; `--minutes` is the training of one seed.
+prepare, train, measure; `--minutes` is the training of one seed.
 
 Shown are mAP@50 and mAP@50:95 as pycocotools computes them, with bootstrap intervals over pictures, the average precision of each label,
 and of seeds the mean with Student's interval.
@@ -112,18 +112,15 @@ def one_seed(
     torch.manual_seed(derive_seed(seed, "model"))
     model = task.build(config).to(best_device())
     shape: dict[str, Any] = {"rows": recipe.rows, "context": context, "pad": tokenizer.pad}
-    checked = "validation" if "validation" in examples else "train"
-    validation = Sequential(open_split(folder / "data", checked), task.batching, **shape)
-    fitted = ObjectDetection(task.options, task.state)
+    held_out = "validation" in examples
+    validation = Sequential(open_split(folder / "data", "validation"), task.batching, **shape) if held_out else ()
     measured: list[tuple[str, Columns]] = []
 
     def save(trained: nn.Module, place: Path) -> None:
         # The weights are the average's here alone.
-        fitted.calibrate(trained, tokenizer, examples[checked])
-        known = fitted.measure(trained, tokenizer, examples[checked]) if checked == "validation" else None
-        told = "" if known is None else f"{MAP_50.compute(known):.4f}"
-        measured.append((told, fitted.measure(trained, tokenizer, examples["test"])))
-        save_bundle(place, Bundle(trained, config, tokenizer, fitted.describe()))
+        checked = f"{MAP_50.compute(task.measure(trained, tokenizer, examples['validation'])):.4f}" if held_out else ""
+        measured.append((checked, task.measure(trained, tokenizer, examples["test"])))
+        save_bundle(place, Bundle(trained, config, tokenizer, task.describe()))
 
     loader = make_loader(open_split(folder / "data", "train"), task.batching, seed=seed, **shape)
     record = train(task, model, loader, lambda: validation, plan, folder / f"train-{seed}", save=save)
