@@ -357,6 +357,33 @@ def test_builtin_scenes_are_split_by_what_is_held_out(tmp_path: Path, monkeypatc
     assert task.metrics[0].name == "exact_match"
 
 
+def test_recordings_are_learnt_from_as_they_are_measured(tokenizer: Tokenizer) -> None:
+    """The loss of a batch of rows is that of its answers, each read by itself; and it falls."""
+    task = Multimodal(SOUNDS)
+    model = model_of(task, tokenizer)
+    pairs = ((0.3, "low"), (0.7, "high"))
+    examples = [Exchange(**recognise({"audio": tone(seconds), "question": "How high?", "answer": answer})) for seconds, answer in pairs]
+    losses = []
+    for rows in ([0], [1], [0, 1]):
+        found = [task.encode(examples[row], tokenizer) for row in rows]
+        lengths = torch.tensor([len(row["tokens"]) for row in found])  # type: ignore[arg-type]
+        batch = {
+            name: nn.utils.rnn.pad_sequence([torch.as_tensor(row[name]) for row in found], batch_first=True)
+            for name in ("tokens", "targets", "places", "samples", "sounds")
+        }
+        batch["attention_mask"] = torch.arange(int(lengths.max())) < lengths[:, None]
+        losses.append(task.loss(model, batch))
+    assert float(losses[2][0].detach()) == pytest.approx(float(losses[0][0].detach() + losses[1][0].detach()), rel=1e-4)
+    assert int(losses[2][1]) == int(losses[0][1]) + int(losses[1][1])
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    for _ in range(40):
+        loss, terms = task.loss(model, batch)
+        optimizer.zero_grad()
+        (loss / terms).backward()
+        optimizer.step()
+    assert task.answers(model, tokenizer, examples) == ["low", "high"]
+
+
 def test_what_a_person_is_offered_to_try_is_of_the_kind_that_the_model_reads() -> None:
     assert all(example.audios for example in Multimodal({"reads": "sounds"}).shown())  # type: ignore[attr-defined]
     assert all(example.images for example in Multimodal().shown())  # type: ignore[attr-defined]
