@@ -113,9 +113,8 @@ class _Scale:
         step = next((step for step in _TICK_DAYS if days / step <= _TICKS), _TICK_DAYS[-1])
         dates = [self.first + timedelta(days=step * number) for number in range(int(days / step) + 1)]
         shown = "%Y-%m" if step > 182 else "%m-%d"
-        marks = [
-            f'<span{" class=last" if self.at(date) > 90 else ""} style="left:{self.at(date)}%">{date:{shown}}</span>' for date in dates
-        ]
+        # What stands at the very end would be cut off.
+        marks = [f'<span style="left:{self.at(date)}%">{date:{shown}}</span>' for date in dates if self.at(date) <= 90]
         return "".join(marks)
 
 
