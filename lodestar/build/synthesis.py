@@ -191,28 +191,30 @@ def synthesis_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """
     assert isinstance(model, SpeechSynthesizer)
     samples_BN, mask_BN = batch["samples"].float() / INT16, batch["samples_mask"]
-    mask_BS, mask_BF, voice_B = batch["symbols_mask"], batch["pitch_mask"], batch["voice"]
-    symbols_B, frames_B = mask_BS.sum(-1), mask_BF.sum(-1)
-    mel_BMF = model.heard(samples_BN, mask_BN)
+    mask_BS, voice_B = batch["symbols_mask"], batch["voice"]
+    symbols_B, frames_B = mask_BS.sum(-1), batch["pitch_mask"].sum(-1)
+    longest = int(frames_B.max())  # some of a batch's rows may be looked at alone, and are padded for the others
+    mask_BF, pitch_BF = batch["pitch_mask"][:, :longest], batch["pitch"][:, :longest]
+    mel_BMF = model.heard(samples_BN, mask_BN)[..., :longest]
     embedded_BSW = model.embed(batch["symbols"], batch["tones"], voice_B)
     alignment_BFS = model.aligner(embedded_BSW, mask_BS, mel_BMF, mask_BF).float()
     durations_BS = durations_of(alignment_BFS, symbols_B, frames_B)
     states_BSW, lasts_BS = model.read(embedded_BSW, mask_BS)
     made = model.say(states_BSW, durations_BS, voice_B)
-    voiced_BF = (batch["pitch"] > 0) & mask_BF
+    voiced_BF = (pitch_BF > 0) & mask_BF
     mel = ((made.mel.float() - mel_BMF).square().mean(1) * mask_BF).sum()
-    pitch = ((made.pitch.float() - model.normalised_pitch(batch["pitch"])).square() * voiced_BF).sum()
+    pitch = ((made.pitch.float() - model.normalised_pitch(pitch_BF)).square() * voiced_BF).sum()
     voicing = (F.binary_cross_entropy_with_logits(made.voicing.float(), voiced_BF.float(), reduction="none") * mask_BF).sum()
     lasting = ((lasts_BS.float() - durations_BS.clamp(min=1).float().log()).square() * mask_BS).sum()
     aligning = forward_sum(alignment_BFS, symbols_B, frames_B).sum()
     loss = mel + PITCH * pitch + VOICING * voicing + DURATION * lasting + ALIGNMENT * aligning
     if model.vocoder is not None:
-        loss = loss + VOCODER * (vocoder_losses(model, model.vocoder, samples_BN, mel_BMF, batch["pitch"], frames_B) * frames_B).sum()
+        loss = loss + VOCODER * (vocoder_losses(model, model.vocoder, samples_BN, mask_BN, mel_BMF, pitch_BF, frames_B) * frames_B).sum()
     return loss, frames_B.sum()
 
 
 def vocoder_losses(
-    model: SpeechSynthesizer, vocoder: Vocoder, samples_BN: Tensor, mel_BMF: Tensor, pitch_BF: Tensor, frames_B: Tensor
+    model: SpeechSynthesizer, vocoder: Vocoder, samples_BN: Tensor, mask_BN: Tensor, mel_BMF: Tensor, pitch_BF: Tensor, frames_B: Tensor
 ) -> Tensor:
     """Of each row (B,), how far a stretch of its recording is from what the vocoder makes of its spectrogram.
 
@@ -233,7 +235,7 @@ def vocoder_losses(
     generator = None if model.training else torch.Generator().manual_seed(0)
     made_BN = vocoder(cut_BMC, filled_BC, voiced_BC, generator=generator)
     places_BN = (start_B * hop)[:, None] + torch.arange((CROP_FRAMES - 1) * hop, device=device)
-    real_BN = places_BN < torch.minimum(frames_B * hop, torch.tensor(samples_BN.shape[1], device=device))[:, None]
+    real_BN = places_BN < mask_BN.sum(-1, keepdim=True)
     wanted_BN = samples_BN.gather(1, places_BN.clamp(max=samples_BN.shape[1] - 1)) * real_BN
     return spectral_loss(made_BN * real_BN, wanted_BN, model.settings.transform)
 

@@ -162,6 +162,12 @@ def test_every_weight_learns(tokenizer: Tokenizer) -> None:
     model.eval()
     again, same = (float(task.loss(model, batch)[0].detach()) for _ in range(2))
     assert again == same
+    padded = float(task.loss(model, {name: value[:1] for name, value in batch.items()})[0].detach())
+    alone = {name: value[:1] for name, value in batch.items()}
+    for name in task.arrays:
+        length = int(batch[f"{name}_mask"][0].sum())
+        alone |= {name: alone[name][:, :length], f"{name}_mask": alone[f"{name}_mask"][:, :length]}
+    assert padded == pytest.approx(float(task.loss(model, alone)[0].detach()), rel=1e-4)
 
 
 def test_a_long_sentence_is_said_in_parts_and_a_long_word_is_refused() -> None:
