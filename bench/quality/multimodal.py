@@ -120,7 +120,7 @@ def learnt(task: Drawn, folder: Path, minutes: float, seed: int) -> tuple[Column
     settings = ModelSettings(size="tiny", context=CONTEXT, overrides=MODEL)
     config = derive(settings, task.architecture(), tokenizer.vocabulary_size).config
     plan = TrainSettings(
-        batch_tokens=ROWS * CONTEXT, micro_batch_tokens=ROWS * CONTEXT, minutes=minutes, learning_rate=0.01, seed=seed, ema=0.99
+        batch_tokens=ROWS * CONTEXT, micro_batch_tokens=ROWS * CONTEXT, minutes=minutes, learning_rate=0.002, seed=seed, ema=0.99
     )
     torch.manual_seed(derive_seed(seed, "model"))
     model = task.build(config)

@@ -154,7 +154,7 @@ _TEMPLATE: dict[str, Any] = {
         "sources": ["builtin:scenes"], "splits": {"test": ["builtin:held-out-scenes"]}, "validation": 0.05, "test": 0, "vocabulary": 400,
     },
     "model": {"size": "tiny", "context": 128, "overrides": {"depth": 2, "width": 96, "heads": 3}},
-    "train": {"tokens": 6_000_000, "batch_tokens": 4096, "learning_rate": 0.01},
+    "train": {"tokens": 6_000_000, "batch_tokens": 4096, "learning_rate": 0.002},
     "targets": _TARGETS,
 }  # fmt: skip
 _SOUNDS: dict[str, Any] = {
