@@ -46,7 +46,7 @@ def test_a_label_is_drawn_as_often_as_is_asked_and_saved(visit: Visit, label_url
     expect(page.locator("#input")).to_be_hidden()
     page.get_by_label("What to show").select_option("star")
     page.get_by_label("How many").select_option("2")
-    page.get_by_label("Seed").fill("7")
+    page.locator("#picture-seed").fill("7")
     with page.expect_request("**/v1/images/generations") as sent:
         page.get_by_role("button", name="Draw").click()
     body = sent.value.post_data_json
