@@ -221,7 +221,7 @@ def test_a_sample_that_is_learnt_by_heart_is_drawn_again() -> None:
     batch = {name: torch.from_numpy(np.stack([np.asarray(row[name]) for row in rows]).repeat(4, 0)) for name in rows[0]}
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     model.train()
-    for _ in range(400):
+    for _ in range(600):
         optimizer.zero_grad()
         loss, terms = task.loss(model, batch)
         (loss / terms).backward()
