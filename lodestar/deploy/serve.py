@@ -177,8 +177,9 @@ class _Server(uvicorn.Server):
     force_exit: bool
 
     def __init__(self, app: FastAPI, started: Callable[[], None]) -> None:
+        # Without its own configuration of logging, which would end every handler of the process that the server runs in.
         config = uvicorn.Config(
-            app, http="h11", loop="asyncio", ws="none", log_level="warning", access_log=False, server_header=False,
+            app, http="h11", loop="asyncio", ws="none", log_config=None, log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )  # fmt: skip
         super().__init__(config)

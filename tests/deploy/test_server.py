@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import os
 import signal
 import socket
@@ -46,6 +48,17 @@ def test_classify_gives_the_task_s_own_answer(classifier: str, judge: Service) -
     assert body["label"] == expected["label"]
     assert body["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-6)
     assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_server_leaves_the_process_s_log_handlers_alone(judge: Service) -> None:
+    """absl's, which other libraries bring, closes its stream when it is ended."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.close = stream.close  # type: ignore[method-assign]
+    with serving(judge):
+        logging.getLogger("a.test").addHandler(handler)
+    with serving(judge):
+        assert not stream.closed
 
 
 @pytest.mark.parametrize(
