@@ -63,7 +63,7 @@ def _targets(file: VentureFile, metrics: Mapping[str, Metric]) -> str:
         measure = f'<code>{escape(metric.name)}</code><div class="says">{escape(str(metric.words))}</div>'
         due = [escape(target.by or "")] if dated else []
         rows.append([measure, escape(threshold(target, metric.unit)), *due, escape(target.why)])
-    return table(headings, rows, ["", "figure", *(["day"] if dated else []), ""])
+    return table(headings, rows, ["", "figure", *(["short"] if dated else []), ""])
 
 
 def _making(file: VentureFile) -> list[tuple[str, str]]:

@@ -190,7 +190,7 @@ def _evidence(problem: Problem) -> str:
         told = evidence_words(evidence)
         figures = escape(told.figures).replace(" [", "<small>[").replace("]", "]</small>")
         rows.append([escape(str(quantity_name(name))), figures, escape(told.source), f"{evidence.date}", escape(evidence.reference)])
-    return table(headings, rows, ["", "figure", "", "day", ""])
+    return table(headings, rows, ["", "figure", "short", "short", ""])
 
 
 def _history(records: Sequence[DecisionRecord]) -> str:
@@ -198,4 +198,4 @@ def _history(records: Sequence[DecisionRecord]) -> str:
     rows = [
         [f"{each.number:04d}", f"<b>{escape(each.choice)}</b>", escape(each.by), escape(each.because), f"{each.date}"] for each in records
     ]
-    return table(headings, list(reversed(rows)), ["", "", "", "", "day"]) if rows else ""
+    return table(headings, list(reversed(rows)), ["", "", "", "", "short"]) if rows else ""

@@ -94,7 +94,7 @@ def forecasts_html(forecasts: Sequence[Forecast], today: date) -> str:
     lines = "".join(f"<li>{escape(line)}</li>" for line in score_lines(forecasts))
     more = f'<p class="legend">{escape(note)}</p>' if left else ""
     told = f'<ul class="lines">{lines}</ul>'
-    return calibration_picture(forecasts) + told + table(headings, rows, ["", "", "day", "figure", ""]) + more
+    return calibration_picture(forecasts) + told + table(headings, rows, ["", "", "short", "figure", ""]) + more
 
 
 def calibration_picture(forecasts: Sequence[Forecast]) -> str:

@@ -185,7 +185,7 @@ def _deciding(found: Execution) -> str:
         say("Known from", "依据"),
         say("Decides in", "决定工期"),
     ]
-    return table(headings, rows, ["", "day", "figure", "day", "figure"]) if rows else ""
+    return table(headings, rows, ["", "short", "figure", "short", "figure"]) if rows else ""
 
 
 def _known(found: Execution) -> Sequence[str]:

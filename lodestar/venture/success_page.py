@@ -127,7 +127,7 @@ def _history(facts: Facts) -> str:
         decided = escape(say("by decision of ", "决定者：") + made.override.who) if made.override else ""
         rows.append([f"<b>{escape(made.name)}</b>", escape(made.created[:10]), measured, kept, decided])
     headings = [say("Version", "版本"), say("Made", "日期"), star, say("Gates kept", "通过门槛"), ""]
-    return table(headings, rows, ["", "day", "figure", "", ""]) if rows else ""
+    return table(headings, rows, ["", "short", "figure", "", ""]) if rows else ""
 
 
 def _picture(path: Path) -> str:

@@ -82,7 +82,7 @@ def retention_html(found: Retention) -> str:
         f"Of a cohort of fewer than {SMALLEST} users nothing is shown. Users are those that a client named, as salted hashes.",
         f"少于 {SMALLEST} 位用户的分组不予显示。用户仅限客户端标明者，以加盐散列保存。",
     )
-    shown = table(headings, rows, ["day", "figure", *["figure"] * most])
+    shown = table(headings, rows, ["short", "figure", *["figure"] * most])
     return f'{_picture(found, most)}<div class="wide">{shown}</div><p class="legend">{escape(note)}</p>'
 
 
