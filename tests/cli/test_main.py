@@ -135,7 +135,10 @@ def test_an_interrupt_ends_with_130(tmp_path):
     """The interrupt meets a command that waits: reading a named pipe that nobody writes."""
     os.mkfifo(tmp_path / "venture.yaml")
     command = [sys.executable, "-m", "lodestar.cli.main", "status", "--venture", str(tmp_path)]
+    # A process that a shell began in the background ignores interrupts, and so would the command that it begins.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "LODESTAR_LANGUAGE": "en"})
+    signal.signal(signal.SIGINT, before)
     with process:
         with (tmp_path / "venture.yaml").open("w"):  # opens once the command has opened it, too
             # An interrupt between the two calls, within a finalizer, say, is one that Python reports and forgets.
