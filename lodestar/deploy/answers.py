@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -145,18 +145,28 @@ class Completion(Answer):
         return {"object": "text_completion", **self.common()}
 
 
-class EventStream(StreamingResponse):
-    """Server-sent events, made of a feed as it comes."""
+class FeedStream(StreamingResponse):
+    """What is made of a feed, as it comes: server-sent events, or bytes of another type."""
 
-    def __init__(self, events: AsyncIterator[str], feed: Feed, exchange: Exchange) -> None:
-        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    def __init__(
+        self,
+        content: AsyncIterator[str | bytes],
+        feed: Feed,
+        exchange: Exchange,
+        *,
+        media_type: str = "text/event-stream",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            content, media_type=media_type, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **(headers or {})}
+        )
         self.feed, self.exchange = feed, exchange
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            # A client that goes while the last event is being sent leaves the events' iterator where it is: it cannot do this itself.
+            # A client that goes while the last piece is being sent leaves the content's iterator where it is: it cannot do this itself.
             self.feed.job.cancel()
             self.exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
 

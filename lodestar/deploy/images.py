@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from torch import nn
 
 from ..contracts.tokenizer import Tokenizer
-from .answers import EventStream, Feed, told
+from .answers import Feed, FeedStream, told
 from .errors import ApiError
 from .exchange import Exchange
 from .protocol import as_openai_reads_it
@@ -72,9 +72,9 @@ async def whole(feed: Feed, exchange: Exchange, model: str) -> Response:
     return JSONResponse({"id": exchange.id, "created": exchange.created, "model": model, **answer})
 
 
-def stream(feed: Feed, exchange: Exchange, model: str, output_format: str) -> EventStream:
+def stream(feed: Feed, exchange: Exchange, model: str, output_format: str) -> FeedStream:
     """The pictures on their way, as far as they are asked for, and each as it is at last, as server-sent events."""
-    return EventStream(told(_parts(feed, exchange, model, output_format), feed, exchange), feed, exchange)
+    return FeedStream(told(_parts(feed, exchange, model, output_format), feed, exchange), feed, exchange)
 
 
 async def _parts(feed: Feed, exchange: Exchange, model: str, output_format: str) -> AsyncIterator[dict[str, Any]]:

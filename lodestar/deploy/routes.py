@@ -22,7 +22,7 @@ from ..contracts.errors import UserError, quoted
 from ..contracts.task import Endpoint
 from ..model.transformer import Transformer
 from . import images, speech, transcriptions
-from .answers import CLIENT_GONE, Answer, Completion, EventStream, Feed, as_refusal
+from .answers import CLIENT_GONE, Answer, Completion, Feed, FeedStream, as_refusal
 from .chat import ChatAnswer, ChatBody, chat_work
 from .completions import completion_work, read_prompts
 from .engine import BusyError, Engine, Work
@@ -102,7 +102,7 @@ class Routes:
         except (ApiError, BusyError, UserError) as error:
             raise self._refused(exchange, error) from None
         if stream:
-            return EventStream(answer.events(), answer.feed, answer.exchange)
+            return FeedStream(answer.events(), answer.feed, answer.exchange)
         return await self._answer(request, exchange, answer.whole())
 
     async def whole(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
@@ -180,7 +180,7 @@ class Routes:
             raise self._refused(exchange, error) from None
         if told == "whole":
             return await self._told_while_connected(request, exchange, speech.whole(feed, exchange))
-        return speech.SpeechStream(feed, exchange, told, int(service.task.choices()["rate"]))
+        return speech.stream(feed, exchange, told, int(service.task.choices()["rate"]))
 
     async def images(self, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
         """Make pictures of what is asked for, as OpenAI's route of this name does."""

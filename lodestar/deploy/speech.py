@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from fastapi import Response
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 from torch import nn
 
 from ..build.reading_aloud import Chunk
 from ..contracts.media import SOUND_TYPES
 from ..contracts.tokenizer import Tokenizer
-from .answers import CLIENT_GONE, Feed, as_refusal
+from .answers import Feed, FeedStream, told
 from .exchange import Exchange
 
 Manner = Literal["whole", "bytes", "events"]
@@ -51,26 +48,16 @@ async def whole(feed: Feed, exchange: Exchange) -> Response:
     return Response(content, media_type=SOUND_TYPES[answer["format"]], headers={"X-Request-Id": exchange.id})
 
 
-class SpeechStream(StreamingResponse):
+def stream(feed: Feed, exchange: Exchange, form: Manner, rate: int) -> FeedStream:
     """What is said as it is made: bare samples, or each piece as a server-sent event.
 
     Args:
         rate: samples a second.
     """
-
-    def __init__(self, feed: Feed, exchange: Exchange, told: Manner, rate: int) -> None:
-        content: AsyncIterator[bytes | str] = _bytes(feed, exchange) if told == "bytes" else _events(feed, exchange, rate)
-        media_type = SOUND_TYPES["pcm"] if told == "bytes" else "text/event-stream"
-        super().__init__(content, media_type=media_type, headers={"Cache-Control": "no-cache", "X-Request-Id": exchange.id})
-        self.feed, self.exchange = feed, exchange
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            # A client that goes while a piece is being sent leaves the iterator where it is.
-            self.feed.job.cancel()
-            self.exchange.close(CLIENT_GONE, "cancelled")  # nothing, where it has been closed already
+    headers = {"X-Request-Id": exchange.id}
+    if form == "bytes":
+        return FeedStream(_bytes(feed, exchange), feed, exchange, media_type=SOUND_TYPES["pcm"], headers=headers)
+    return FeedStream(told(_parts(feed, exchange, rate), feed, exchange), feed, exchange, headers=headers)
 
 
 async def _bytes(feed: Feed, exchange: Exchange) -> AsyncIterator[bytes]:
@@ -81,30 +68,17 @@ async def _bytes(feed: Feed, exchange: Exchange) -> AsyncIterator[bytes]:
     exchange.close(200, "answered")
 
 
-async def _events(feed: Feed, exchange: Exchange, rate: int) -> AsyncIterator[str]:
+async def _parts(feed: Feed, exchange: Exchange, rate: int) -> AsyncIterator[dict[str, Any]]:
     sounds = 0
-    try:
-        with feed:
-            async for piece in feed:
-                _count(piece, feed, exchange)
-                sounds += len(piece.sounds)
-                audio = base64.b64encode(piece.content).decode()
-                timed = [sound._asdict() for sound in piece.sounds]
-                yield _event({"type": "speech.audio.delta", "audio": audio, "id": exchange.id, "rate": rate, "sounds": timed})
-        usage = {"input_tokens": sounds, "output_tokens": 0, "total_tokens": sounds}
-        yield _event({"type": "speech.audio.done", "usage": usage})
-        exchange.close(200, "answered")
-        yield "data: [DONE]\n\n"
-    except Exception as error:  # noqa: BLE001 - the status line is long gone, so whatever went wrong is told in the stream
-        refusal = as_refusal(error)
-        exchange.close(refusal.status_code, "failed")
-        yield _event(refusal.body())
+    async for piece in feed:
+        _count(piece, feed, exchange)
+        sounds += len(piece.sounds)
+        audio = base64.b64encode(piece.content).decode()
+        timed = [sound._asdict() for sound in piece.sounds]
+        yield {"type": "speech.audio.delta", "audio": audio, "id": exchange.id, "rate": rate, "sounds": timed}
+    yield {"type": "speech.audio.done", "usage": {"input_tokens": sounds, "output_tokens": 0, "total_tokens": sounds}}
 
 
 def _count(piece: Chunk, feed: Feed, exchange: Exchange) -> None:
     exchange.queue_ms = feed.job.queue_ms
     exchange.count(len(piece.sounds))
-
-
-def _event(body: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"

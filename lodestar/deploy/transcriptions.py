@@ -13,7 +13,7 @@ from torch import nn
 from ..build.speech import Segment, joined
 from ..contracts.media import Recording
 from ..contracts.tokenizer import Tokenizer
-from .answers import EventStream, Feed, told
+from .answers import Feed, FeedStream, told
 from .errors import ApiError
 from .exchange import Exchange
 from .multipart import read_form
@@ -99,9 +99,9 @@ async def whole(feed: Feed, exchange: Exchange, model: str, form: str) -> Respon
     return JSONResponse({"id": exchange.id, "created": exchange.created, "model": model, **answer})
 
 
-def stream(feed: Feed, exchange: Exchange) -> EventStream:
+def stream(feed: Feed, exchange: Exchange) -> FeedStream:
     """Each segment as a server-sent event, and at last the whole text."""
-    return EventStream(told(_parts(feed, exchange), feed, exchange), feed, exchange)
+    return FeedStream(told(_parts(feed, exchange), feed, exchange), feed, exchange)
 
 
 async def _parts(feed: Feed, exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
