@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -290,11 +289,8 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) -> No
     assert run(tmp_path / "cut") == whole
 
 
-def test_blood_cells_are_read_as_their_authors_gave_them(tmp_path: Path) -> None:
-    data = Path(os.environ.get("LODESTAR_DATA", "")) / "object-detection" / "bccd"
-    if not data.is_dir():
-        assert os.environ.get("CI") != "true", "CI has the data of LODESTAR_DATA"
-        pytest.skip("LODESTAR_DATA has no object-detection/bccd")
+def test_blood_cells_are_read_as_their_authors_gave_them(tmp_path: Path, shared_data: Path) -> None:
+    data = shared_data / "object-detection" / "bccd"
     task = ObjectDetection({"width": 64, "height": 48, "patch": 16, "fit": "stretch"})
     settings = DataSettings(sources=["ImageSets/Main/val.txt"], splits={"test": ["ImageSets/Main/test.txt"]}, validation=0)
     prepare(task, settings, data, tmp_path / "out", context=task.shape.tokens)
