@@ -5,6 +5,9 @@ from __future__ import annotations
 import locale
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal, NamedTuple
 
 Language = Literal["en", "zh"]
@@ -25,8 +28,23 @@ class Words(NamedTuple):
         return self.zh if which == "zh" else self.en
 
 
+_reader: ContextVar[Language | None] = ContextVar("reader", default=None)
+
+
+@contextmanager
+def read_in(which: Language) -> Iterator[None]:
+    """Speak this language inside: to one reader of a server that has several."""
+    token = _reader.set(which)
+    try:
+        yield
+    finally:
+        _reader.reset(token)
+
+
 def language() -> Language:
-    """The user's language: LODESTAR_LANGUAGE (en or zh) if set, else the locale, else English."""
+    """The user's language: the reader's where one is being spoken to, else LODESTAR_LANGUAGE (en or zh), else the locale, else English."""
+    if (reader := _reader.get()) is not None:
+        return reader
     chosen = os.environ.get("LODESTAR_LANGUAGE") or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES")
     chosen = chosen or os.environ.get("LANG") or (locale.getlocale()[0] or "")
     return "zh" if chosen.lower().startswith(("zh", "chinese")) else "en"

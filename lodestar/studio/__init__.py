@@ -1,0 +1,1 @@
+"""The studio: a venture on one page, for a team. Reads records, not tensors."""
