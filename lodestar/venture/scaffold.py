@@ -1,4 +1,4 @@
-"""A new venture: a folder with a venture.yaml that explains itself, made from a task's template."""
+"""A new venture: a folder with a venture.yaml that explains itself, made from a template."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECTIONS: tuple[tuple[Words, tuple[str, ...]], ...] = (
     ),
     (Words("The data", "数据"), ("task", "options", "data")),
     (Words("The model: how it is made and judged", "模型：如何训练与评判"), ("model", "train", "evaluate")),
-    (Words("The team", "团队"), ("team", "budget", "economics", "licence")),
+    (Words("The team", "团队"), ("team", "budget", "economics", "licence", "licences")),
 )
 
 _COMMENTS: Mapping[str, Words] = {
@@ -40,6 +40,7 @@ _COMMENTS: Mapping[str, Words] = {
         "换成您自己的数据：文件、目录或通配符（文本、JSONL、CSV、Parquet）。",
     ),
     "model": Words("size is the one dial: tiny, small, medium or large.", "size 是唯一的旋钮：tiny、small、medium、large。"),
+    "licences": Words("What the model is made of, and under which licence.", "模型由什么做成，各用何种许可。"),
     "train": Words("Every field has a default that follows from the size.", "每项都有随规模而定的默认值。"),
 }
 
@@ -69,7 +70,7 @@ def create(folder: Path, name: str, template: Mapping[str, Any], files: Mapping[
     Args:
         folder: where; made where missing.
         name: the product's.
-        template: the task's template: venture.yaml less the name, its words in both languages.
+        template: venture.yaml less the name, its words in both languages.
         files: what else the template brings: name → content.
 
     Returns:
