@@ -9,7 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import ApiError
 
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 PROTECTED = ("/v1/", "/api/")
 """The page itself is public, since it holds nothing; it asks for the key when an answer needs one."""
 

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
-import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 
-from ..contracts.errors import UserError
 from ..contracts.language import say
 from ..contracts.task import Task
 from .api import create_app
 from .canary import Canary
 from .documents.library import Library
 from .engine import Engine, Limits
-from .guard import LOOPBACK_HOSTS
+from .listening import LOOPBACK_HOSTS, Server, address_of, in_background, is_loopback, listen
 from .routes import ApiLimits
 from .service import Explainer, Service
 
 KEY_VARIABLE = "LODESTAR_API_KEY"
 """The environment variable that holds the API key; unset or empty leaves the API open."""
-GRACE_SECONDS = 30
-"""How long requests in flight may take to finish after a signal."""
 
 
 def serve(
@@ -75,13 +66,13 @@ def serve(
     Raises:
         UserError: when the port is taken or not allowed, the host is unknown, or the release cannot be loaded.
     """
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         service = replace(Service.load(release, task, name=name, adapters=adapters), explainer=explainer)
         service = service if library is None else service.with_library(library)
         second = _second(canary, library)
         app = _app(service, host, hosts, origins, on_request, answered, second, limits, api_limits)
-        tell = ready or _welcome(service, open_to_all=not _is_loopback(host))
-        server = _Server(app, lambda: tell(_address(listener)))
+        tell = ready or _welcome(service, open_to_all=not is_loopback(host))
+        server = Server(app, lambda: tell(address_of(listener)))
         server.run(sockets=[listener])
 
 
@@ -121,19 +112,10 @@ def serving(
     api_limits: ApiLimits | None = None,
 ) -> Iterator[str]:
     """As `background`, with a model that is in memory already."""
-    with _listen(host, port) as listener:
-        started = threading.Event()
-        server = _Server(_app(service, host, (), (), on_request, answered, _second(canary, None), limits, api_limits), started.set)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lodestar-server", daemon=True)
-        thread.start()
-        try:
-            while not started.wait(0.05):
-                if not thread.is_alive():
-                    raise RuntimeError("the server ended before it answered; its traceback is above")
-            yield _address(listener)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with listen(host, port) as listener:
+        app = _app(service, host, (), (), on_request, answered, _second(canary, None), limits, api_limits)
+        with in_background(app, listener) as url:
+            yield url
 
 
 def _app(
@@ -147,7 +129,7 @@ def _app(
     limits: Limits | None,
     api_limits: ApiLimits | None,
 ) -> FastAPI:
-    allowed = {*LOOPBACK_HOSTS, *(name.lower() for name in hosts)} if _is_loopback(host) else None
+    allowed = {*LOOPBACK_HOSTS, *(name.lower() for name in hosts)} if is_loopback(host) else None
     key = os.environ.get(KEY_VARIABLE) or None
     return create_app(
         service,
@@ -168,87 +150,6 @@ def _second(canary: Canary | None, library: Library | None) -> tuple[Canary, Ser
         return None
     service = canary.load()
     return canary, service if library is None else service.with_library(library)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it answers, and which a signal ends without passing the signal on."""
-
-    should_exit: bool
-    force_exit: bool
-
-    def __init__(self, app: FastAPI, started: Callable[[], None]) -> None:
-        # Without its own configuration of logging, which would end every handler of the process that the server runs in.
-        config = uvicorn.Config(
-            app, http="h11", loop="asyncio", ws="none", log_config=None, log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )  # fmt: skip
-        super().__init__(config)
-        self._tell_started = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._tell_started()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """A first SIGINT or SIGTERM finishes what is in flight; a second one ends at once. uvicorn's own version raises the signal again
-        at the end, which would turn an orderly end into a killed process.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self.should_exit:
-            self.force_exit = True
-        self.should_exit = True
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that holds the port, before anything expensive is done; UserError where that cannot be."""
-    if not 0 <= port <= 65535:
-        raise UserError(f"there is no port {port}", where="port", fix="choose one from 1 to 65535, or 0 for a free one")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError:
-        fix = "use 127.0.0.1, or 0.0.0.0 for the whole network"
-        raise UserError(f"this machine knows no host {host!r}", where="host", fix=fix) from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        # A port that a server just left may be taken again at once; one that is being listened on may not.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise _refusal(error, host, port) from None
-    return listener
-
-
-def _refusal(error: OSError, host: str, port: int) -> UserError:
-    if error.errno == errno.EADDRINUSE:
-        with _listen(host, 0) as probe:
-            free = probe.getsockname()[1]
-        return UserError(f"port {port} is in use", where=host, fix=f"choose another one, such as {free}, or end the program that holds it")
-    if error.errno == errno.EACCES:
-        return UserError(f"port {port} is reserved for the administrator", where=host, fix="choose one above 1023")
-    return UserError(f"cannot listen on port {port} ({os.strerror(error.errno or 0)})", where=host, fix="use an address of this machine")
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _welcome(service: Service, *, open_to_all: bool) -> Callable[[str], None]:

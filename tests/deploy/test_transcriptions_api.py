@@ -18,7 +18,7 @@ from lodestar.contracts.media import Recording
 from lodestar.deploy.api import create_app
 from lodestar.deploy.engine import Engine
 from lodestar.deploy.errors import ApiError
-from lodestar.deploy.guard import LOOPBACK_HOSTS
+from lodestar.deploy.listening import LOOPBACK_HOSTS
 from lodestar.deploy.multipart import Part, read_form
 from lodestar.deploy.routes import ApiLimits
 from lodestar.deploy.serve import serving
