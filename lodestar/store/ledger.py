@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from ..contracts.forecast import Forecast, Resolution
 from ..contracts.record import RunRecord
 from . import migrations
 from .files import writing
+from .people import People
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another one's transaction, which takes milliseconds."""
@@ -203,6 +205,11 @@ class Ledger:
         with self._reading() as session:
             return list(session.scalars(query if step is None else query.where(Run.step == step)))
 
+    def last_runs(self, count: int) -> list[Run]:
+        """The newest attempts, newest first."""
+        with self._reading() as session:
+            return list(session.scalars(select(Run).order_by(Run.attempt.desc()).limit(count)))
+
     # Releases
 
     def add_release(
@@ -338,6 +345,13 @@ class Ledger:
         query = select(Event).order_by(Event.number)
         with self._reading() as session:
             return list(session.scalars(query if kind is None else query.where(Event.kind == kind)))
+
+    # People
+
+    @cached_property
+    def people(self) -> People:
+        """Who may come in to the studio."""
+        return People(self._reading, self._writing)
 
     # Connections
 

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 
@@ -22,6 +23,24 @@ PATIENCE = 5
 
 _held: set[int] = set()
 """The descriptors of this process's locks, and of those it is asking for."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a folder."""
+
+    purpose: str
+    command: str
+    process: int
+    host: str
+    since: str
+
+    @property
+    def words(self) -> str:
+        """For a person to read."""
+        if not self.process:
+            return "another process, which is just starting or ending"
+        return f"{self.purpose!r} (`{self.command}`, process {self.process} on {self.host}, since {self.since})"
 
 
 @contextmanager
@@ -42,7 +61,7 @@ def hold(folder: Path | str, purpose: str) -> Iterator[None]:
     _held.add(handle)
     try:
         if not _acquire(handle):
-            raise UserError(f"in use by {_described(handle)}", where=folder, fix="wait for it to finish, or stop it")
+            raise UserError(f"in use by {_holder(handle).words}", where=folder, fix="wait for it to finish, or stop it")
         with writing(path):
             _describe(handle, purpose)
         try:
@@ -56,8 +75,8 @@ def hold(folder: Path | str, purpose: str) -> Iterator[None]:
             os.close(handle)
 
 
-def holder(folder: Path | str) -> str | None:
-    """Who holds `folder` now, for a person to read; None where nobody does."""
+def holder(folder: Path | str) -> Holder | None:
+    """Who holds `folder` now; None where nobody does."""
     try:
         handle = os.open(Path(folder) / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -65,7 +84,7 @@ def holder(folder: Path | str) -> str | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _described(handle)
+        return _holder(handle)
     finally:
         os.close(handle)
     return None
@@ -89,12 +108,13 @@ def _describe(handle: int, purpose: str) -> None:
     os.pwrite(handle, json.dumps(holder, ensure_ascii=False).encode(), 0)
 
 
-def _described(handle: int) -> str:
+def _holder(handle: int) -> Holder:
+    """As the holder describes itself; without a process where it has not done so yet, or does no longer."""
     try:
-        holder = json.loads(os.pread(handle, 65536, 0))
-        return f"{holder['purpose']!r} (`{holder['command']}`, process {holder['pid']} on {holder['host']}, since {holder['since']})"
+        told = json.loads(os.pread(handle, 65536, 0))
+        return Holder(told["purpose"], told["command"], told["pid"], told["host"], told["since"])
     except (ValueError, KeyError):
-        return "another process, which is just starting or ending"
+        return Holder("", "", 0, "", "")
 
 
 def _release_in_child() -> None:

@@ -96,7 +96,27 @@ def m0002_forecasts_feedback_servers(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX requests_by_id ON requests (id)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (m0001_runs_releases_requests_events, m0002_forecasts_feedback_servers)
+def m0003_users_sessions(connection: Connection) -> None:
+    tables = MetaData()
+    Table(
+        "users", tables,
+        Column("name", String, primary_key=True),
+        Column("role", String, nullable=False),
+        Column("password", String, nullable=False),
+        Column("created", String, nullable=False),
+        Column("added_by", String, nullable=False),
+    )  # fmt: skip
+    Table(
+        "sessions", tables,
+        Column("token", String, primary_key=True),
+        Column("name", String, nullable=False),
+        Column("expires", String, nullable=False),
+        Index("sessions_by_name", "name"),
+    )  # fmt: skip
+    tables.create_all(connection, checkfirst=False)
+
+
+MIGRATIONS: tuple[Migration, ...] = (m0001_runs_releases_requests_events, m0002_forecasts_feedback_servers, m0003_users_sessions)
 
 
 def pending(connection: Connection) -> list[Migration]:

@@ -19,14 +19,21 @@ def brief(file: VentureFile, metrics: Mapping[str, Metric]) -> str:
 
     `metrics` are those that the targets are on, as `check` takes them.
     """
+    kind = say("Venture brief", "项目简报")
+    closing = say("A release is made only when every promise above holds.", "只有上述承诺全部兑现，才会发布。")
+    return document(f"{file.name} · {kind}", kind, now().date().isoformat(), brief_body(file, metrics), closing)
+
+
+def brief_body(file: VentureFile, metrics: Mapping[str, Metric]) -> list[str]:
+    """What stands on the brief, as HTML. A target on a metric that is not among `metrics` is shown as venture.yaml has it."""
     north = next(target for target in file.targets if target.metric == file.north_star)
     head = (
         f'<h1>{escape(file.name)}</h1><p class="statement">{escape(file.statement)}</p>'
         f'<p class="audience">{say("For ", "为谁而做：")}{escape(file.audience)}</p>'
     )
-    body = [
+    return [
         head,
-        _north_star(north, metrics[north.metric]),
+        _north_star(north, metrics.get(north.metric)),
         section(say("What we promise", "我们的承诺"), _targets(file, metrics)),
         '<div class="columns">',
         section(say("What we hold to", "我们的坚持"), bullets(file.values)),
@@ -35,18 +42,20 @@ def brief(file: VentureFile, metrics: Mapping[str, Metric]) -> str:
         section(say("Who and with what", "谁来做，用什么做"), facts(_means(file))),
         "</div>",
     ]
-    kind = say("Venture brief", "项目简报")
-    closing = say("A release is made only when every promise above holds.", "只有上述承诺全部兑现，才会发布。")
-    return document(f"{file.name} · {kind}", kind, now().date().isoformat(), body, closing)
 
 
-def _north_star(target: Target, metric: Metric) -> str:
+def _north_star(target: Target, metric: Metric | None) -> str:
     due = say(f"by {target.by}", f"期限 {target.by}") if target.by else ""
+    says = "<br>".join(escape(part) for part in (str(metric.words) if metric else target.why, due) if part)
     return (
         f'<section class="star">{SKY}<span class="label">{say("Our north star", "我们的北极星")}</span>'
-        f'<span class="value">{escape(threshold(target, metric.unit))}<small><code>{escape(metric.name)}</code></small></span>'
-        f'<span class="says">{escape(str(metric.words))}{f"<br>{escape(due)}" if due else ""}</span></section>'
+        f'<span class="value">{escape(_promise(target, metric))}<small><code>{escape(target.metric)}</code></small></span>'
+        f'<span class="says">{says}</span></section>'
     )
+
+
+def _promise(target: Target, metric: Metric | None) -> str:
+    return threshold(target, metric.unit if metric else None)
 
 
 def _targets(file: VentureFile, metrics: Mapping[str, Metric]) -> str:
@@ -59,10 +68,10 @@ def _targets(file: VentureFile, metrics: Mapping[str, Metric]) -> str:
     ]
     rows = []
     for target in file.targets:
-        metric = metrics[target.metric]
-        measure = f'<code>{escape(metric.name)}</code><div class="says">{escape(str(metric.words))}</div>'
+        metric = metrics.get(target.metric)
+        measure = f"<code>{escape(target.metric)}</code>" + (f'<div class="says">{escape(str(metric.words))}</div>' if metric else "")
         due = [escape(target.by or "")] if dated else []
-        rows.append([measure, escape(threshold(target, metric.unit)), *due, escape(target.why)])
+        rows.append([measure, escape(_promise(target, metric)), *due, escape(target.why)])
     return table(headings, rows, ["", "figure", *(["short"] if dated else []), ""])
 
 

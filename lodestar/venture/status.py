@@ -21,7 +21,7 @@ State = Literal["done", "under way", "open"]
 BRIEF_FILE = "brief.html"
 
 _MARKS: dict[State, str] = {"done": "★", "under way": "◐", "open": "☆"}
-_TITLES = {
+STAGE_TITLES = {
     "vision": Words("vision", "愿景"),
     "decision": Words("decision", "决策"),
     "execution": Words("execution", "执行"),
@@ -69,7 +69,7 @@ class Status:
         """For the terminal."""
         lines = [self.name, ""]
         for stage in self.stages:
-            title = str(_TITLES[stage.name])
+            title = str(STAGE_TITLES[stage.name])
             width = 11 - sum(character > "\u2e80" for character in title)  # a Chinese character takes two columns
             lines.append(f"  {_MARKS[stage.state]} {title:<{width}}{stage.words}")
         lines.append("")
@@ -84,7 +84,8 @@ def status(venture: Venture) -> Status:
     made = releases(venture)
     served = requests_served(venture.ledger_path)
     stages = [_vision(venture), _decision(venture), _execution(venture), _product(made), _success(served)]
-    return Status(venture.file.name, stages, holder(venture.state), next_step(venture, made, served))
+    running = holder(venture.state)
+    return Status(venture.file.name, stages, running.words if running else None, next_step(venture, made, served))
 
 
 def next_step(venture: Venture, made: list[Release], served: int) -> Next:
