@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from ..contracts.clock import now, seconds
 from ..contracts.errors import UserError
 from ..contracts.language import say
+from ..contracts.option import UNTRAINED
 from ..contracts.progress import note
 from ..contracts.settings import EvaluateSettings
-from ..venture.pilots import Pilot, PilotRun, identity, read_pilots, save_pilot
+from ..venture.pilots import Pilot, PilotRun, identity, read_pilots, rule_file, save_pilot
 from ..venture.problem import API_RECORDS
 from ..venture.strategies import BoughtApi, Strategy, settings_of, strategies_of, with_settings
 from ..venture.venture import Venture
@@ -168,11 +169,11 @@ def _trial(venture: Venture, strategy: Strategy) -> Trial:
 
 def _candidate(venture: Venture, strategy: Strategy, known: Mapping[str, Pilot], written: list[Path]) -> _Candidate | None:
     """A strategy made ready: its data prepared, its needs looked at; None where it trains nothing or does not fit, which is then noted."""
-    if strategy.kind in ("api", "baseline"):
+    if strategy.kind in UNTRAINED:
         return None
     note(say(f"strategy {strategy.name}:", f"策略 {strategy.name}："))
     trial = _trial(venture, strategy)
-    name = identity(strategy, venture.file)
+    name = identity(strategy, venture)
     pilot = known.get(name) or _new_pilot(strategy.name, name)
     _steps.prepare(Venture(venture.folder, trial.file))
     plan = plan_training(trial)
@@ -208,13 +209,16 @@ def _measure_untrained(venture: Venture, strategies: Sequence[Strategy], known: 
     """Measure the strategies without a model of one's own, where that was not done."""
     written = []
     for strategy in strategies:
-        if strategy.kind not in ("api", "baseline"):
+        if strategy.kind not in UNTRAINED:
             continue
-        name = identity(strategy, venture.file)
+        name = identity(strategy, venture)
         if name in known or (strategy.api is not None and strategy.api.url is None):
             continue
         pilot = _new_pilot(strategy.name, name)
-        made = _pilot_baseline(venture, pilot) if strategy.api is None else _pilot_api(venture, pilot, strategy.api)
+        if strategy.api is not None:
+            made = _pilot_api(venture, pilot, strategy.api)
+        else:
+            made = _pilot_baseline(venture, pilot) if strategy.rules is None else _pilot_rules(venture, pilot, rule_file(strategy, venture))
         if made is not None:
             written.append(save_pilot(venture, made))
     return written
@@ -243,6 +247,36 @@ def _pilot_baseline(venture: Venture, pilot: Pilot) -> Pilot:
     _, columns = task.baseline(open_split(prepared, "train").examples(task), examples)
     run = PilotRun(share=1.0, tokens=0, seconds=0, measuring_seconds=seconds() - begin, scores=scored(task, columns))
     return pilot.model_copy(update={"runs": [run], "split": split})
+
+
+def _pilot_rules(venture: Venture, pilot: Pilot, path: Path) -> Pilot:
+    """What the team's rules answer, and how long each answer takes.
+
+    Raises:
+        UserError: the task's answers are none in words, or a rule reads or answers what there is not.
+    """
+    import numpy as np
+
+    from ..evaluate.bootstrap import scores
+    from ..evaluate.system import SYSTEM_METRICS
+    from ..venture.rules import RuleFile
+
+    file = RuleFile(path)
+    prepared, task, split = _records(venture)
+    examples = chosen(prepared, task, split)
+    task.instruction(examples[0])
+    begin = seconds()
+    requests = [task.request(example) for example in examples]
+    file.check(requests[0], task.possible_answers())
+    texts, times = [], []
+    for request in requests:
+        asked = seconds()
+        texts.append(file.rules.answer(request))
+        times.append(1000 * (seconds() - asked))
+    run = PilotRun(share=1.0, tokens=0, seconds=0, measuring_seconds=seconds() - begin, scores=scored(task, task.answered(texts, examples)))
+    timed = [metric for metric in SYSTEM_METRICS if metric.name.startswith("latency_ms")]
+    system = scores(timed, {"latency_ms": np.array(times)}, resamples=RESAMPLES, confidence=0.95, seed=0)
+    return pilot.model_copy(update={"runs": [run], "split": split, "system": system})
 
 
 def _pilot_api(venture: Venture, pilot: Pilot, api: BoughtApi) -> Pilot | None:

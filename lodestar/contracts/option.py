@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
 from .config import Config
 
-Kind = Literal["scratch", "fine-tune", "adapter", "api", "baseline"]
-"""Train from scratch; fine-tune an open model, whole or by an adapter; prompt a bought API; no model of one's own at all."""
+Kind = Literal["scratch", "fine-tune", "adapter", "api", "rules", "baseline"]
+"""Train from scratch; fine-tune an open model, whole or by an adapter; prompt a bought API; rules that the team writes; the task's own
+simplest method."""
+UNTRAINED: Sequence[Kind] = ("api", "rules", "baseline")
+"""Those of which no model of one's own comes."""
 
 
 class Option(Config):

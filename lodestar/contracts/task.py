@@ -355,13 +355,17 @@ class Task(ABC):
             UserError: answers to this task that are given in words cannot be measured.
         """
         raise UserError(
-            f"the task {self.name} does not measure answers that another model gives in words",
+            f"the task {self.name} does not measure answers that are given in words",
             fix="quote the quality instead: the strategy's evidence",
         )
 
     def answered(self, answers: Sequence[str], examples: Sequence[Any]) -> dict[str, np.ndarray]:
-        """The columns of answers that another model gave to `instruction`, of the same form as `measure`'s."""
+        """The columns of answers that another model gave to `instruction`, or rules to `request`, of the same form as `measure`'s."""
         raise NotImplementedError(f"{self.name} is not asked in words")
+
+    def possible_answers(self) -> Sequence[str]:
+        """All answers in words that there are, where they are a fixed set; none where any text is one."""
+        return ()
 
     def findings(self, columns: Columns, examples: Sequence[Any], train: Sequence[Any]) -> Findings | None:
         """What the report shows of an evaluation beyond its scores: pictures, sentences, the worst mistakes; None where there is nothing.

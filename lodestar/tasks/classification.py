@@ -350,6 +350,9 @@ class Classification(Task):
         truth = self._truth(examples)
         return self._labelling.columns(stated_logits(answers, self.labels, truth), truth, None)
 
+    def possible_answers(self) -> Sequence[str]:
+        return self.labels
+
     def findings(self, columns: Mapping[str, np.ndarray], examples: Sequence[LabelledText], train: Sequence[LabelledText]) -> Findings:
         from ..evaluate.wrong_labels import label_findings
 

@@ -18,6 +18,7 @@ _EFFORT_DAYS: Mapping[Kind, tuple[float, float, float]] = {
     "fine-tune": (2, 5, 20),
     "adapter": (2, 5, 20),
     "api": (1, 3, 10),
+    "rules": (1, 3, 15),
     "baseline": (0.5, 1, 4),
 }
 _SMALL_SYSTEM: Mapping[str, tuple[float, float, float]] = {
@@ -75,7 +76,7 @@ def tokens_of_a_request(written: bool, today: Date) -> Evidence:
 
 def metric(target: Target, measured: Metric, kind: Kind, today: Date) -> Evidence:
     """What an option that nobody tried will score: where nothing else is known, as likely as not what was promised."""
-    small = {"baseline": _SMALL_SYSTEM, "api": {**_SMALL_SYSTEM, **_API_LATENCY}}.get(kind, {})
+    small = {"baseline": _SMALL_SYSTEM, "rules": _SMALL_SYSTEM, "api": {**_SMALL_SYSTEM, **_API_LATENCY}}.get(kind, {})
     if target.metric in small:
         why = Words("of what answers without a model of its own", "不含自有模型时的常见值")
         if kind == "api":

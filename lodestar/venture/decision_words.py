@@ -16,6 +16,7 @@ KINDS: Mapping[Kind, Words] = {
     "fine-tune": Words("fine-tuned", "全量微调"),
     "adapter": Words("adapter", "适配器微调"),
     "api": Words("bought API", "外购 API"),
+    "rules": Words("rules", "自写规则"),
     "baseline": Words("no model", "不用模型"),
 }
 SOURCES: Mapping[Source, Words] = {

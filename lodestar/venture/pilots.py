@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ..contracts.config import Config
 from ..contracts.errors import UserError
+from ..contracts.option import UNTRAINED
 from ..contracts.record import fingerprint
 from ..contracts.score import Score
 from ..store.files import read_json, sha256_file, write_atomic
@@ -20,7 +21,6 @@ from .strategies import Strategy, settings_of, with_settings
 
 if TYPE_CHECKING:
     from .venture import Venture
-    from .vision import VentureFile
 
 EVIDENCE_FOLDER = "evidence"
 HASH_LENGTH = 16
@@ -85,17 +85,35 @@ class Pilot(Config):
         return last.seconds + each * (1 - last.share)
 
 
-def identity(strategy: Strategy, file: VentureFile) -> str:
-    """The fingerprint of what a pilot of the strategy would measure: of venture.yaml as it makes it, or of the API and the records."""
+def identity(strategy: Strategy, venture: Venture) -> str:
+    """The fingerprint of what a pilot of the strategy would measure: of venture.yaml as it makes it; or of the API, or the rules, and the
+    records.
+
+    Raises:
+        UserError: the file of its rules cannot be read.
+    """
+    file = venture.file
     described: dict[str, Any] = {"kind": strategy.kind}
-    if strategy.kind in ("api", "baseline"):
+    if strategy.kind in UNTRAINED:
         described |= file.model_dump(mode="json", include={"task", "options", "data"})
+        if strategy.rules is not None:
+            described["rules"] = sha256_file(rule_file(strategy, venture))
         if strategy.api is not None:
             described["api"] = strategy.api.model_dump(mode="json", include={"model", "url", "instruction"})
     else:
         changed = with_settings(file, settings_of(strategy, file))
         described |= changed.model_dump(mode="json", include={"task", "options", "data", "model", "train", "adapter"})
     return fingerprint(described)
+
+
+def rule_file(strategy: Strategy, venture: Venture) -> Path:
+    """Where a strategy's rules stand; raises `UserError` where they do not."""
+    assert strategy.rules is not None
+    path = venture.folder / strategy.rules
+    if not path.is_file():
+        where = f"decision.strategies: {strategy.name}: rules"
+        raise UserError(f"no file {path}", where=where, fix="write the rules there, or name the file that they stand in")
+    return path
 
 
 def evidence_folder(venture: Venture) -> Path:

@@ -12,13 +12,14 @@ from ..contracts.clock import now
 from ..contracts.errors import UserError, unknown
 from ..contracts.evidence import Evidence, Source, Support, support_of
 from ..contracts.language import Words
-from ..contracts.option import Kind, Option
+from ..contracts.option import UNTRAINED, Kind, Option
 from ..contracts.score import Metric, Score, Target
 from ..store.files import sha256_file
 from . import assumptions
 from .curve import Point, extrapolate
 from .decision import PossiblePilot, Problem
-from .pilots import Pilot, identity, read_pilots
+from .pilots import Pilot, identity, read_pilots, rule_file
+from .rules import RuleFile
 from .strategies import THIS_MACHINE, Machine, Strategy, settings_of, strategies_of
 from .venture import Venture
 from .vision import VentureFile
@@ -105,7 +106,7 @@ def build_problem(venture: Venture, metrics: Mapping[str, Metric], today: Date |
     pilots = read_pilots(venture)
     options, possible = [], []
     for strategy in strategies_of(file):
-        found = pilots.get(identity(strategy, file))
+        found = pilots.get(identity(strategy, venture))
         made, pilot = _options(builder, strategy, machines, found)
         options += made
         possible += pilot if not made[0].infeasible else []
@@ -194,7 +195,7 @@ def _options(
         options = [Option(name=name, request_price=price, **shared)]
     else:
         shared["request_hours"] = builder.put(key(name, REQUEST_HOURS), _request_hours(builder, strategy, known, found))
-        if kind != "baseline":
+        if kind not in UNTRAINED:
             shared["train_hours"] = builder.put(key(name, HOURS), _training_hours(builder, strategy, known, found))
         options = [_on(machine, name, found, alone=len(machines) == 1, shared=shared) for machine in machines]
     return options, _possible(builder, strategy, options[0], found)
@@ -221,11 +222,13 @@ def _on(machine: Machine, name: str, found: tuple[Path, Pilot] | None, *, alone:
 
 
 def _check_kind(strategy: Strategy, builder: _Builder) -> None:
-    """Refuse a strategy that begins from an open model and names none, and the other way round."""
+    """Refuse a strategy that begins from an open model and names none, and the other way round; and rules that are none."""
     model = strategy.model or builder.venture.file.model
     where = f"decision.strategies: {strategy.name}"
     if strategy.kind in ("fine-tune", "adapter") and model.base is None:
         raise UserError(f"it is of kind {strategy.kind}, and no model to begin from is named", where=where, fix="name it in its model.base")
+    if strategy.rules is not None:
+        RuleFile(rule_file(strategy, builder.venture))
     if strategy.kind == "scratch" and model.base is not None:
         raise UserError(
             f"it is of kind scratch, and would begin from {model.base!r}", where=where, fix="give it a model of its own, without base"
@@ -332,7 +335,7 @@ def _request_hours(builder: _Builder, strategy: Strategy, known: Mapping[str, Ev
     score = next((score for score in found[1].system if score.metric == "latency_ms_p50"), None) if found else None
     if found is not None and score is not None:
         return _of_file(builder, found, score.value / 3.6e6, score.low / 3.6e6, score.high / 3.6e6, "hours", "positive")
-    milliseconds = (0.1, 2, 40) if strategy.kind == "baseline" else (5, 100, 2000)
+    milliseconds = (0.1, 2, 40) if strategy.kind in UNTRAINED else (5, 100, 2000)
     why = Words("nothing was tried yet", "尚未试跑")
     low, value, high = (each / 3.6e6 for each in milliseconds)
     return assumptions.assumed(low, value, high, "hours", why, builder.today)
@@ -385,7 +388,7 @@ def _possible(builder: _Builder, strategy: Strategy, option: Option, found: tupl
     if not told or (strategy.kind == "api" and (strategy.api is None or strategy.api.url is None)):
         return []
     pilot = found[1] if found else None
-    if strategy.kind in ("api", "baseline"):
+    if strategy.kind in UNTRAINED:
         return [] if pilot else [_first_pilot(builder, strategy.kind, option, told)]
     hours = builder.quantities[key(strategy.name, HOURS)].value
     price = builder.quantities[option.hour_price].value if option.hour_price else 0.0

@@ -10,7 +10,7 @@ from ..contracts.adapter import AdapterSettings
 from ..contracts.config import Config
 from ..contracts.evidence import Evidence
 from ..contracts.money import Currency
-from ..contracts.option import Kind
+from ..contracts.option import UNTRAINED, Kind
 from ..contracts.settings import ModelSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Strategy(Config):
     name: str = Field(pattern=r"^[^\W_](?:[\w.-]*\w)?$", max_length=40)
     """How the team calls it: letters, digits, hyphens and dots."""
     kind: Kind
-    """`scratch`, `fine-tune` (every weight of model.base), `adapter` (beside its frozen weights), `api` (bought), or `baseline` (no model
-    of your own: the simplest method worth beating, which the task brings)."""
+    """`scratch`, `fine-tune` (every weight of model.base), `adapter` (beside its frozen weights), `api` (bought), `rules` (no model: what
+    you write yourself), or `baseline` (no model of your own: the simplest method worth beating, which the task brings)."""
     model: ModelSettings | None = None
     """As `model`."""
     train: TrainSettings | None = None
@@ -58,6 +58,8 @@ class Strategy(Config):
     """As `adapter`, of the kind adapter."""
     api: BoughtApi | None = None
     """Of the kind api."""
+    rules: str | None = Field(None, min_length=1)
+    """Of the kind rules: the file that they stand in, relative to venture.yaml."""
     effort_days: Evidence | None = None
     """Working days of people until it serves."""
     evidence: dict[str, Evidence] = {}
@@ -68,7 +70,11 @@ class Strategy(Config):
     def _fits_its_kind(self) -> Self:
         if (self.kind == "api") != (self.api is not None):
             raise ValueError(f"the strategy {self.name!r} is of kind {self.kind}, and api is what describes kind api; give both or neither")
-        if self.kind in ("api", "baseline") and (self.model or self.train or self.adapter):
+        if (self.kind == "rules") != (self.rules is not None):
+            raise ValueError(
+                f"the strategy {self.name!r} is of kind {self.kind}, and rules names the file of kind rules; give both or neither"
+            )
+        if self.kind in UNTRAINED and (self.model or self.train or self.adapter):
             raise ValueError(f"the strategy {self.name!r} is of kind {self.kind}, which trains nothing; leave model, train and adapter out")
         if self.adapter is not None and self.kind != "adapter":
             raise ValueError(f"the strategy {self.name!r} has an adapter and is of kind {self.kind}; write kind: adapter")
@@ -170,7 +176,7 @@ def strategies_of(file: VentureFile) -> list[Strategy]:
 
 def settings_of(strategy: Strategy, file: VentureFile) -> dict[str, Any]:
     """The fields of venture.yaml that make a strategy, as JSON; None: the field is to be taken out."""
-    if strategy.kind in ("api", "baseline"):
+    if strategy.kind in UNTRAINED:
         return {}
     found: dict[str, Any] = {}
     for name in ("model", "train"):

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lodestar.cli._pilots import chosen
+from lodestar.cli._plan import load_task, prepare_folder
 from lodestar.cli.main import main
 from lodestar.deploy.serve import background
 from lodestar.store.files import read_json
@@ -129,6 +131,35 @@ def test_an_api_that_cannot_be_reached_is_said_and_the_rest_is_measured(capsys):
     assert "bought is not measured: http://127.0.0.1:1/v1/chat/completions: the API cannot be asked" in shown.err
     quantities = json.loads(shown.out)["problem"]["quantities"]
     assert (quantities["none: accuracy"]["source"], quantities["bought: accuracy"]["source"]) == ("measured", "assumed")
+
+
+RULES = "rules:\n  - {words: [great, excellent, happy, love, loved, 满意, 喜欢, 推荐], answer: positive}\notherwise: negative\n"
+
+
+def test_rules_are_measured_on_the_ventures_own_records_and_other_rules_anew(capsys):
+    new(capsys, decision={"strategies": [STRATEGIES[0], {"name": "ours", "kind": "rules", "rules": "rules.yaml"}]})
+    assert "decision.strategies: ours: rules: no file x/rules.yaml; write the rules there" in refused(capsys)
+    Path("x/rules.yaml").write_text(RULES, "utf-8")
+    value = json.loads(said(capsys, "--pilot", "--json"))
+    quantities = value["problem"]["quantities"]
+    assert quantities["ours: accuracy"]["source"] == quantities["ours: latency_ms_p95"]["source"] == "measured"
+    assert quantities["ours: hours of a request"]["source"] == "measured"
+    assert "ours: training hours" not in quantities
+    # By hand, on the very records.
+    venture = Venture.open(Path("x"))
+    prepared = prepare_folder(venture)
+    examples = chosen(prepared, load_task(read_json(prepared / "task.json")), "validation")
+    words = yaml.safe_load(RULES)["rules"][0]["words"]
+    right = [(any(word in example.text.lower() for word in words)) == (example.label == "positive") for example in examples]
+    assert quantities["ours: accuracy"]["value"] == pytest.approx(sum(right) / len(right))
+    Path("x/rules.yaml").write_text(RULES.replace("otherwise: negative", "otherwise: positive"), "utf-8")
+    assert json.loads(said(capsys, "--json"))["problem"]["quantities"]["ours: accuracy"]["source"] == "assumed", "these are other rules"
+    Path("x/rules.yaml").write_text(RULES.replace("answer: positive", "answer: praise"), "utf-8")
+    assert main(["decide", "--pilot", "--venture", "x"]) == 2
+    assert "x/rules.yaml:2: the answer 'praise' is no label of the data; answer one of negative, positive." in capsys.readouterr().err
+    told = said(capsys, "--choose", "ours", *CHOICE)
+    assert "Chosen: ours" in told
+    assert "lodestar run" not in told, "there is nothing to train"
 
 
 def test_a_choice_is_recorded_applied_forecast_and_verified(capsys):

@@ -180,7 +180,7 @@ def save_runs(venture: Venture, strategy: str, shares: tuple[float, ...], score,
         score("latency_ms_p95", 40, 35, 52, better="lower", unit="ms"),
     ]
     pilot = Pilot(
-        strategy=strategy, identity=identity(chosen, venture.file), date=TODAY, machine="here", split="validation", runs=runs, system=system
+        strategy=strategy, identity=identity(chosen, venture), date=TODAY, machine="here", split="validation", runs=runs, system=system
     )
     return save_pilot(venture, pilot.model_copy(update=fields))
 
