@@ -24,8 +24,9 @@ class UserError(LodestarError):
     def __init__(self, what: str, *, where: str | Path | None = None, fix: str | None = None) -> None:
         self.what, self.where, self.fix = what, None if where is None else str(where), fix
         sentence = what if where is None else f"{where}: {what}"
+        between, stop = ("；", "。") if _is_chinese(what[-1:]) else ("; ", ".")
         # A question mark ends its own sentence.
-        super().__init__(f"{sentence}; {fix}{'' if fix.endswith('?') else '.'}" if fix else f"{sentence}.")
+        super().__init__(f"{sentence}{between}{fix}{'' if fix.endswith('?') else stop}" if fix else f"{sentence}{stop}")
 
 
 class Interrupted(LodestarError):  # noqa: N818 - a wish that was granted
@@ -39,6 +40,10 @@ class Interrupted(LodestarError):  # noqa: N818 - a wish that was granted
     def __init__(self, sentence: str, *, signal_number: int) -> None:
         self.exit_code = 128 + signal_number
         super().__init__(sentence)
+
+
+def _is_chinese(character: str) -> bool:
+    return "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
 
 
 def quoted(value: Any) -> str:

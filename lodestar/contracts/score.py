@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
 from .config import Config
 from .language import Words
 
@@ -66,9 +68,9 @@ class Target(Config):
 
     metric: str
     """A metric of the task, or one of the system's own: latency_ms_p50, latency_ms_p95, memory_bytes, model_bytes."""
-    at_least: float | None = None
+    at_least: float | None = Field(None, allow_inf_nan=False)
     """The smallest value that keeps the promise, for metrics where higher is better."""
-    at_most: float | None = None
+    at_most: float | None = Field(None, allow_inf_nan=False)
     """The largest value that keeps the promise, for metrics where lower is better."""
     unit: str = ""
     """The unit of the threshold; checked against the metric's own where given."""

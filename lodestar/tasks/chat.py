@@ -111,6 +111,7 @@ class Chat(Task):
             {
                 "metric": "bits_per_byte",
                 "at_most": 8.0,
+                "unit": "bits/byte",
                 "why": Words(
                     "the sample is too small to promise more; fine-tune an open model on your own conversations (model.base)",
                     "样本太小，不能承诺更多；请用您自己的对话微调开放模型（model.base）",

@@ -97,6 +97,7 @@ class CodeGeneration(Task):
             {
                 "metric": "bits_per_byte",
                 "at_most": 2.0,
+                "unit": "bits/byte",
                 "why": Words("above this, as measured, most completions did not parse", "实测表明，高于此值时多数续写无法解析"),
             },
             {

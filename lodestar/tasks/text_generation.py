@@ -48,6 +48,7 @@ class TextGeneration(Task):
             {
                 "metric": "bits_per_byte",
                 "at_most": 6.0,
+                "unit": "bits/byte",
                 "why": Words(
                     "the sample is too small to promise more; lower it with your own texts",
                     "样本太小，不能承诺更多；换成您自己的文本后请调低",

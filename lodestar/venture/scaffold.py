@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ..contracts.clock import now
 from ..contracts.errors import UserError
 from ..contracts.language import Words, say
 from ..store.files import write_atomic, write_json
@@ -29,8 +31,8 @@ _COMMENTS: Mapping[str, Words] = {
     "statement": Words("The promise in one sentence; make it yours.", "用一句话写下承诺，换成您自己的话。"),
     "north_star": Words("The one metric, among the targets, that you steer by.", "在下列目标中选一个作为北极星指标。"),
     "targets": Words(
-        "Each has exactly one of at_least and at_most; `by: 2027-03-01` gives it a date. `lodestar tasks` lists the metrics.",
-        "每个目标只写 at_least 或 at_most 之一；`by: 2027-03-01` 可设期限。`lodestar tasks` 列出可用指标。",
+        "Each has exactly one of at_least and at_most, its metric's unit, and the day it is due. `lodestar tasks` lists the metrics.",
+        "每个目标只写 at_least 或 at_most 之一，并写明指标的单位与兑现期限 by。`lodestar tasks` 列出可用指标。",
     ),
     "values": Words("What you hold to when a decision is close.", "难以取舍时，坚持什么。"),
     "red_lines": Words("What it must never do; these stand in the model card.", "绝不可做之事；会写入模型卡。"),
@@ -57,6 +59,8 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "licence": {"licence": "Apache-2.0"},
 }
 """What a template leaves out, shown as a comment to be taken over."""
+DAYS_GIVEN = 90
+"""Until a template's targets are to hold, where it gives them no date: a beginning, to be changed."""
 
 _STARTERS: Mapping[str, tuple[Words, ...]] = {
     "values": (Words("Measure before we believe.", "先测量，再相信。"),),
@@ -79,18 +83,33 @@ def create(folder: Path, name: str, template: Mapping[str, Any], files: Mapping[
     Raises:
         UserError: the folder holds something, or the name is blank.
     """
-    if not name.strip():
-        raise UserError("a venture needs a name", fix="name it: lodestar new NAME")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError("the folder is not empty", where=folder, fix="name a new one with --path, or empty it")
-    starters = {field: [str(words) for words in items] for field, items in _STARTERS.items()}
-    text = venture_yaml(_plain({**starters, **template, "name": name}))
+    check_place(folder, name)
+    text = venture_yaml({**filled(template), "name": name})
     write_json(folder / SCHEMA_FILE, schema())
     write_atomic(folder / ".gitignore", "/runs/\n/releases/\n/.lodestar/\n")
     for file, content in files.items():
         write_atomic(folder / file, content)
     write_atomic(folder / VENTURE_FILE, text)
     return folder / VENTURE_FILE
+
+
+def check_place(folder: Path, name: str) -> None:
+    """Refuse a blank name, and a folder that holds something.
+
+    Raises:
+        UserError: one of them is so.
+    """
+    if not name.strip():
+        raise UserError("a venture needs a name", fix="name it: lodestar new NAME")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError("the folder is not empty", where=folder, fix="name a new one with --path, or empty it")
+
+
+def filled(template: Mapping[str, Any]) -> dict[str, Any]:
+    """A template as plain values in the reader's language, with what every venture begins with where it says nothing."""
+    due = (now().date() + timedelta(days=DAYS_GIVEN)).isoformat()
+    made = plain({**_STARTERS, **template})
+    return {**made, "targets": [{**target, "by": target.get("by", due)} for target in made["targets"]]}
 
 
 def venture_yaml(values: Mapping[str, Any]) -> str:
@@ -120,17 +139,17 @@ def folder_name(name: str) -> str:
 
 
 def _dump(value: Mapping[str, Any]) -> str:
-    return dump_yaml(_plain(value))
+    return dump_yaml(plain(value))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Mappings and sequences of any kind as dicts and lists; words in the reader's language; whole floats as integers."""
     if isinstance(value, Words):
         return str(value)
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

@@ -13,7 +13,7 @@ from ..contracts.adapter import AdapterSettings
 from ..contracts.clock import now
 from ..contracts.config import Config
 from ..contracts.errors import UserError, nearest
-from ..contracts.language import Words
+from ..contracts.language import Words, say
 from ..contracts.money import EconomicsSettings, Money
 from ..contracts.score import Metric, Target
 from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, PreferenceSettings, RewardSettings, TrainSettings
@@ -82,9 +82,6 @@ class VentureFile(Config):
     """How to measure."""
     targets: list[Target] = Field(min_length=1)
     """The measurable promises; a release is held to each of them."""
-    ledger: str | None = None
-    """The database of the team's ledger, `postgresql://USER@HOST/DATABASE`, one of this venture's own; a file of this folder where absent.
-    Its password stands elsewhere: in PGPASSWORD, or in ~/.pgpass."""
     team: list[Member] = []
     """Who builds it."""
     budget: Budget | None = None
@@ -164,14 +161,23 @@ def check(file: VentureFile, metrics: Mapping[str, Metric], *, where: str | Path
         if metric is None:
             raise _unknown_metric(field, target.metric, file.task, metrics, where)
         if target.metric in seen:
-            raise UserError(f"{field}: a second target on {target.metric!r}", where=where, fix="keep one of them")
+            raise UserError(
+                say(f"{field}: a second target on {target.metric!r}", f"{field}：{target.metric!r} 已有一个目标"),
+                where=where, fix=say("keep one of them", "只保留一个"),
+            )  # fmt: skip
         seen.add(target.metric)
         _check_target(field, target, metric, file.evaluate, where)
         warnings += _check_date(field, target)
     if file.north_star not in seen:
         guess = nearest(file.north_star, seen)
-        fix = f"did you mean {guess!r}" if guess else f"name one of {', '.join(sorted(seen))}, or add a target on it"
-        raise UserError(f"the north star {file.north_star!r} is not among the targets", where=where, fix=fix)
+        names = ", ".join(sorted(seen))
+        raise UserError(
+            say(f"the north star {file.north_star!r} is not among the targets", f"北极星指标 {file.north_star!r} 不在目标之中"),
+            where=where,
+            fix=say(f"did you mean {guess!r}", f"是否指 {guess!r}")
+            if guess
+            else say(f"name one of {names}, or add a target on it", f"请从 {names} 中选一个，或为它加一个目标"),
+        )
     return warnings
 
 
@@ -185,31 +191,45 @@ def schema() -> dict[str, Any]:
 
 
 def _unknown_metric(field: str, name: str, task: str, metrics: Mapping[str, Metric], where: str | Path) -> UserError:
-    guess = nearest(name, metrics)
-    known = f"it has {', '.join(metrics)}"
+    guess, known = nearest(name, metrics), ", ".join(metrics)
     return UserError(
-        f"{field}: the task {task!r} has no metric {name!r}; {known}",
+        say(
+            f"{field}: the task {task!r} has no metric {name!r}; it has {known}",
+            f"{field}：任务 {task!r} 没有 {name!r} 这一指标，现有 {known} 可用",
+        ),
         where=where,
-        fix=f"did you mean {guess!r}" if guess else "name one of them",
+        fix=say(f"did you mean {guess!r}", f"是否指 {guess!r}") if guess else say("name one of them", "请选其中之一"),
     )
 
 
 def _check_target(field: str, target: Target, metric: Metric, evaluate: EvaluateSettings, where: str | Path) -> None:
     given, meant = ("at_least", "at_most") if metric.better == "lower" else ("at_most", "at_least")
     if getattr(target, given) is not None:
+        better = Words(f"{metric.better} is better", "越低越好" if metric.better == "lower" else "越高越好")
         raise UserError(
-            f"{field}: {given} on {metric.name!r}, for which {metric.better} is better", where=where, fix=f"write {meant} instead"
-        )
+            say(
+                f"{field}: {given} on {metric.name!r}, for which {better.en}",
+                f"{field}：{metric.name!r} {better.zh}，不能用 {given} 限制",
+            ),
+            where=where, fix=say(f"write {meant} instead", f"请改用 {meant}"),
+        )  # fmt: skip
     if target.unit and target.unit != metric.unit:
-        measured = f"in {metric.unit}" if metric.unit else "without a unit"
+        measured = Words(f"in {metric.unit}", f"以 {metric.unit} 为单位") if metric.unit else Words("without a unit", "没有单位")
+        unit = metric.unit or '""'
         raise UserError(
-            f"{field}: the unit is {target.unit!r}, and {metric.name!r} is measured {measured}",
-            where=where, fix=f"convert the threshold, and write unit: {metric.unit or chr(34) * 2}",
+            say(
+                f"{field}: the unit is {target.unit!r}, and {metric.name!r} is measured {measured}",
+                f"{field}：单位写的是 {target.unit!r}，而 {metric.name!r} 的测量值{measured}",
+            ),
+            where=where, fix=say(f"convert the threshold, and write unit: {unit}", f"请换算数值，并写 unit: {unit}"),
         )  # fmt: skip
     if target.data != evaluate.split:
         raise UserError(
-            f"{field}: it is to hold on the {target.data!r} split, and evaluate.split is {evaluate.split!r}",
-            where=where, fix="make them the same",
+            say(
+                f"{field}: it is to hold on the {target.data!r} split, and evaluate.split is {evaluate.split!r}",
+                f"{field}：目标针对 {target.data!r} 部分，而 evaluate.split 为 {evaluate.split!r}，两者不一",
+            ),
+            where=where, fix=say("make them the same", "请改为一致"),
         )  # fmt: skip
 
 
@@ -222,7 +242,7 @@ def _check_date(field: str, target: Target) -> list[Words]:
         return [
             Words(
                 f"{field}: {target.by!r} is no date; write it as YYYY-MM-DD.",
-                f"{field}：{target.by!r} 不是日期，请写成 YYYY-MM-DD。",
+                f"{field}：{target.by!r} 不是日期，请按 YYYY-MM-DD 的形式写。",
             )
         ]
     if due >= now().date():

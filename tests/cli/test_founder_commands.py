@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,9 +75,24 @@ def test_a_target_that_the_task_cannot_measure_is_refused_before_the_work(capsys
 
 def test_vision_warns_of_a_date_that_has_passed(capsys):
     said(capsys, "new", "x", "--template", "classification")
-    edit("    at_least: 0.5", "    at_least: 0.5\n    by: 2020-01-01")
+    path = Path("x/venture.yaml")
+    path.write_text(re.sub(r"    by: .*", "    by: 2020-01-01", path.read_text(), count=1))
     assert main(["vision", "--venture", "x"]) == 0
     assert capsys.readouterr().err == "warning: targets.0: its date, 2020-01-01, has passed.\n"
+
+
+def test_vision_names_what_cannot_be_measured_as_written_and_remarks_on_big_words(capsys):
+    said(capsys, "new", "x", "--template", "classification")
+    path = Path("x/venture.yaml")
+    whole = path.read_text()
+    path.write_text(re.sub(r"    (?:by|unit): .*\n", "", whole))
+    assert main(["vision", "--venture", "x"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("lodestar: x/venture.yaml: targets.0: no date by which it is to hold")
+    assert "targets.1: no unit, and 'latency_ms_p95' is measured in ms" in err
+    assert not Path("x/brief.html").exists()
+    path.write_text(re.sub("statement: .*", "statement: A perfect sorter.", whole))
+    assert json_of(capsys, "vision", "--venture", "x")["warnings"][0]["en"].startswith("statement: 'perfect' claims a rank among others")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ def test_every_template_makes_a_venture_that_holds_together(tmp_path, monkeypatc
     assert check(file, {metric.name: metric for metric in (*found.metrics, *SYSTEM_METRICS)}) == []
     for field, value in found.template.items():
         dumped = file.model_dump(mode="json", exclude_unset=True)[field]
+        if field == "targets":
+            assert {target.pop("by") >= "2026-12-30" for target in dumped} == {True}, "each has a day to begin with"
         assert dumped == told(value, language), f"{field} is as the template has it, in the founder's language"
     assert path.read_text().startswith("# yaml-language-server: $schema=venture.schema.json\n")
     assert ("愿景" in path.read_text()) == (language == "zh")
