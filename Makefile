@@ -32,6 +32,7 @@ setup: .venv/.installed
 setup-test: .venv/.installed-test
 	@scripts/ensure-browser
 	@scripts/ensure-espeak
+	@scripts/ensure-postgresql
 
 .venv/.installed: pyproject.toml constraints.txt
 	@scripts/ensure-venv "$(PYTHON)"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgresql import Server, programs, running_server
 
 # Tests assert behaviour, never time: a loaded machine is no failure.
 settings.register_profile("lodestar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,6 +26,19 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server; the absence of its programs skips a test, but fails it in CI."""
+    found = programs()
+    if found is None:
+        message = "no PostgreSQL here; install Debian's package postgresql"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with running_server(found, "fsync=off") as server:  # what is killed here is processes, never the machine
+        yield server
 
 
 @pytest.fixture(autouse=True, scope="session")

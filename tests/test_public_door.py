@@ -20,7 +20,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    heavy = "{'torch', 'numpy', 'pydantic', 'sklearn', 'sqlalchemy', 'fastapi'} & set(sys.modules)"
+    heavy = "{'torch', 'numpy', 'pydantic', 'sklearn', 'psycopg', 'fastapi'} & set(sys.modules)"
     found = subprocess.run([sys.executable, "-c", f"import sys, lodestar; print({heavy})"], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "set()"
 

@@ -32,7 +32,7 @@ def read_forecasts(
     from ..contracts.forecast import Forecast
     from ..venture.forecasts import check_forecast, next_id
 
-    known = list(venture.ledger.forecasts()) if venture.ledger_path.exists() else []
+    known = list(venture.ledger.forecasts()) if venture.has_ledger else []
     targets = {target.metric: target for target in problem.targets}
     chances = next((each.probability_each for each in comparison.options if each.name == choice), {})
     made: list[Forecast] = []

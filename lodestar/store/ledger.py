@@ -3,147 +3,136 @@
 from __future__ import annotations
 
 import math
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
-
-from sqlalchemy import JSON, Connection, Engine, NullPool, String, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from typing import Any, ClassVar, Literal
 
 from ..contracts.clock import timestamp
 from ..contracts.errors import UserError, unknown
 from ..contracts.forecast import Forecast, Resolution
 from ..contracts.record import RunRecord
 from . import migrations
-from .files import writing
-from .people import People
+from .database import BOOLEAN, JSON, AnyRow, Row, open_database
+from .people import People, SessionRow, UserRow
 
-BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another one's transaction, which takes milliseconds."""
-SAFE_WAL = (3, 51, 3)
-"""The first SQLite whose WAL cannot lose a commit under concurrent checkpoints (decisions/0002-sqlite-journal.md)."""
-
-_EXPLAINED = {
-    "SQLITE_FULL": ("no space to write the ledger", "free some space and run it again"),
-    "SQLITE_CANTOPEN": ("the ledger cannot be opened", "check the path and its permissions"),
-    "SQLITE_READONLY": ("the ledger cannot be written", "check the path and its permissions"),
-    "SQLITE_IOERR": ("the disk of the ledger fails", "check its space and its health"),
-    "SQLITE_BUSY": ("the ledger is busy", "stop the process that holds it, and try again"),
-    "SQLITE_NOTADB": ("the ledger is damaged", "restore the file from a backup, or move it away to start a new one"),
-    "SQLITE_CORRUPT": ("the ledger is damaged", "restore the file from a backup, or move it away to start a new one"),
-}
+RunStatus = Literal["started", "finished", "failed"]
 
 
-class _Base(DeclarativeBase):
-    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}
-
-
-class Run(_Base):
+@dataclass(kw_only=True)
+class Run(Row):
     """One attempt at one step; a step that was cut off and resumed has several."""
 
-    __tablename__ = "runs"
-    attempt: Mapped[int] = mapped_column(primary_key=True)
-    step: Mapped[str]
-    id: Mapped[str]
+    table: ClassVar[str] = "runs"
+    counted: ClassVar[str | None] = "attempt"
+    attempt: int = 0
+    step: str
+    id: str
     """The fingerprint of the work, as in its `RunRecord`."""
-    status: Mapped[Literal["started", "finished", "failed"]] = mapped_column(String)
+    status: RunStatus
     """An attempt that was killed stays `started`."""
-    started: Mapped[str]
-    finished: Mapped[str | None] = mapped_column(default=None)
-    record: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    started: str
+    finished: str | None = None
+    record: dict[str, Any] | None = field(default=None, metadata=JSON)
     """The `RunRecord` of a finished attempt."""
-    why: Mapped[str | None] = mapped_column(default=None)
+    why: str | None = None
     """What a failed attempt failed of."""
 
 
-class ReleaseRow(_Base):
+@dataclass(kw_only=True)
+class ReleaseRow(Row):
     """One release: an immutable version of the model, with the evidence that it was let out on."""
 
-    __tablename__ = "releases"
-    name: Mapped[str] = mapped_column(primary_key=True)
-    artefact: Mapped[str]
+    table: ClassVar[str] = "releases"
+    counted: ClassVar[str | None] = None
+    name: str
+    artefact: str
     """The hash of its content in the artefact store."""
-    created: Mapped[str]
-    scorecard: Mapped[dict[str, Any]]
-    gates: Mapped[list[Any]]
-    override_who: Mapped[str | None] = mapped_column(default=None)
-    override_why: Mapped[str | None] = mapped_column(default=None)
+    created: str
+    scorecard: dict[str, Any] = field(metadata=JSON)
+    gates: list[Any] = field(metadata=JSON)
+    override_who: str | None = None
+    override_why: str | None = None
 
 
-class Request(_Base):
+@dataclass(kw_only=True)
+class Request(Row):
     """One request that was served."""
 
-    __tablename__ = "requests"
-    number: Mapped[int] = mapped_column(primary_key=True)
-    time: Mapped[str]
-    release: Mapped[str]
-    route: Mapped[str]
-    tokens_in: Mapped[int]
-    tokens_out: Mapped[int]
-    latency_ms: Mapped[float]
-    status: Mapped[int]
+    table: ClassVar[str] = "requests"
+    number: int = 0
+    time: str
+    release: str
+    route: str
+    tokens_in: int
+    tokens_out: int
+    latency_ms: float
+    status: int
     """The HTTP status."""
-    id: Mapped[str | None] = mapped_column(default=None)
+    id: str | None = None
     """The answer's id, by which feedback names it."""
-    first_token_ms: Mapped[float | None] = mapped_column(default=None)
-    user_hash: Mapped[str | None] = mapped_column(default=None)
+    first_token_ms: float | None = None
+    user_hash: str | None = None
     """Whose it was, as a name that cannot be turned back into the client's; absent where the client named nobody."""
-    retries: Mapped[int] = mapped_column(default=0)
+    retries: int = 0
     """How often the client had tried before, as it says itself."""
-    arm: Mapped[Literal["current", "canary"] | None] = mapped_column(String, default=None)
+    arm: Literal["current", "canary"] | None = None
     """In a roll-out, which of the two releases the draw gave it to; absent where nothing was drawn."""
 
 
-class FeedbackRow(_Base):
+@dataclass(kw_only=True)
+class FeedbackRow(Row):
     """What was heard of one answer: an opinion, or what came of it. A later one on the same answer stands beside the earlier."""
 
-    __tablename__ = "feedback"
-    number: Mapped[int] = mapped_column(primary_key=True)
-    time: Mapped[str]
-    release: Mapped[str]
-    request: Mapped[str]
+    table: ClassVar[str] = "feedback"
+    number: int = 0
+    time: str
+    release: str
+    request: str
     """The answer's id."""
-    rating: Mapped[Literal["up", "down"] | None] = mapped_column(String, default=None)
-    comment: Mapped[str] = mapped_column(default="")
-    outcome: Mapped[bool | None] = mapped_column(default=None)
+    rating: Literal["up", "down"] | None = None
+    comment: str = ""
+    outcome: bool | None = field(default=None, metadata=BOOLEAN)
     """Whether the answer did what it was for."""
 
 
-class ServerRow(_Base):
+@dataclass(kw_only=True)
+class ServerRow(Row):
     """A server at work: its machine is paid for from `started` to `seen`, idle or not."""
 
-    __tablename__ = "servers"
-    number: Mapped[int] = mapped_column(primary_key=True)
-    release: Mapped[str]
-    started: Mapped[str]
-    seen: Mapped[str]
+    table: ClassVar[str] = "servers"
+    number: int = 0
+    release: str
+    started: str
+    seen: str
     """When it last said that it is there; a killed one says nothing more."""
 
 
-class _ForecastRow(_Base):
-    __tablename__ = "forecasts"
-    number: Mapped[int] = mapped_column(primary_key=True)
-    id: Mapped[str] = mapped_column(unique=True)
-    content: Mapped[dict[str, Any]]
-    resolution: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+@dataclass(kw_only=True)
+class _ForecastRow(Row):
+    table: ClassVar[str] = "forecasts"
+    number: int = 0
+    id: str
+    content: dict[str, Any] = field(metadata=JSON)
+    resolution: dict[str, Any] | None = field(default=None, metadata=JSON)
 
     def forecast(self) -> Forecast:
         return Forecast.parse({**self.content, "resolution": self.resolution}, where=f"forecast {self.id}")
 
 
-class Event(_Base):
+@dataclass(kw_only=True)
+class Event(Row):
     """Anything else worth remembering."""
 
-    __tablename__ = "events"
-    number: Mapped[int] = mapped_column(primary_key=True)
-    time: Mapped[str]
-    kind: Mapped[str]
-    detail: Mapped[dict[str, Any]]
+    table: ClassVar[str] = "events"
+    number: int = 0
+    time: str
+    kind: str
+    detail: dict[str, Any] = field(metadata=JSON)
+
+
+ROWS: tuple[type[Row], ...] = (Run, ReleaseRow, Request, FeedbackRow, ServerRow, _ForecastRow, Event, UserRow, SessionRow)
+"""Everything that a ledger keeps."""
 
 
 @dataclass(frozen=True)
@@ -160,55 +149,85 @@ class Usage:
     last: str | None
 
 
+@dataclass(frozen=True)
+class Day:
+    """What was served on one day (UTC)."""
+
+    date: str
+    requests: int
+    failed: int
+    tokens_in: int
+    tokens_out: int
+
+
 class Ledger:
     """A ledger, opened; a new one is made, an older one is brought up to date.
 
     Every method is one transaction, safe between threads and processes: a method that has returned is on the disk.
 
+    Args:
+        url: `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE`. A password is libpq's to find: in PGPASSWORD or ~/.pgpass.
+
     Raises:
-        UserError: (any method) the file is damaged, full, locked for too long or not writable.
+        UserError: (any method) the database is damaged, full, locked for too long, not writable, or does not answer.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine, self._place = _connect(url)
-        with self._explained():
-            with self._engine.connect() as connection:
-                missing = migrations.pending(connection)
-            if missing:
-                with self._engine.execution_options(write=True).begin() as connection:
-                    migrations.apply(connection)
+        self._database = open_database(url)
+        self.place = self._database.place
+        """Where it is, for a person to read."""
+        with self._database.transaction(write=False) as transaction:
+            missing = migrations.pending(transaction)
+        if missing:
+            with self._database.transaction(write=True) as transaction:
+                migrations.apply(transaction)
 
     # Runs
 
     def start_run(self, step: str, id: str) -> int:
         """Note that work begins; returns the attempt's number, by which it is finished or failed."""
         run = Run(step=step, id=id, status="started", started=timestamp())
-        with self._writing() as session:
-            session.add(run)
+        self._add(run)
         return run.attempt
 
     def finish_run(self, attempt: int, record: RunRecord) -> None:
         """Note that an attempt is done."""
-        with self._writing() as session:
-            run = session.get_one(Run, attempt)
-            run.status, run.finished, run.record = "finished", timestamp(), record.model_dump(mode="json")
+        self._end_run(attempt, "finished", record=record.model_dump(mode="json"))
 
     def fail_run(self, attempt: int, why: str) -> None:
         """Note that an attempt failed, and of what."""
-        with self._writing() as session:
-            run = session.get_one(Run, attempt)
-            run.status, run.finished, run.why = "failed", timestamp(), why
+        self._end_run(attempt, "failed", why=why)
+
+    def _end_run(self, attempt: int, status: RunStatus, *, record: dict[str, Any] | None = None, why: str | None = None) -> None:
+        statement = "UPDATE runs SET status = ?, finished = ?, record = ?, why = ? WHERE attempt = ? RETURNING attempt"
+        with self._database.transaction(write=True) as transaction:
+            ended = transaction.execute(statement, status, timestamp(), record, why, attempt)
+            assert ended, f"attempt {attempt} was not started"
 
     def runs(self, step: str | None = None) -> list[Run]:
         """All attempts, oldest first."""
-        query = select(Run).order_by(Run.attempt)
-        with self._reading() as session:
-            return list(session.scalars(query if step is None else query.where(Run.step == step)))
+        if step is None:
+            return self._find(Run, "ORDER BY attempt")
+        return self._find(Run, "WHERE step = ? ORDER BY attempt", step)
 
-    def last_runs(self, count: int) -> list[Run]:
-        """The newest attempts, newest first."""
-        with self._reading() as session:
-            return list(session.scalars(select(Run).order_by(Run.attempt.desc()).limit(count)))
+    def last_runs(self, count: int, *, before: int | None = None) -> list[Run]:
+        """The newest attempts, newest first; where `before` is given, of those that are older than that attempt."""
+        if before is None:
+            return self._find(Run, "ORDER BY attempt DESC LIMIT ?", count)
+        return self._find(Run, "WHERE attempt < ? ORDER BY attempt DESC LIMIT ?", before, count)
+
+    def last_run_by_step(self) -> dict[str, Run]:
+        """The newest attempt at each step, newest first."""
+        newest = self._find(Run, "WHERE attempt IN (SELECT max(attempt) FROM runs GROUP BY step) ORDER BY attempt DESC")
+        return {run.step: run for run in newest}
+
+    def run_counts(self) -> dict[str, dict[RunStatus, int]]:
+        """How many attempts each step has: step → status → how many."""
+        counts: dict[str, dict[RunStatus, int]] = {}
+        with self._database.transaction(write=False) as transaction:
+            for step, status, count in transaction.execute("SELECT step, status, count(*) FROM runs GROUP BY step, status ORDER BY step"):
+                counts.setdefault(step, {})[status] = count
+        return counts
 
     # Releases
 
@@ -220,83 +239,88 @@ class Ledger:
         row = ReleaseRow(
             name=name, artefact=artefact, created=timestamp(), scorecard=scorecard, gates=gates, override_who=who, override_why=why
         )
-        with self._writing() as session:
-            known = session.get(ReleaseRow, name)
-            if known is None:
-                session.add(row)
-            elif known.artefact != artefact:
-                raise UserError(f"the ledger has another release {name!r}", where=self._place, fix="restore its folder from a backup")
+        with self._database.transaction(write=True) as transaction:
+            transaction.be_only_writer(ReleaseRow)
+            known = transaction.find(ReleaseRow, "WHERE name = ?", name)
+            if not known:
+                transaction.add(row)
+            elif known[0].artefact != artefact:
+                raise UserError(f"the ledger has another release {name!r}", where=self.place, fix="restore its folder from a backup")
 
     def releases(self) -> list[ReleaseRow]:
         """All releases, in the order of their versions."""
-        with self._reading() as session:
-            return list(session.scalars(select(ReleaseRow).order_by(func.length(ReleaseRow.name), ReleaseRow.name)))
+        return self._find(ReleaseRow, "ORDER BY length(name), name")
 
     # Requests
 
     def add_request(self, request: Request) -> None:
         """Note one served request."""
-        with self._writing() as session:
-            session.add(request)
+        self._add(request)
 
     def requests(self) -> list[Request]:
         """All requests, in the order of their arrival."""
-        with self._reading() as session:
-            return list(session.scalars(select(Request).order_by(Request.time, Request.number)))
+        return self._find(Request, "ORDER BY time, number")
+
+    def requests_served(self) -> int:
+        """How many requests there are."""
+        with self._database.transaction(write=False) as transaction:
+            return int(transaction.execute("SELECT count(*) FROM requests")[0][0])
 
     def release_of(self, id: str) -> str | None:
         """The release that gave the answer of this id; None where there is no such answer."""
-        with self._reading() as session:
-            return session.scalar(select(Request.release).where(Request.id == id, Request.status < 400).limit(1))
+        found = self._find(Request, "WHERE id = ? AND status < 400 LIMIT 1", id)
+        return found[0].release if found else None
 
     def usage(self, release: str | None = None) -> Usage:
         """What was served, of one release or of all."""
-        here = [] if release is None else [Request.release == release]
-        succeeded = [*here, Request.status < 400]
-        with self._reading() as session:
-            sums = select(
-                func.count(), func.sum(Request.tokens_in), func.sum(Request.tokens_out), func.min(Request.time), func.max(Request.time)
-            )
-            count, tokens_in, tokens_out, first, last = session.execute(sums.where(*here)).one()
-            good = session.scalar(select(func.count()).select_from(Request).where(*succeeded)) or 0
+        here, given = ("", ()) if release is None else ("release = ? AND", (release,))
+        sums = "SELECT count(*), sum(tokens_in), sum(tokens_out), min(time), max(time) FROM requests WHERE"
+        with self._database.transaction(write=False) as transaction:
+            ((count, tokens_in, tokens_out, first, last),) = transaction.execute(f"{sums} {here} true", *given)
+            ((good,),) = transaction.execute(f"SELECT count(*) FROM requests WHERE {here} status < 400", *given)
 
             def percentile(share: float) -> float:
                 """By nearest rank, so that it is the latency of a real request."""
                 if not good:
                     return math.nan
-                ranked = select(Request.latency_ms).where(*succeeded).order_by(Request.latency_ms)
-                return float(session.scalars(ranked.offset(math.ceil(share * good) - 1).limit(1)).one())
+                ranked = f"SELECT latency_ms FROM requests WHERE {here} status < 400 ORDER BY latency_ms LIMIT 1 OFFSET ?"
+                return float(transaction.execute(ranked, *given, math.ceil(share * good) - 1)[0][0])
 
             return Usage(count, count - good, tokens_in or 0, tokens_out or 0, percentile(0.5), percentile(0.95), first, last)
 
+    def days(self, since: str) -> list[Day]:
+        """What was served on each day from `since` on (`2026-12-01`, in UTC), days without a request left out."""
+        failed = "sum(CASE WHEN status >= 400 THEN 1 ELSE 0 END)"
+        sums = f"SELECT substr(time, 1, 10), count(*), {failed}, sum(tokens_in), sum(tokens_out) FROM requests"
+        with self._database.transaction(write=False) as transaction:
+            rows = transaction.execute(f"{sums} WHERE time >= ? GROUP BY substr(time, 1, 10) ORDER BY substr(time, 1, 10)", since)
+        return [Day(*row) for row in rows]
+
     def add_feedback(self, feedback: FeedbackRow) -> None:
         """Note what was heard of an answer."""
-        with self._writing() as session:
-            session.add(feedback)
+        self._add(feedback)
 
     def feedback(self) -> list[FeedbackRow]:
         """All feedback, oldest first."""
-        with self._reading() as session:
-            return list(session.scalars(select(FeedbackRow).order_by(FeedbackRow.number)))
+        return self._find(FeedbackRow, "ORDER BY number")
 
     # Servers
 
     def start_server(self, release: str, now: str) -> int:
         """Note that a server begins to be there; returns its number, by which it says that it still is."""
         server = ServerRow(release=release, started=now, seen=now)
-        with self._writing() as session:
-            session.add(server)
+        self._add(server)
         return server.number
 
     def see_server(self, number: int, now: str) -> None:
         """Note that a server is there."""
-        with self._writing() as session:
-            session.get_one(ServerRow, number).seen = now
+        with self._database.transaction(write=True) as transaction:
+            seen = transaction.execute("UPDATE servers SET seen = ? WHERE number = ? RETURNING number", now, number)
+            assert seen, f"server {number} was not started"
 
     def servers(self) -> list[ServerRow]:
         """All servers that ever were, oldest first."""
-        with self._reading() as session:
-            return list(session.scalars(select(ServerRow).order_by(ServerRow.number)))
+        return self._find(ServerRow, "ORDER BY number")
 
     # Forecasts
 
@@ -306,13 +330,14 @@ class Ledger:
         Raises:
             UserError: another forecast has the name.
         """
-        with self._writing() as session:
+        with self._database.transaction(write=True) as transaction:
+            transaction.be_only_writer(_ForecastRow)
             for forecast in forecasts:
-                known = session.scalar(select(_ForecastRow).where(_ForecastRow.id == forecast.id))
-                if known is None:
-                    session.add(_ForecastRow(id=forecast.id, content=forecast.content()))
-                elif known.content != forecast.content():
-                    raise UserError(f"the ledger has another forecast {forecast.id!r}", where=self._place, fix="give it a name of its own")
+                known = transaction.find(_ForecastRow, "WHERE id = ?", forecast.id)
+                if not known:
+                    transaction.add(_ForecastRow(id=forecast.id, content=forecast.content()))
+                elif known[0].content != forecast.content():
+                    raise UserError(f"the ledger has another forecast {forecast.id!r}", where=self.place, fix="give it a name of its own")
 
     def resolve_forecast(self, id: str, resolution: Resolution) -> Forecast:
         """Note what came of a forecast, once.
@@ -320,96 +345,44 @@ class Ledger:
         Raises:
             UserError: there is no such forecast, it is resolved already, or the resolution is of the other kind.
         """
-        with self._writing() as session:
-            row = session.scalar(select(_ForecastRow).where(_ForecastRow.id == id))
-            if row is None:
-                raise unknown("forecast", id, session.scalars(select(_ForecastRow.id)), where=self._place)
-            resolved = row.forecast().resolved(resolution)
-            row.resolution = resolution.model_dump(mode="json")
+        with self._database.transaction(write=True) as transaction:
+            transaction.be_only_writer(_ForecastRow)
+            rows = {row.id: row for row in transaction.find(_ForecastRow, "ORDER BY number")}
+            if id not in rows:
+                raise unknown("forecast", id, rows, where=self.place)
+            resolved = rows[id].forecast().resolved(resolution)
+            transaction.execute("UPDATE forecasts SET resolution = ? WHERE id = ?", resolution.model_dump(mode="json"), id)
         return resolved
 
     def forecasts(self) -> list[Forecast]:
         """All forecasts, oldest first, with what came of them."""
-        with self._reading() as session:
-            return [row.forecast() for row in session.scalars(select(_ForecastRow).order_by(_ForecastRow.number))]
+        return [row.forecast() for row in self._find(_ForecastRow, "ORDER BY number")]
 
     # Events
 
     def add_event(self, kind: str, detail: Mapping[str, Any]) -> None:
         """Note anything else worth remembering."""
-        with self._writing() as session:
-            session.add(Event(time=timestamp(), kind=kind, detail=dict(detail)))
+        self._add(Event(time=timestamp(), kind=kind, detail=dict(detail)))
 
-    def events(self, kind: str | None = None) -> Sequence[Event]:
+    def events(self, kind: str | None = None) -> list[Event]:
         """All events, oldest first."""
-        query = select(Event).order_by(Event.number)
-        with self._reading() as session:
-            return list(session.scalars(query if kind is None else query.where(Event.kind == kind)))
+        if kind is None:
+            return self._find(Event, "ORDER BY number")
+        return self._find(Event, "WHERE kind = ? ORDER BY number", kind)
 
     # People
 
     @cached_property
     def people(self) -> People:
         """Who may come in to the studio."""
-        return People(self._reading, self._writing)
+        return People(self._database)
 
-    # Connections
+    # Transactions of one statement
 
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with self._explained(), Session(self._engine, expire_on_commit=False) as session:
-            yield session
+    def _add(self, row: Row) -> None:
+        with self._database.transaction(write=True) as transaction:
+            transaction.add(row)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        engine = self._engine.execution_options(write=True)
-        with self._explained(), Session(engine, expire_on_commit=False) as session, session.begin():
-            yield session
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            name = str(getattr(error.orig, "sqlite_errorname", ""))
-            for prefix, (what, fix) in _EXPLAINED.items():
-                if name.startswith(prefix):
-                    raise UserError(what, where=self._place, fix=fix) from error
-            raise
-
-
-def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Literal["wal", "truncate"]:
-    """The journal that loses no commit with this SQLite: the write-ahead log where it is safe, else a rollback journal."""
-    return "wal" if version >= SAFE_WAL else "truncate"
-
-
-def _connect(url: str) -> tuple[Engine, str]:
-    """The engine of a URL, and what to call the place in errors (never with its password)."""
-    try:
-        parsed = make_url(url)
-        # No pool: a connection costs less than a commit, and none is carried over a fork.
-        engine = create_engine(parsed, poolclass=NullPool)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise UserError(f"the ledger's address cannot be used ({error})", fix="write sqlite:///PATH") from None
-    if parsed.get_backend_name() != "sqlite":
-        return engine, parsed.render_as_string(hide_password=True)
-    assert parsed.database, "a ledger in memory is forgotten between two connections"
-    path = Path(parsed.database)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    return engine, str(path)
-
-
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where `_begin` says
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin(connection: Connection) -> None:
-    # A writer takes its lock at once: a reader that turns writer can find that another one was faster, and must not wait for it.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+    def _find(self, kind: type[AnyRow], rest: str, *values: Any) -> list[AnyRow]:
+        with self._database.transaction(write=False) as transaction:
+            return transaction.find(kind, rest, *values)

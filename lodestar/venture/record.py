@@ -164,7 +164,7 @@ def verify(venture: Venture) -> list[DecisionRecord]:
 
 def _check_ledger(venture: Venture, known: set[str]) -> None:
     """What the ledger noted must be there; a ledger that is not here, as in a fresh clone, knows of nothing."""
-    if not venture.ledger_path.exists():
+    if not venture.has_ledger:
         return
     gone = next((event.detail for event in venture.ledger.events(EVENT) if event.detail["hash"] not in known), None)
     if gone is not None:

@@ -1,4 +1,4 @@
-"""The five stages at a glance, and what to do next. Reads files only, so that it answers at once."""
+"""The five stages at a glance, and what to do next. Imports nothing that takes long, so that it answers at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..contracts.language import Words, say
-from ..store.glance import requests_served
 from ..store.lock import holder
 from .execution import last_forecast
 from .pilots import read_pilots
@@ -82,7 +81,7 @@ class Status:
 def status(venture: Venture) -> Status:
     """Where `venture` stands, and what to do next."""
     made = releases(venture)
-    served = requests_served(venture.ledger_path)
+    served = venture.ledger.requests_served() if venture.has_ledger else 0
     stages = [_vision(venture), _decision(venture), _execution(venture), _product(made), _success(served)]
     running = holder(venture.state)
     return Status(venture.file.name, stages, running.words if running else None, next_step(venture, made, served))

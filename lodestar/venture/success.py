@@ -165,7 +165,7 @@ def _some(course: list[Path]) -> list[Path]:
 def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> Facts:
     history = releases(venture)
     subject, today = _subject(venture, history), now().date()
-    kept = _Kept.of(venture) if venture.ledger_path.exists() else _Kept()
+    kept = _Kept.of(venture) if venture.has_ledger else _Kept()
     if kept.forecasts and resolve_due(venture, today):
         kept = _Kept.of(venture)
     usage = venture.ledger.usage(subject.release.name) if subject.release and kept.requests else None

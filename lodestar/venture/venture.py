@@ -5,7 +5,7 @@ brief.html report.html  for the team
 runs/STEP-ID/           one folder a run; its record.json is written last
 releases/vN/            immutable versions of the model
 decisions/              one record a decision, chained by their hashes; what pilots measured
-.lodestar/              the ledger, the lock, the artefact store
+.lodestar/              the ledger (unless venture.yaml names a database for it), the lock, the artefact store
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ..contracts.errors import UserError
 from ..contracts.record import RECORD_FILE, RunRecord, fingerprint
 from ..store.artefacts import ArtefactStore
+from ..store.database import SQLITE_URL
 from ..store.files import read_json, write_json
 from ..store.lock import hold
 from .vision import VENTURE_FILE, VentureFile, load_venture_file
@@ -81,19 +82,27 @@ class Venture:
 
     @property
     def ledger_path(self) -> Path:
+        """Where the ledger is, unless venture.yaml names a database for it."""
         return self.state / "ledger.sqlite"
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there may be something in the ledger; a file is made when there is something to note."""
+        return self.file.ledger is not None or self.ledger_path.exists()
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger, made where there is none yet."""
         from ..store.ledger import Ledger
 
-        return Ledger(f"sqlite:///{self.ledger_path}")
+        return Ledger(self.file.ledger or f"{SQLITE_URL}{self.ledger_path}")
 
     @contextmanager
     def hold(self, purpose: str) -> Iterator[None]:
-        """Be the only one who changes this venture; a second one gets a `UserError` that says who holds it."""
+        """Be the only one on this machine who changes this venture; a second one gets a `UserError` that says who holds it."""
         with hold(self.state, purpose):
+            if self.has_ledger:
+                _ = self.ledger  # one that does not answer is found out before anything is changed
             yield
 
     def run_folder(self, step: str, id: str) -> Path:

@@ -82,6 +82,9 @@ class VentureFile(Config):
     """How to measure."""
     targets: list[Target] = Field(min_length=1)
     """The measurable promises; a release is held to each of them."""
+    ledger: str | None = None
+    """The database of the team's ledger, `postgresql://USER@HOST/DATABASE`, one of this venture's own; a file of this folder where absent.
+    Its password stands elsewhere: in PGPASSWORD, or in ~/.pgpass."""
     team: list[Member] = []
     """Who builds it."""
     budget: Budget | None = None

@@ -38,7 +38,7 @@ def test_help_lists_every_command_with_its_line_and_imports_none(language):
         from lodestar.cli.main import main
         code = main(["--help"])
         loaded = {name for name in sys.modules if name.startswith("lodestar.") and name.count(".") == 2}
-        heavy = {"torch", "numpy", "pydantic", "sqlalchemy", "yaml", "pyarrow", "fastapi", "sklearn"} & set(sys.modules)
+        heavy = {"torch", "numpy", "pydantic", "psycopg", "yaml", "pyarrow", "fastapi", "sklearn"} & set(sys.modules)
         print(sorted(loaded), sorted(heavy), code, file=sys.stderr)
     """
     environment = {**os.environ, "LODESTAR_LANGUAGE": language, "COLUMNS": "200"}

@@ -92,5 +92,5 @@ def test_the_threshold_itself_makes_it_true(bound, true, false):
 
 
 def test_nothing_heavy_is_imported():
-    code = "import sys, lodestar.contracts.forecast; print(sorted({'torch', 'numpy', 'sqlalchemy'} & set(sys.modules)))"
+    code = "import sys, lodestar.contracts.forecast; print(sorted({'torch', 'numpy', 'psycopg'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

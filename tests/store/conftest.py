@@ -1,4 +1,4 @@
-"""A real small disk, so that a full one is tested and not imitated."""
+"""A ledger in each database, and a real small disk, so that a full one is tested and not imitated."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.postgresql import PASSWORD
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a ledger in a file will be."""
+    return tmp_path / "deep" / "ledger.sqlite"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a ledger that does not exist yet, in each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{path}"
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    return str(request.getfixturevalue("postgresql").new_database())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The ledger, with real processes that write at once and are killed."""
+"""The ledger in each database, with real processes that write at once and are killed."""
 
 from __future__ import annotations
 
@@ -8,31 +8,25 @@ import statistics
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
 
 from lodestar.contracts.errors import UserError
 from lodestar.contracts.forecast import Forecast, Resolution
 from lodestar.contracts.record import RunRecord
 from lodestar.contracts.score import Cost
-from lodestar.store import ledger as ledger_module
-from lodestar.store.glance import requests_served
-from lodestar.store.ledger import FeedbackRow, Ledger, Request, journal_mode
-from lodestar.store.migrations import MIGRATIONS
+from lodestar.store.database import SQLITE_URL
+from lodestar.store.ledger import Day, FeedbackRow, Ledger, Request
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "ledger.sqlite"
-
-
-@pytest.fixture
-def ledger(path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{path}")
+def ledger(url: str) -> Ledger:
+    return Ledger(url)
 
 
 def record(step: str = "train") -> RunRecord:
@@ -42,11 +36,11 @@ def record(step: str = "train") -> RunRecord:
     )  # fmt: skip
 
 
-def test_an_attempt_is_started_then_finished_or_failed(ledger, path):
+def test_an_attempt_is_started_then_finished_or_failed(ledger, url):
     done, cut, broken = (ledger.start_run("train", "abc") for _ in range(3))
     ledger.finish_run(done, record())
     ledger.fail_run(broken, "no data")
-    again = Ledger(f"sqlite:///{path}")
+    again = Ledger(url)
     runs = again.runs("train")
     assert [run.attempt for run in runs] == [done, cut, broken]
     assert [run.status for run in runs] == ["finished", "started", "failed"]
@@ -68,8 +62,8 @@ def test_a_release_is_noted_once_and_never_changed(ledger):
         ledger.add_release("v1", "hash of something else", {}, [])
 
 
-def test_usage_sums_requests_and_ranks_latencies(ledger, path):
-    assert requests_served(path.with_name("none")) == 0
+def test_usage_sums_requests_and_ranks_latencies(ledger, url):
+    assert ledger.requests_served() == 0
     assert ledger.usage().requests == 0
     assert math.isnan(ledger.usage().latency_ms_p50)
     latencies = [float(1 + (37 * number) % 31) for number in range(31)]
@@ -88,7 +82,7 @@ def test_usage_sums_requests_and_ranks_latencies(ledger, path):
     assert (usage.requests, usage.failed, usage.tokens_in, usage.tokens_out) == (32, 1, 94, 62)
     assert usage.latency_ms_p50 == statistics.median(latencies)
     assert usage.latency_ms_p95 == sorted(latencies)[29]  # nearest rank: ceil(0.95 · 31) = 30th
-    assert ledger.usage().requests == requests_served(path) == 33
+    assert ledger.usage().requests == ledger.requests_served() == 33
     assert (usage.first, usage.last) == ("2026-01-01T00:00:00Z", "2026-01-02")
 
 
@@ -102,7 +96,7 @@ def test_events_are_kept_in_order(ledger):
 WRITER = """
     import os, signal, sys
     from lodestar.store.ledger import Ledger
-    ledger = Ledger(f"sqlite:///{sys.argv[1]}")
+    ledger = Ledger(sys.argv[1])
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(int(sys.argv[3])):
@@ -111,10 +105,10 @@ WRITER = """
 """
 
 
-def test_no_commit_is_lost_when_processes_write_at_once_and_one_is_killed(path):
+def test_no_commit_is_lost_when_processes_write_at_once_and_one_is_killed(url):
     """All writers open a ledger that does not exist yet, so its migrations race, too."""
     count = 40
-    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(path)]
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), url]
     writers = {
         name: subprocess.Popen([*command, name, str(count if name != "killed" else 100_000)], stdin=-1, stdout=-1, text=True)
         for name in ["a", "b", "c", "killed"]
@@ -134,60 +128,14 @@ def test_no_commit_is_lost_when_processes_write_at_once_and_one_is_killed(path):
     for name in ["a", "b", "c"]:
         writers[name].communicate(timeout=120)
         assert writers[name].returncode == 0
-    ledger = Ledger(f"sqlite:///{path}")
+    ledger = Ledger(url)
     for name in ["a", "b", "c"]:
         assert [event.detail["number"] for event in ledger.events(name)] == list(range(count))
     survived = [event.detail["number"] for event in ledger.events("killed")]
     assert survived in (list(range(printed)), list(range(printed + 1))), "all it was told of, and at most the one it was writing"
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    connection.close()
-
-
-def test_the_journal_is_one_that_this_sqlite_is_safe_with(ledger, path):
-    assert journal_mode((3, 51, 2)) == "truncate"
-    assert journal_mode((3, 51, 3)) == "wal"
-    assert journal_mode((3, 53, 0)) == "wal"
-    with ledger._engine.connect() as connection:
-        assert connection.execute(text("PRAGMA journal_mode")).scalar() == journal_mode()
-        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
-        assert connection.execute(text("PRAGMA busy_timeout")).scalar() == ledger_module.BUSY_TIMEOUT_MS
-
-
-def test_a_ledger_in_wal_from_a_newer_sqlite_is_taken_back(path):
-    path.parent.mkdir()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA journal_mode = wal")
-    connection.execute("CREATE TABLE other (x)")
-    connection.close()
-    Ledger(f"sqlite:///{path}").add_event("x", {})
-    connection = sqlite3.connect(path)
-    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-    connection.close()
-    assert (mode == "wal") == (journal_mode() == "wal")
-
-
-def test_migrations_make_the_tables_that_the_code_reads(ledger, path):
-    Ledger(f"sqlite:///{path}")
-    migrated = inspect(create_engine(f"sqlite:///{path}"))
-    assert set(migrated.get_table_names()) == {"migrations", *ledger_module._Base.metadata.tables}
-    for name, table in ledger_module._Base.metadata.tables.items():
-        columns = {column["name"]: (str(column["type"]), column["nullable"]) for column in migrated.get_columns(name)}
-        assert columns == {column.name: (str(column.type), column.nullable) for column in table.columns}
-    with ledger._engine.connect() as connection:
-        applied = connection.execute(text("SELECT name FROM migrations")).scalars().all()
-    assert applied == [migration.__name__ for migration in MIGRATIONS]
-
-
-def test_a_ledger_of_the_first_schema_keeps_its_requests(path):
-    path.parent.mkdir()
-    with create_engine(f"sqlite:///{path}").begin() as connection:
-        connection.execute(text("CREATE TABLE migrations (name VARCHAR PRIMARY KEY, applied VARCHAR NOT NULL)"))
-        MIGRATIONS[0](connection)
-        connection.execute(text("INSERT INTO migrations VALUES (:name, 'then')"), {"name": MIGRATIONS[0].__name__})
-        connection.execute(text("INSERT INTO requests VALUES (1, 'then', 'v1', '/v1/classify', 3, 2, 5.0, 200, 'clsf-1', NULL)"))
-    (request,) = Ledger(f"sqlite:///{path}").requests()
-    assert (request.id, request.user_hash, request.retries) == ("clsf-1", None, 0)
+    if url.startswith(SQLITE_URL):
+        with closing(sqlite3.connect(url.removeprefix(SQLITE_URL))) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def forecast(id: str = "f1", **changes: Any) -> Forecast:
@@ -195,7 +143,7 @@ def forecast(id: str = "f1", **changes: Any) -> Forecast:
     return Forecast.parse({"id": id, **fields, **changes}, where="x")
 
 
-def test_forecasts_are_noted_once_and_resolved_once(ledger, path):
+def test_forecasts_are_noted_once_and_resolved_once(ledger, url):
     ledger.add_forecasts([forecast("f1"), forecast("f2")])
     ledger.add_forecasts([forecast("f1")])
     with pytest.raises(UserError, match="another forecast 'f2'"):
@@ -207,7 +155,7 @@ def test_forecasts_are_noted_once_and_resolved_once(ledger, path):
         ledger.resolve_forecast("f1", rained)
     with pytest.raises(UserError, match="unknown forecast 'f9'; use one of f1, f2"):
         ledger.resolve_forecast("f9", rained)
-    assert [each.resolution for each in Ledger(f"sqlite:///{path}").forecasts()] == [rained, None]
+    assert [each.resolution for each in Ledger(url).forecasts()] == [rained, None]
 
 
 def test_feedback_is_kept_beside_the_answers_that_it_is_on(ledger):
@@ -225,58 +173,70 @@ def test_a_server_is_paid_for_until_it_was_last_seen(ledger):
     assert [(row.number, row.seen) for row in ledger.servers()] == [(first, "2026-12-01T01:00:00Z"), (second, "2026-12-01T00:00:05Z")]
 
 
-def test_a_ledger_of_a_newer_version_is_refused(ledger, path):
-    with ledger._engine.begin() as connection:
-        connection.execute(text("INSERT INTO migrations VALUES ('m9999_the_future', 'later')"))
-    with pytest.raises(UserError, match=r"newer version of Lodestar \(m9999_the_future\)"):
-        Ledger(f"sqlite:///{path}")
+def test_of_many_who_resolve_a_forecast_at_once_one_does(url):
+    """Each on connections of its own, as several processes have them."""
+    Ledger(url).add_forecasts([forecast()])
+
+    def resolve(who: int) -> UserError | None:
+        rained = Resolution(outcome=True, when=date(2027, 1, 1), source="person", reference=f"{who} saw it")
+        return failure(lambda: Ledger(url).resolve_forecast("f1", rained))
+
+    with ThreadPoolExecutor(8) as pool:
+        failures = list(pool.map(resolve, range(8)))
+    (resolved,) = Ledger(url).forecasts()
+    assert resolved.resolution is not None
+    assert resolved.resolution.reference == f"{failures.index(None)} saw it"
+    assert sum("was resolved on 2027-01-01" in str(each) for each in failures) == 7
 
 
-def test_a_damaged_ledger_is_one_sentence(tmp_path):
-    (tmp_path / "ledger").write_bytes(b"not a database at all" * 100)
-    with pytest.raises(UserError, match="the ledger is damaged; restore"):
-        Ledger(f"sqlite:///{tmp_path / 'ledger'}")
-    with pytest.raises(UserError, match="the ledger cannot be read"):
-        requests_served(tmp_path / "ledger")
+def test_of_many_who_note_a_release_at_once_one_does(url):
+    ledger = Ledger(url)
+    with ThreadPoolExecutor(8) as pool:
+        failures = list(pool.map(lambda who: failure(lambda: ledger.add_release("v1", f"hash {who}", {}, [])), range(8)))
+    (release,) = ledger.releases()
+    assert release.artefact == f"hash {failures.index(None)}"
+    assert sum("another release 'v1'" in str(each) for each in failures) == 7
 
 
-def test_a_ledger_that_cannot_be_opened_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="cannot be opened"):
-        Ledger(f"sqlite:///{tmp_path}")
-    with pytest.raises(UserError, match=r"address cannot be used .*; write sqlite:///PATH"):
-        Ledger("not a url")
-
-
-WRITE_TOO_MUCH = """
-    import resource, sys
-    from lodestar.contracts.errors import UserError
-    from lodestar.store.ledger import Ledger
-    url = f"sqlite:///{sys.argv[1]}/ledger"
-    Ledger(url).add_event("kept", {})
-    if sys.argv[2] == "limit":
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+def failure(work: Callable[[], object]) -> UserError | None:
+    """What the user is told, of work that fails."""
     try:
-        Ledger(url).add_event("big", {"text": "x" * 4_000_000})
+        work()
     except UserError as error:
-        print(error)
-    print([event.kind for event in Ledger(url).events()])
-"""
+        return error
+    return None
 
 
-def write_too_much(folder: Path, mode: str, prefix: list[str]) -> list[str]:
-    command = [*prefix, sys.executable, "-c", textwrap.dedent(WRITE_TOO_MUCH), str(folder), mode]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+def test_the_last_attempts_are_found_by_step_and_by_page(ledger):
+    assert (ledger.last_runs(10), ledger.last_run_by_step(), ledger.run_counts()) == ([], {}, {})
+    attempts = [ledger.start_run(step, "x") for step in ("prepare", "train", "train", "evaluate", "train")]
+    ledger.finish_run(attempts[0], record("prepare"))
+    ledger.fail_run(attempts[1], "no data")
+    assert [run.attempt for run in ledger.last_runs(2)] == [attempts[4], attempts[3]]
+    assert [run.attempt for run in ledger.last_runs(9, before=attempts[3])] == attempts[2::-1]
+    assert [(step, run.attempt) for step, run in ledger.last_run_by_step().items()] == [
+        ("train", attempts[4]), ("evaluate", attempts[3]), ("prepare", attempts[0])
+    ]  # fmt: skip
+    assert ledger.run_counts() == {"evaluate": {"started": 1}, "prepare": {"finished": 1}, "train": {"failed": 1, "started": 2}}
 
 
-def test_a_full_disk_is_one_sentence_and_what_was_committed_stays(tmp_path, small_disk):
-    sentence, kept = write_too_much(tmp_path / "disk", "disk", small_disk)
-    assert "no space to write the ledger; free some space" in sentence
-    assert kept == "['kept']"
+def test_requests_are_summed_by_day(ledger):
+    for time, status in [
+        ("2026-11-30T23:59:59.999Z", 200),
+        ("2026-12-01T00:00:00Z", 200),
+        ("2026-12-01T09:00:00.5Z", 503),
+        ("2026-12-03", 200),
+    ]:
+        ledger.add_request(Request(time=time, release="v1", route="/", tokens_in=3, tokens_out=2, latency_ms=1, status=status))
+    assert ledger.days(since="2026-12-01") == [Day("2026-12-01", 2, 1, 6, 4), Day("2026-12-03", 1, 0, 3, 2)]
 
 
-def test_a_failing_disk_is_one_sentence_and_what_was_committed_stays(tmp_path):
-    sentence, kept = write_too_much(tmp_path, "limit", [])
-    assert "the disk of the ledger fails" in sentence
-    assert kept == "['kept']"
+def test_any_text_is_kept(ledger):
+    """Also what PostgreSQL has no way to keep: a zero character becomes the mark of a lost one."""
+    text = "名 \U0001f31f \x7f ' \" % %s ? {} \\ \n"
+    ledger.add_feedback(FeedbackRow(time="t", release="v1", request="a", comment=text + "\0"))
+    ledger.add_event("x", {text: [text + "\0\ud800", None, True, 0.1, 2**60]})
+    assert ledger.feedback()[0].comment == text + "\N{REPLACEMENT CHARACTER}"
+    assert ledger.events()[0].detail == {text: [text + "\0\ud800", None, True, 0.1, 2**60]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        ledger.add_event("x", {"share": math.nan})

@@ -334,7 +334,7 @@ def test_the_status_of_a_planned_venture_imports_nothing_heavy(planned):
     code = (
         "import sys; from pathlib import Path; from lodestar.venture.venture import Venture; from lodestar.venture.status import status;"
         f"assert '3 tasks done' in status(Venture.open(Path({str(planned.folder)!r}))).text();"
-        "print(sorted({'torch', 'scipy', 'sqlalchemy', 'numpy', 'icalendar'} & set(sys.modules)))"
+        "print(sorted({'torch', 'scipy', 'psycopg', 'numpy', 'icalendar'} & set(sys.modules)))"
     )
     environment = {**os.environ, "LODESTAR_LANGUAGE": "en"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)

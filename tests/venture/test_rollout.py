@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from lodestar.contracts.errors import UserError
@@ -10,10 +12,11 @@ from lodestar.store.ledger import FeedbackRow, Request
 from lodestar.venture.product import release, releases
 from lodestar.venture.rollout import STARTED, Rollout, Terms, latest_rollout, open_rollout, plan_words, take_back
 
+Arm = Literal["current", "canary"]
 TERMS = Terms(current="v1", canary="v2", share=0.2, slow_ms=100.0, started="2026-12-01T00:00:00.000Z")
 
 
-def request(number: int, arm: str | None, *, status: int = 200, latency: float = 5.0, user: str | None = None) -> Request:
+def request(number: int, arm: Arm | None, *, status: int = 200, latency: float = 5.0, user: str | None = None) -> Request:
     return Request(
         time=f"2099-12-02T00:{number // 60 % 60:02}:{number % 60:02}.000Z", release="v2" if arm == "canary" else "v1", route="/v1/classify",
         tokens_in=1, tokens_out=0, latency_ms=latency, status=status, id=f"r{number}", user_hash=user, retries=0, arm=arm,

@@ -98,7 +98,7 @@ def test_nothing_heavy_is_imported(venture, write_runs):
     code = (
         "import sys; from pathlib import Path; from lodestar.venture.venture import Venture; from lodestar.venture.status import status;"
         f"status(Venture.open(Path({str(venture.folder)!r})));"
-        "print(sorted({'torch', 'sklearn', 'sqlalchemy', 'numpy', 'matplotlib', 'pyarrow', 'fastapi'} & set(sys.modules)))"
+        "print(sorted({'torch', 'sklearn', 'psycopg', 'numpy', 'matplotlib', 'pyarrow', 'fastapi'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

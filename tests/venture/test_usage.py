@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
+from typing import Literal
 
 import pytest
 from scipy import stats
@@ -28,7 +29,7 @@ def request(
     )  # fmt: skip
 
 
-def says(id: str, rating: str | None = None, outcome: bool | None = None, comment: str = "") -> FeedbackRow:
+def says(id: str, rating: Literal["up", "down"] | None = None, outcome: bool | None = None, comment: str = "") -> FeedbackRow:
     return FeedbackRow(time="2026-11-03T00:00:00.000Z", release="v1", request=id, rating=rating, outcome=outcome, comment=comment)
 
 
