@@ -1,6 +1,6 @@
-"""Say what this machine has, what training the venture will take on it, and what serving a model takes.
+"""Say what this machine has, whether the ledger answers, what training the venture will take, and what serving a model takes.
 
-检查本机资源：训练本项目需要多少内存与时间，提供服务需要多少内存。
+检查本机资源、账本能否使用、训练本项目需要多少内存与时间，以及提供服务需要多少内存。
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 )  # fmt: skip
 def command(model: str | None, venture: Path, turns: int) -> None:
     from ..contracts.machine import available_bytes, cores
+    from ..venture.ledgers import look_at_ledger
+    from ..venture.venture import Venture
     from ..venture.vision import VENTURE_FILE
     from ._preflight import size
 
@@ -37,9 +39,13 @@ def command(model: str | None, venture: Path, turns: int) -> None:
         value["serving"], told = _serving(model, venture, turns)
         lines.append(told)
     elif (venture / VENTURE_FILE).exists():
+        ledger = look_at_ledger(Venture.open(venture))
+        value["ledger"] = ledger.to_json()
         value["training"], told = _training(venture)
-        lines.append(told)
+        lines += [str(ledger.words), told]
     show(value, "\n".join(lines))
+    if value.get("ledger", {}).get("error"):
+        click.get_current_context().exit(2)
 
 
 def _training(venture: Path) -> tuple[dict[str, Any], str]:

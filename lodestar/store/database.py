@@ -44,6 +44,8 @@ class Dialect:
     """The type of a text that is compared byte by byte, so that both databases order alike."""
     has_table: str
     """A query that counts the tables of a name."""
+    number_on: str | None = None
+    """What lets a column count on from the largest number that a table has; nothing where it always does."""
     only_migrator: str | None = None
     """What lets one process at a time change the schema; nothing where every writer is alone."""
     only_writer: str | None = None
@@ -71,7 +73,7 @@ class Transaction:
     def execute(self, statement: str, *values: Any) -> list[Sequence[Any]]:
         """The rows that a statement gives; each `?` in it stands for one of `values`."""
         statement = statement.replace("?", self.dialect.mark)
-        cursor = self._connection.execute(statement, [_as_written(value) for value in values])
+        cursor = self._connection.execute(statement, [as_written(value) for value in values])
         return cursor.fetchall() if cursor.description else []
 
     def find(self, kind: type[AnyRow], rest: str = "", *values: Any) -> list[AnyRow]:
@@ -94,6 +96,17 @@ class Transaction:
         else:
             ((number,),) = self.execute(f"{statement} RETURNING {row.counted}", *values)
             setattr(row, row.counted, number)
+
+    def add_numbered(self, rows: Sequence[Row]) -> None:
+        """Add rows of one table under the numbers that they have."""
+        if not rows:
+            return
+        kind, names = type(rows[0]), list(_columns(type(rows[0])))
+        marks = ", ".join([self.dialect.mark] * len(names))
+        values = [[as_written(getattr(row, name)) for name in names] for row in rows]
+        self._connection.cursor().executemany(f"INSERT INTO {kind.table} ({', '.join(names)}) VALUES ({marks})", values)
+        if kind.counted and self.dialect.number_on:
+            self.execute(self.dialect.number_on.format(table=kind.table, column=kind.counted))
 
     def has_table(self, name: str) -> bool:
         return bool(self.execute(self.dialect.has_table, name)[0][0])
@@ -132,21 +145,31 @@ def open_database(url: str) -> Database:
     """
     if url.startswith(SQLITE_URL):
         return SQLite(Path(url.removeprefix(SQLITE_URL)))
-    parts = _SERVER.fullmatch(url)
-    if parts is None:  # the address itself is not shown: what stands in the wrong place may be a password
-        raise UserError("this is no address of a ledger", fix=f"write {SQLITE_URL}PATH or postgresql://USER@HOST/DATABASE")
-    if ":" in (parts["user"] or "") or "password=" in (parts["options"] or ""):
-        raise UserError("the address of the ledger holds a password", fix="leave it out, and set PGPASSWORD or write it into ~/.pgpass")
+    check_server(url)
     from .postgresql import PostgreSQL
 
     return PostgreSQL(url)
+
+
+def check_server(url: str) -> None:
+    """Check that a URL is the address of a PostgreSQL database and holds no password, which it would show wherever it is shown.
+
+    Raises:
+        UserError: it is not, or it does; the sentence does not show it.
+    """
+    parts = _SERVER.fullmatch(url)
+    if parts is None:  # what stands in the wrong place may be a password, too
+        raise UserError("this is no address of a ledger", fix="write postgresql://USER@HOST/DATABASE")
+    if ":" in (parts["user"] or "") or "password=" in (parts["options"] or ""):
+        raise UserError("the address of the ledger holds a password", fix="leave it out, and set PGPASSWORD or write it into ~/.pgpass")
 
 
 def _columns(kind: type[Row]) -> dict[str, Callable[[Any], Any] | None]:
     return {field.name: field.metadata.get(READ) for field in fields(kind)}
 
 
-def _as_written(value: Any) -> Any:
+def as_written(value: Any) -> Any:
+    """A field's value as a database is given it."""
     if isinstance(value, dict | list):
         return json.dumps(value, allow_nan=False)
     if isinstance(value, str):

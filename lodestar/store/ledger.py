@@ -132,7 +132,7 @@ class Event(Row):
 
 
 ROWS: tuple[type[Row], ...] = (Run, ReleaseRow, Request, FeedbackRow, ServerRow, _ForecastRow, Event, UserRow, SessionRow)
-"""Everything that a ledger keeps."""
+"""Everything that a ledger keeps; the first field is the key."""
 
 
 @dataclass(frozen=True)
@@ -376,6 +376,13 @@ class Ledger:
     def people(self) -> People:
         """Who may come in to the studio."""
         return People(self._database)
+
+    # All of it
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each table has."""
+        with self._database.transaction(write=False) as transaction:
+            return {kind.table: transaction.execute(f"SELECT count(*) FROM {kind.table}")[0][0] for kind in ROWS}
 
     # Transactions of one statement
 

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..contracts.adapter import AdapterSettings
 from ..contracts.clock import now
@@ -17,6 +17,7 @@ from ..contracts.language import Words, say
 from ..contracts.money import EconomicsSettings, Money
 from ..contracts.score import Metric, Target
 from ..contracts.settings import DataSettings, EvaluateSettings, ModelSettings, PreferenceSettings, RewardSettings, TrainSettings
+from ..store.database import check_server
 from .strategies import DecisionSettings
 from .yaml_file import read_yaml
 
@@ -119,6 +120,16 @@ class VentureFile(Config):
                 f"say what one {hour.currency} is worth in economics.rates"
             )
         return self
+
+    @field_validator("ledger")
+    @classmethod
+    def _is_an_address_without_a_password(cls, ledger: str | None) -> str | None:
+        if ledger is not None:
+            try:
+                check_server(ledger)
+            except UserError as error:
+                raise ValueError(str(error).rstrip(".")) from None
+        return ledger
 
     @property
     def machine_hour(self) -> Money | None:

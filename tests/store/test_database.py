@@ -20,7 +20,7 @@ from lodestar.store.ledger import Ledger
     "postgresql://ada:sec@ret@host/team",
 ])  # fmt: skip
 def test_an_address_that_is_none_is_one_sentence_without_it(address):
-    with pytest.raises(UserError, match=r"^this is no address of a ledger; write sqlite:///PATH or postgresql://USER@HOST/DATABASE\.$"):
+    with pytest.raises(UserError, match=r"^this is no address of a ledger; write postgresql://USER@HOST/DATABASE\.$"):
         open_database(address)
 
 
