@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..contracts.clock import now, seconds
 from ..contracts.errors import UserError
 from ..contracts.language import say
+from ..contracts.meter import forget_peak, peak_since_forgotten
 from ..contracts.option import UNTRAINED
 from ..contracts.progress import note
 from ..contracts.settings import EvaluateSettings
@@ -41,6 +42,8 @@ RECORDS = 500
 RESAMPLES = 500
 LEAST_STEPS = 4
 """Optimiser steps of the shortest pilot."""
+WARM_UP, PARTS = 3, 5
+"""The first steps, which do more than later ones, and the parts of the others whose times are held against each other."""
 RESERVE = 0.9
 """The share of the budget that is planned with: machines are not as fast at each moment."""
 MEASURING_GUESS = 3.0
@@ -74,7 +77,7 @@ class Budget:
 
 
 @dataclass
-class _Candidate:
+class Candidate:
     """A strategy that trains a model, on its way through the rounds."""
 
     strategy: Strategy
@@ -124,7 +127,7 @@ def run_pilots(venture: Venture, metrics: Mapping[str, Metric], budget: Budget) 
     strategies = strategies_of(venture.file)
     known = {key: pilot for key, (_, pilot) in read_pilots(venture).items()}
     written: list[Path] = []
-    candidates = [made for strategy in strategies if (made := _candidate(venture, strategy, known, written)) is not None]
+    candidates = [made for strategy in strategies if (made := make_ready(venture, strategy, known, written)) is not None]
     limit = budget.seconds
     if budget.share is not None:
         limit = min(limit, budget.share * sum(each.full_seconds + each.measuring for each in candidates))
@@ -167,7 +170,7 @@ def _trial(venture: Venture, strategy: Strategy) -> Trial:
     return Trial(venture.folder, changed.model_copy(update={"preference": None, "reward": None}))
 
 
-def _candidate(venture: Venture, strategy: Strategy, known: Mapping[str, Pilot], written: list[Path]) -> _Candidate | None:
+def make_ready(venture: Venture, strategy: Strategy, known: Mapping[str, Pilot], written: list[Path]) -> Candidate | None:
     """A strategy made ready: its data prepared, its needs looked at; None where it trains nothing or does not fit, which is then noted."""
     if strategy.kind in UNTRAINED:
         return None
@@ -193,7 +196,7 @@ def _candidate(venture: Venture, strategy: Strategy, known: Mapping[str, Pilot],
         pilot = pilot.model_copy(update={"full_seconds": expected, "memory_bytes": needs.memory_bytes, "refused": ""})
         written.append(save_pilot(venture, pilot))
     measuring = pilot.runs[-1].measuring_seconds if pilot.runs else MEASURING_GUESS
-    return _Candidate(strategy, trial, plan, pilot, max(1, tokens), measuring)
+    return Candidate(strategy, trial, plan, pilot, max(1, tokens), measuring)
 
 
 def _new_pilot(strategy: str, name: str) -> Pilot:
@@ -313,24 +316,24 @@ def scored(task: Task, columns: Mapping[str, Any]) -> list[Score]:
 # The rounds
 
 
-def _halve(venture: Venture, metrics: Mapping[str, Metric], candidates: Sequence[_Candidate], end: float, written: list[Path]) -> None:
+def _halve(venture: Venture, metrics: Mapping[str, Metric], candidates: Sequence[Candidate], end: float, written: list[Path]) -> None:
     """Try all, then the better half for longer, and so on."""
     alive = [each for each in candidates if each.reached < 1]
     if not alive:
         return
     unit = first_share(alive, (end - seconds()) * RESERVE)
     for number in range(ROUNDS):
-        for candidate in alive:
-            for share in _shares(candidate, unit, number):
-                if candidate.takes(share) > end - seconds():
+        for one in alive:
+            for share in _shares(one, unit, number):
+                if one.takes(share) > end - seconds():
                     break
-                _try(venture, candidate, share)
-                written.append(save_pilot(venture, candidate.pilot))
+                try_share(venture, one, share)
+                written.append(save_pilot(venture, one.pilot))
         if number + 1 < ROUNDS:
             alive = _better_half(venture, metrics, [each for each in alive if each.reached < 1])
 
 
-def first_share(candidates: Sequence[_Candidate], budget: float) -> float:
+def first_share(candidates: Sequence[Candidate], budget: float) -> float:
     """The share that the first runs get, so that all rounds together take the budget; 1 where everything can be run to its end."""
     if sum(each.takes(1.0) for each in candidates) <= budget:
         return 1.0
@@ -345,7 +348,7 @@ def first_share(candidates: Sequence[_Candidate], budget: float) -> float:
     return max(1e-6, (budget - measurings * measuring) / (shares * full))
 
 
-def _shares(candidate: _Candidate, unit: float, number: int) -> list[float]:
+def _shares(candidate: Candidate, unit: float, number: int) -> list[float]:
     """What a strategy is tried with in a round: two runs in the first, for a curve needs two points, and twice the longest one after."""
     wanted = [unit, 2 * unit] if number == 0 else [2 ** (number + 1) * unit]
     shares = sorted({min(1.0, max(share, candidate.least_share)) for share in wanted})
@@ -356,7 +359,7 @@ def _shares(candidate: _Candidate, unit: float, number: int) -> list[float]:
     return [share for share in dict.fromkeys(shares) if share > candidate.reached * 1.25]
 
 
-def _better_half(venture: Venture, metrics: Mapping[str, Metric], alive: Sequence[_Candidate]) -> list[_Candidate]:
+def _better_half(venture: Venture, metrics: Mapping[str, Metric], alive: Sequence[Candidate]) -> list[Candidate]:
     """Those that are the likeliest to turn out best, as far as is known now."""
     from ..venture.decision import compare
     from ..venture.problem import build_problem
@@ -367,37 +370,58 @@ def _better_half(venture: Venture, metrics: Mapping[str, Metric], alive: Sequenc
     outlooks = compare(problem.model_copy(update={"pilots": []}), draws=DRAWS, detail=False).options
     likely = {outlook.name: (outlook.probability_best, outlook.expected_utility) for outlook in outlooks}
 
-    def rank(candidate: _Candidate) -> tuple[float, float]:
+    def rank(candidate: Candidate) -> tuple[float, float]:
         name = candidate.strategy.name
         return max((value for option, value in likely.items() if option == name or option.startswith(f"{name} on ")), default=(0.0, 0.0))
 
     return sorted(alive, key=rank, reverse=True)[: -(-len(alive) // 2)]
 
 
-def _try(venture: Venture, candidate: _Candidate, share: float) -> None:
+def try_share(venture: Venture, candidate: Candidate, share: float) -> None:
     """Train for a share of the whole run's tokens, measure, and note both; the trained model is not kept."""
     note(say(f"pilot {candidate.strategy.name}: {share:.1%} of the whole run", f"试跑 {candidate.strategy.name}：完整训练的 {share:.1%}"))
+    from ..build.device import best_device
+
+    forget_peak()
     begin = seconds()
     step = _train_share(venture, candidate, share)
     trained = seconds() - begin
+    # On a GPU the look tells what it takes there; what the process holds is not what runs out.
+    peak = peak_since_forgotten() if best_device().type == "cpu" else None
     begin = seconds()
     bundle = _steps.load_model(step.folder / "model")
     task, prepared = load_task(bundle.task), candidate.plan.prepared
     split = measured_split(prepared)
     examples = chosen(prepared, task, split)
     found = scored(task, task.measure(bundle.model, bundle.tokenizer, examples))
-    candidate.measuring = seconds() - begin
+    measured = candidate.measuring = seconds() - begin
     system = candidate.pilot.system or _system(task, bundle, examples, venture)
     run = PilotRun(
-        share=share, tokens=step.record.facts["tokens"], seconds=trained, measuring_seconds=seconds() - begin, scores=found,
-        validation_loss=step.record.facts["validation_loss"],
+        share=share, tokens=step.record.facts["tokens"], seconds=trained, measuring_seconds=measured, records=len(examples), scores=found,
+        validation_loss=step.record.facts["validation_loss"], peak_bytes=peak, **pace(step.folder),
     )  # fmt: skip
     shutil.rmtree(step.folder)
     runs = sorted([*candidate.pilot.runs, run], key=lambda each: each.share)
     candidate.pilot = candidate.pilot.model_copy(update={"runs": runs, "system": system, "split": split, "date": now().date()})
 
 
-def _train_share(venture: Venture, candidate: _Candidate, share: float) -> _steps.Step:
+def pace(folder: Path) -> dict[str, Any]:
+    """The steps of a run, the seconds of one and how far these scatter, from its journal."""
+    import numpy as np
+
+    from ..train.journal import Journal
+    from ..train.loop import METRICS
+
+    rows = [row for row in Journal(folder / METRICS).rows() if row.get("tokens_per_second")]
+    tokens = np.diff([0, *(row["tokens"] for row in rows)])
+    times = tokens / np.array([row["tokens_per_second"] for row in rows])
+    settled = times[min(WARM_UP, len(times) // 2) :]
+    parts = [float(part.mean()) for part in np.array_split(settled, PARTS) if len(part)]
+    scatter = float(np.log(parts).std(ddof=1)) if len(parts) > 1 and min(parts) > 0 else 0.0
+    return {"steps": len(rows), "step_seconds": float(settled.mean()), "step_scatter": scatter}
+
+
+def _train_share(venture: Venture, candidate: Candidate, share: float) -> _steps.Step:
     """Train by the steps of `lodestar run`; the venture's ledger counts it as spent."""
     file = candidate.trial.file
     tokens = max(1, round(share * candidate.full_tokens))

@@ -178,7 +178,10 @@ def _nearest(needs: object, training: Training, free: int) -> str:
 
 def describe(training: Training, needs: Needs, free: int | None) -> list[Words]:
     """The figures, a line each."""
+    from ..train.preflight import memory_range
+
     states, settings = needs.states, training.settings
+    least, most = map(size, memory_range(needs.memory_bytes))
     seconds = run_seconds(settings, needs)
     trained = f" ({states.trainable:,} trained)" if states.trainable != states.parameters else ""
     trained_zh = f"（训练其中 {states.trainable:,} 个）" if states.trainable != states.parameters else ""
@@ -187,10 +190,10 @@ def describe(training: Training, needs: Needs, free: int | None) -> list[Words]:
         Words(
             f"memory {size(needs.memory_bytes)}: weights {size(states.weights_bytes)}, gradients {size(states.gradients_bytes)}, "
             f"optimiser {size(states.optimizer_bytes)}, activations {size(needs.activations_bytes)}, "
-            f"overhead {size(needs.overhead_bytes + needs.held_bytes)}",
+            f"overhead {size(needs.overhead_bytes + needs.held_bytes)}; four times in five from {least} to {most}",
             f"内存 {size(needs.memory_bytes)}：权重 {size(states.weights_bytes)}，梯度 {size(states.gradients_bytes)}，"
             f"优化器 {size(states.optimizer_bytes)}，激活 {size(needs.activations_bytes)}，"
-            f"其他 {size(needs.overhead_bytes + needs.held_bytes)}",
+            f"其他 {size(needs.overhead_bytes + needs.held_bytes)}；八成情况下在 {least} 至 {most} 之间",
         )
     )
     if needs.reference_bytes or needs.sampling_bytes:

@@ -116,7 +116,7 @@ def _begin(venture: Venture) -> None:
             "已新建 plan.yaml：其中人的估时为假定值，请改成您自己的。",
         )
     )
-    training = plan_if_prepared(venture)
+    training = None if _is_measured(venture) else plan_if_prepared(venture)
     if training is not None and finished_record(training.folder) is None:
         try:
             seconds = predicted_seconds(venture, training)
@@ -125,6 +125,14 @@ def _begin(venture: Venture) -> None:
         else:
             id = training.folder.name.removeprefix("train-")
             venture.ledger.add_event(PREDICTION_EVENT, {"step": "train", "id": id, "seconds": round(seconds, 1)})
+
+
+def _is_measured(venture: Venture) -> bool:
+    """Whether the pilots of a decision have measured the training, so that no look at it can tell more."""
+    from ..venture.decided import decided
+
+    known = decided(venture).get("train")
+    return known is not None and known.source == "measured"
 
 
 def _take_over(venture: Venture, source: Path, owner: str | None, who: str) -> None:

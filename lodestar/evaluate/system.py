@@ -9,12 +9,10 @@ import contextlib
 import json
 import math
 import pickle
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +20,7 @@ import numpy as np
 from ..contracts.clock import seconds
 from ..contracts.errors import UserError
 from ..contracts.language import Words
-from ..contracts.meter import peak_memory_bytes
+from ..contracts.meter import forget_peak, peak_since_forgotten
 from ..contracts.score import Columns, Metric
 from ..contracts.task import Example, Task
 
@@ -39,9 +37,6 @@ SECONDS = 20.0
 """fewer where they take longer than this together,"""
 REQUESTS_AT_LEAST = 20
 """but never fewer than these."""
-RESET_PEAK, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-"""Linux: writing 5 to the first makes VmHWM, in the second, count anew; see proc(5)."""
-
 
 # The path comes first: what follows in the file can only be read once its modules can be found.
 PROGRAM = """
@@ -101,8 +96,7 @@ def answer_all(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Seq
     Raises:
         UserError: every request is refused.
     """
-    with contextlib.suppress(OSError):
-        RESET_PEAK.write_text("5")
+    forget_peak()
     requests = [task.request(example) for example in examples]
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     rows: dict[str, list[float]] = {"latency_ms": [], "tokens": [], "sound_ms": [], "memory_bytes": [], "model_bytes": []}
@@ -124,7 +118,7 @@ def answer_all(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Seq
         rows["latency_ms"].append(1000 * (seconds() - start))
         rows["tokens"].append(_usage(answer, "completion_tokens"))
         rows["sound_ms"].append(1000 * _usage(answer, "seconds"))
-        rows["memory_bytes"].append(_peak_memory_bytes() + _gpu_memory_bytes(model))
+        rows["memory_bytes"].append(peak_since_forgotten() + _gpu_memory_bytes(model))
         rows["model_bytes"].append(size)
     if refusal is not None and not rows["latency_ms"]:
         raise refusal
@@ -134,15 +128,6 @@ def answer_all(task: Task, model: nn.Module, tokenizer: Tokenizer, examples: Seq
 def _usage(answer: Mapping[str, Any], name: str) -> float:
     """How many tokens an answer wrote, or how many seconds of sound it heard or made; NaN for answers that do not say."""
     return float(answer.get("usage", {}).get(name, math.nan))
-
-
-def _peak_memory_bytes() -> int:
-    """The peak since it was reset; where the system cannot tell, the process's own, which includes loading the model."""
-    try:
-        peak = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
-    except OSError:
-        peak = None
-    return int(peak[1]) * 1024 if peak else peak_memory_bytes()
 
 
 def _gpu_memory_bytes(model: nn.Module) -> int:

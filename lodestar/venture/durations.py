@@ -13,7 +13,7 @@ from .overruns import WEEKS, Z80, Finished, Spread
 from .plan import MACHINE, Estimate, Plan, PlanTask, beginning_of, end_of
 from .working_time import WorkingTime, working_time
 
-Source = Literal["estimated", "measured", "predicted", "like the others", "assumed"]
+Source = Literal["estimated", "measured", "quoted", "predicted", "like the others", "assumed"]
 
 ASSUMED: Mapping[str, Estimate] = {"prepare": (0.05, 0.2, 1.0), "train": (0.5, 2.0, 8.0), "evaluate": (0.05, 0.3, 1.5)}
 """Hours of a step that has never run and that nothing predicts. assumed"""
@@ -31,6 +31,8 @@ class Duration:
 
     hours: Spread
     source: Source
+    decision: int | None = None
+    """The number of the decision record that it stands in, where it does: `source` is then that of its evidence."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Measured:
     """What finished runs took, attempts that failed before included."""
     predicted: float | None = None
     """Seconds that the next run will take, as the look before it told."""
+    decided: Duration | None = None
+    """As the decision has it that is carried out."""
 
     @property
     def usual(self) -> float | None:
@@ -48,7 +52,11 @@ class Measured:
         return statistics.median(self.seconds) if self.seconds else None
 
     def duration(self, step: str) -> Duration:
-        """The next run: as it is predicted, else as the runs before it, else as such steps are assumed to be."""
+        """The next run: as the pilots behind its decision measured it; else as a look predicted it; else as the runs before it took, which
+        may have been of other settings; else as the decision took it to be; else as such steps are assumed to be.
+        """
+        if self.decided is not None and self.decided.source == "measured":
+            return self.decided
         if self.predicted is not None:
             return Duration(Spread(math.log(max(self.predicted, 1.0) / 3600), PREDICTED_SD), "predicted")
         if self.seconds:
@@ -56,7 +64,7 @@ class Measured:
             count, mean = len(logs), statistics.fmean(logs)
             variance = (RUNS_WORTH * RUNS_SD**2 + sum((each - mean) ** 2 for each in logs)) / (RUNS_WORTH + count - 1)
             return Duration(Spread(mean, math.sqrt(variance * (1 + 1 / count))), "measured")
-        return Duration(Spread.of(ASSUMED[step]), "assumed")
+        return self.decided or Duration(Spread.of(ASSUMED[step]), "assumed")
 
 
 def durations(plan: Plan, measured: Mapping[str, Measured]) -> dict[str, Duration]:

@@ -15,6 +15,7 @@ from ..contracts.score import Target
 from ..store.files import read_json, write_atomic, write_json
 from ..store.lock import hold
 from .critical_path import days_left, longest_chain
+from .decided import decided
 from .durations import Diary, Duration, durations, estimate_of, first_day, likely_hours
 from .plan import PLAN_FILE, Plan, PlanTask, beginning_of, check, load_plan
 from .plan_history import Change, Version, growth, note_plan, versions
@@ -63,7 +64,8 @@ class Execution:
             "tasks": [task.model_dump(mode="json") for task in self.plan.tasks],
             "critical_path": [task.id for task in self.chain],
             "durations": {
-                id: {"hours": round(hours, 4), "source": self.known[id].source} for id, hours in likely_hours(self.plan, self.known).items()
+                id: {"hours": round(hours, 4), "source": self.known[id].source, "decision": self.known[id].decision}
+                for id, hours in likely_hours(self.plan, self.known).items()
             },
             "forecast": self.forecast.to_json(),
             "throughput": self.throughput.to_json() if self.throughput else None,
@@ -93,7 +95,7 @@ def look(venture: Venture, *, who: str, why: str = "edited", seed: int = 0, draw
     _nothing_lies_ahead(file, at.date())
     changes = note_plan(venture.ledger, plan, who, why)
     history = versions(venture.ledger)
-    known = durations(plan, measured(venture.ledger))
+    known = durations(plan, measured(venture.ledger, decided(venture)))
     added, done = growth(history, plan)
     found = forecast(plan, known, at=at, added=added, done=done, seed=seed, draws=draws)
     pace = throughput(plan, at, added=added, done=done, seed=seed, draws=draws)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from datetime import date as Date
 from pathlib import Path
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from .venture import Venture
 
 EVIDENCE_FOLDER = "evidence"
+DRIFT = 0.07
+"""How far apart two runs of one machine are in time, in logs, for what it does besides: assumed."""
+PEAKS = (0.95, 1.03)
+"""Between these shares of what was told lie the peaks of memory of 80% of runs: assumed."""
+LOOK_FACTOR = 1.5
+"""What a few steps told before any pilot holds within this factor, nineteen times in twenty: assumed."""
 HASH_LENGTH = 16
 """Characters of the hash in a file's name."""
 
@@ -38,6 +45,16 @@ class PilotRun(Config):
     """Of training."""
     measuring_seconds: float = Field(ge=0)
     """Of measuring, which the whole run needs, too."""
+    records: int = Field(0, ge=0)
+    """Records measured."""
+    steps: int = Field(0, ge=0)
+    """Optimiser steps; none where nothing is trained."""
+    step_seconds: float = Field(0, ge=0)
+    """Of one step in the mean, the first ones left out."""
+    step_scatter: float = Field(0, ge=0)
+    """How far parts of the run lie from each other in the time of a step: the standard deviation of its logarithm."""
+    peak_bytes: int | None = None
+    """The most memory that the process held while it trained."""
     scores: list[Score]
     """The task's metrics."""
     validation_loss: float | None = None
@@ -62,7 +79,7 @@ class Pilot(Config):
     full_seconds: float | None = None
     """What the whole run was expected to take before the first pilot."""
     memory_bytes: int | None = None
-    """What training was expected to take."""
+    """What training was expected to take before the first pilot."""
     refused: str = ""
     """Why it cannot be run on this machine, where it cannot."""
     usage: dict[str, float] = {}
@@ -75,14 +92,38 @@ class Pilot(Config):
 
     @property
     def whole_seconds(self) -> float | None:
-        """What training to the end takes, told from the longest run, and from the one before it what a run takes beside its steps."""
+        """What training to the end takes: its steps at the pace of those that were taken, and what a run takes beside them, for
+        evaluations, checkpoints and the end, of which a short run has as many.
+        """
         if not self.runs:
             return self.full_seconds
-        *before, last = self.runs
-        each = last.seconds / last.share
-        if before and before[-1].share < last.share:
-            each = max(0.0, (last.seconds - before[-1].seconds) / (last.share - before[-1].share))
-        return last.seconds + each * (1 - last.share)
+        last = self.runs[-1]
+        if last.share == 1:
+            return last.seconds
+        stepping = sum(run.steps * run.step_seconds for run in self.runs)
+        beside = max(0.0, sum(run.seconds for run in self.runs) - stepping) / len(self.runs)
+        return beside + last.steps / last.share * stepping / sum(run.steps for run in self.runs)
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """What training to the end takes of memory: as much as the pilot took that took least, for what another had more was left by
+        what the process did before; else as a look told.
+        """
+        return min((run.peak_bytes for run in self.runs if run.peak_bytes), default=self.memory_bytes)
+
+    @property
+    def peak_range(self) -> tuple[int, int] | None:
+        """What that is four times in five; None where nothing was looked at."""
+        peak = self.peak_bytes
+        return None if peak is None else (round(PEAKS[0] * peak), round(PEAKS[1] * peak))
+
+    @property
+    def time_factor(self) -> float:
+        """A whole run takes as long as its pilots say, within this factor, nineteen times in twenty."""
+        if not self.runs:
+            return LOOK_FACTOR
+        scatter = sum(run.step_scatter for run in self.runs) / len(self.runs)
+        return math.exp(1.96 * math.hypot(DRIFT, scatter))
 
 
 def identity(strategy: Strategy, venture: Venture) -> str:

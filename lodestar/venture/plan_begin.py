@@ -125,7 +125,10 @@ def first_plan(venture: Venture, today: date) -> str:
 def _decided(venture: Venture) -> list[str]:
     """A line that names the decision which the plan carries out: the newest record, where there is one."""
     records = sorted(path.name for path in (venture.folder / "decisions").glob("[0-9]*.md"))
-    return [say(f"# It carries out decisions/{records[-1]}.", f"# 本计划落实 decisions/{records[-1]}。")] if records else []
+    if not records:
+        return []
+    return [say(f"# It carries out decisions/{records[-1]}, which the times of training and evaluation are told from.",
+                f"# 本计划落实 decisions/{records[-1]}，训练与评测的用时亦由此推算。")]  # fmt: skip
 
 
 def _done_before(venture: Venture) -> set[str]:

@@ -12,7 +12,7 @@ from ..contracts.language import say
 from .durations import likely_hours
 from .page import SKY, bullets, document, section, table
 from .plan import PlanTask, beginning_of, end_of
-from .plan_words import SOURCES, STATES, chance_line, day, finish_lines, state_of
+from .plan_words import STATES, chance_line, day, finish_lines, state_of, told_from
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -174,7 +174,7 @@ def _deciding(found: Execution) -> str:
         mark = f" <small>{say('critical path', '关键路径')}</small>" if id in chain else ""
         rows.append(
             [
-                f"{escape(task.title)}{mark}", escape(_owner(task)), f"{hours[id]:.3g}", escape(str(SOURCES[found.known[id].source])),
+                f"{escape(task.title)}{mark}", escape(_owner(task)), f"{hours[id]:.3g}", escape(told_from(found.known[id])),
                 f"{each.critical:.0%}",
             ]
         )  # fmt: skip

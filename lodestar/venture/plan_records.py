@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from .durations import Measured
+from .durations import Duration, Measured
 from .plan import Plan, PlanTask
 from .venture import STEPS, Venture
 
@@ -46,8 +47,12 @@ def local(timestamp: str, zone: str) -> datetime:
     return datetime.fromisoformat(timestamp).astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 
-def measured(ledger: Ledger) -> dict[str, Measured]:
-    """What is known of each step: what its runs took, and the prediction of one that has not been finished."""
+def measured(ledger: Ledger, decided: Mapping[str, Duration] = MappingProxyType({})) -> dict[str, Measured]:
+    """What is known of each step: what its runs took, the prediction of one that has not been finished, and what was decided on.
+
+    Args:
+        decided: step → how long it takes by the decision that is carried out.
+    """
     attempts = ledger.runs()
     predictions = {event.detail["step"]: event.detail for event in ledger.events(PREDICTION_EVENT)}
     found = {}
@@ -56,7 +61,7 @@ def measured(ledger: Ledger) -> dict[str, Measured]:
         ready = {run.id for run in mine if run.status == "finished"}
         told = predictions.get(step)
         predicted = float(told["seconds"]) if told is not None and told["id"] not in ready else None
-        found[step] = Measured(_whole_times(mine), predicted)
+        found[step] = Measured(_whole_times(mine), predicted, decided.get(step))
     return found
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SOURCES = {
     "estimated": Words("estimate", "估计"),
     "measured": Words("measured", "实测"),
+    "quoted": Words("quoted", "引用"),
     "predicted": Words("look ahead", "预检"),
     "like the others": Words("as the others", "参照其余任务"),
     "assumed": Words("assumed", "假定"),
@@ -40,7 +41,10 @@ def state_word(task: PlanTask) -> str:
 
 def told_from(duration: Duration) -> str:
     """Where a duration is known from."""
-    return str(SOURCES[duration.source])
+    source = SOURCES[duration.source]
+    if duration.decision is None:
+        return str(source)
+    return say(f"decision {duration.decision} ({source.en})", f"决策 {duration.decision}（{source.zh}）")
 
 
 def day(moment: datetime | date) -> str:

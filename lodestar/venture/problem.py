@@ -35,10 +35,6 @@ API_RECORDS = 100
 """Records that a bought API is asked about."""
 UNWRITTEN_WORTH = 10_000.0
 """What keeping every promise is worth where neither `decision.worth` nor a budget says: assumed."""
-TIME_UNCERTAINTY = 1.15
-"""A run takes as long as its pilots say, within this factor, nineteen times in twenty: assumed, for machines are not as busy each day."""
-ESTIMATE_UNCERTAINTY = 1.5
-"""The same of what a few steps told before any pilot."""
 _HAND_UNITS = {"train_hours": "hours", "request_seconds": "s"}
 
 
@@ -205,12 +201,12 @@ def _on(machine: Machine, name: str, found: tuple[Path, Pilot] | None, *, alone:
     """A strategy on one machine."""
     pilot = found[1] if found else None
     infeasible = pilot.refused if pilot and machine.name == THIS_MACHINE else ""
-    if pilot and pilot.memory_bytes and machine.memory_bytes and pilot.memory_bytes > machine.memory_bytes:
-        needed, there = (f"{count / 1e9:.1f} GB" for count in (pilot.memory_bytes, machine.memory_bytes))
+    if pilot and pilot.peak_range and machine.memory_bytes and pilot.peak_range[1] > machine.memory_bytes:
+        needed, there = (f"{count / 1e9:.1f} GB" for count in (pilot.peak_range[1], machine.memory_bytes))
         infeasible = str(
             Words(
-                f"training needs {needed} of memory, and {machine.name} has {there}",
-                f"训练需要 {needed} 内存，而 {machine.name} 只有 {there}",
+                f"training needs up to {needed} of memory, and {machine.name} has {there}",
+                f"训练最多需要 {needed} 内存，而 {machine.name} 只有 {there}",
             )
         )
     return Option.model_validate(
@@ -320,7 +316,7 @@ def _training_hours(builder: _Builder, strategy: Strategy, known: Mapping[str, E
     if "train_hours" in known:
         return known["train_hours"]
     if found is not None and found[1].whole_seconds:
-        hours, factor = found[1].whole_seconds / 3600, TIME_UNCERTAINTY if found[1].runs else ESTIMATE_UNCERTAINTY
+        hours, factor = found[1].whole_seconds / 3600, found[1].time_factor
         return _of_file(builder, found, hours, hours / factor, hours * factor, "hours", "positive")
     train = strategy.train or builder.venture.file.train
     if train.minutes is not None:

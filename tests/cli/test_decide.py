@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lodestar.cli._pilots import chosen
+from lodestar.cli._pilots import chosen, pace
 from lodestar.cli._plan import load_task, prepare_folder
 from lodestar.cli.main import main
 from lodestar.deploy.serve import background
@@ -90,6 +90,18 @@ def test_pilots_measure_each_strategy_within_their_budget_and_are_not_made_twice
     again = json.loads(said(capsys, "--pilot", "--minutes", "2", "--json"))
     assert sorted(path.name for path in Path("x/decisions/evidence").iterdir()) == before
     assert again["comparison"] == value["comparison"]
+
+
+def test_the_pace_of_a_run_is_that_of_its_settled_steps(tmp_path):
+    """Three slow steps, then five pairs of 0.1, 0.1, 0.2, 0.2 and 0.1 seconds, of 100 tokens each."""
+    times = [2.0, 1.0, 0.5, *(each for part in (0.1, 0.1, 0.2, 0.2, 0.1) for each in (part, part))]
+    rows: list[dict[str, Any]] = [{"step": 0, "tokens": 0, "validation_loss": 3.0}]
+    rows += [{"step": number, "tokens": 100 * number, "tokens_per_second": round(100 / each)} for number, each in enumerate(times, 1)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = pace(tmp_path)
+    assert found["steps"] == 13
+    assert found["step_seconds"] == pytest.approx(0.14)
+    assert found["step_scatter"] == pytest.approx(0.3797, abs=1e-4), "ln 2 times the deviation of 0, 0, 1, 1, 0: the root of 0.3"
 
 
 def test_the_end_of_the_budget_cuts_off_what_is_under_way(capsys):

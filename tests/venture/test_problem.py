@@ -163,7 +163,7 @@ def test_each_strategy_is_looked_at_on_each_machine(opened):
     assert found["tiny on gpu"].metrics["accuracy"] == found["tiny on desk"].metrics["accuracy"], "the same worlds"
 
 
-def save_runs(venture: Venture, strategy: str, shares: tuple[float, ...], score, **fields: Any) -> Path:
+def save_runs(venture: Venture, strategy: str, shares: tuple[float, ...], score, peak_bytes: int | None = None, **fields: Any) -> Path:
     """A pilot's file: the accuracy rises by a power law, a whole run takes 1000 seconds and 10 beside its steps."""
     chosen = next(each for each in strategies_of(venture.file) if each.name == strategy)
     runs = []
@@ -171,7 +171,8 @@ def save_runs(venture: Venture, strategy: str, shares: tuple[float, ...], score,
         accuracy = 0.95 - 0.1 * share**-0.4
         runs.append(
             PilotRun(
-                share=share, tokens=40_000 * share, seconds=10 + 990 * share, measuring_seconds=1,
+                share=share, tokens=40_000 * share, seconds=10 + 990 * share, measuring_seconds=1, records=100, steps=round(800 * share),
+                step_seconds=990 / 800, peak_bytes=peak_bytes,
                 scores=[score("accuracy", accuracy, accuracy - 0.01, accuracy + 0.01)],
             )
         )  # fmt: skip
@@ -224,6 +225,20 @@ def test_an_option_that_does_not_fit_is_told_and_not_compared(opened, score):
     problem = problem_of(venture)
     assert "small" not in {outlook.name for outlook in compare(problem, draws=10_000, detail=False).options}
     assert next(option for option in problem.options if option.name == "small").infeasible.startswith("the training needs 90 GB")
+
+
+def test_a_machine_with_too_little_memory_is_told_by_what_pilots_took_rather_than_by_a_look(opened, score):
+    def infeasible(gigabytes: float) -> str:
+        machines = [{"name": "desk", "price": price(0.1, "USD/hour"), "memory_bytes": int(gigabytes * 1e9)}]
+        problem = problem_of(opened(decision={"machines": machines}))
+        return next(option for option in problem.options if option.name == "tiny").infeasible
+
+    save_runs(opened(), "tiny", (), score, memory_bytes=8_000_000_000)
+    assert infeasible(8.1) == "training needs up to 8.2 GB of memory, and desk has 8.1 GB", "3% more than was told, one time in ten"
+    assert infeasible(8.3) == ""
+    save_runs(opened(), "tiny", (0.25, 0.5), score, memory_bytes=8_000_000_000, peak_bytes=6_000_000_000)
+    assert infeasible(6.3) == ""
+    assert infeasible(6.1).startswith("training needs up to 6.2 GB")
 
 
 @pytest.mark.parametrize("changed", ["content", "name"])
