@@ -15,7 +15,12 @@ from ..contracts.language import say
 from ._command import lodestar_command, show, venture_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..evaluate.compare import Comparison
     from ..venture.venture import Venture
+
+CONFIDENCE = 0.95
 
 
 @lodestar_command()
@@ -32,7 +37,7 @@ def command(a: str, b: str, venture: Path) -> None:
     opened = None if Path(a, SCORECARD).is_file() and Path(b, SCORECARD).is_file() else Venture.open(venture)
     first, second = (_folder(opened, name) for name in (a, b))
     task = tasks.find(read_scorecard(first).task)
-    found = compare(first, second, task.metrics)
+    found = compare(first, second, task.metrics, confidence=CONFIDENCE)
     lines = [str(comparison.words(a, b)) for comparison in found]
     if found:
         headline = found[0]
@@ -50,7 +55,37 @@ def command(a: str, b: str, venture: Path) -> None:
         }
         for comparison in found
     ]
+    note(opened or _around(venture), first, second, found)
     show({"a": str(first), "b": str(second), "comparisons": value}, "\n".join(lines))
+
+
+def note(venture: Venture | None, a: Path, b: Path, found: Sequence[Comparison]) -> None:
+    """Write down what was found, for the studio's page, where both are evaluations of the venture."""
+    from ..contracts.clock import now
+    from ..venture.pairs import Pair, PairedDifference, evaluation_id, save_pair
+
+    ids = [evaluation_id(folder) for folder in (a, b)]
+    if venture is None or not all(folder.resolve().is_relative_to(venture.folder.resolve()) for folder in (a, b)):
+        return
+    first, second = ids
+    if first is None or second is None or first == second:
+        return
+    differences = [
+        PairedDifference(
+            metric=each.metric.name, unit=each.metric.unit, better=each.metric.better, value=each.difference.value,
+            low=each.difference.low, high=each.difference.high, confidence=CONFIDENCE, examples=each.examples, needed=each.needed,
+        )
+        for each in found
+    ]  # fmt: skip
+    save_pair(venture, Pair(a=first, b=second, date=now().date(), differences=differences))
+
+
+def _around(folder: Path) -> Venture | None:
+    """The venture that the command stands in, where it stands in one: two folders are compared anywhere."""
+    from ..venture.venture import Venture
+    from ..venture.vision import VENTURE_FILE
+
+    return Venture.open(folder) if (folder / VENTURE_FILE).is_file() else None
 
 
 def _folder(venture: Venture | None, name: str) -> Path:

@@ -147,11 +147,13 @@ def _choose(
 
 def _show(venture: Venture, problem: Problem, comparison: Comparison, record: DecisionRecord | None) -> None:
     from ..store.files import write_atomic
+    from ..venture.compared import keep
     from ..venture.decision_page import DECISION_FILE, page, text
     from ..venture.record import record_files, verify
 
     path = venture.folder / DECISION_FILE
     write_atomic(path, page(venture.file, problem, comparison, verify(venture)))
+    keep(venture, problem, comparison)
     lines = [text(venture.file, problem, comparison), say(f"Page: {path}", f"页面：{path}")]
     value: dict[str, Any] = {
         "problem": problem.model_dump(mode="json"),

@@ -84,6 +84,11 @@ def latest_record(venture: Venture) -> DecisionRecord | None:
     return DecisionRecord.parse(read_json(files[-1]), where=files[-1]) if files else None
 
 
+def read_records(venture: Venture) -> list[DecisionRecord]:
+    """Every record, oldest first, as it stands there: whether it is what was written, `verify` tells."""
+    return [DecisionRecord.parse(read_json(path), where=path) for path in record_files(venture)]
+
+
 def is_followed(record: DecisionRecord, venture: Venture) -> bool:
     """Whether venture.yaml has the settings that were chosen."""
     from .strategies import with_settings
