@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..contracts.smoothing import smooth
 from ..store.files import write_atomic
 
 
@@ -70,7 +71,7 @@ def draw_loss(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     if losses:
         steps, values = zip(*losses, strict=True)
         axes.plot(steps, values, color="#9db4d6", linewidth=0.8, label="training, each step")
-        axes.plot(steps, _smooth(values), color="#2b5a9e", linewidth=1.8, label="training, smoothed")
+        axes.plot(steps, smooth(values), color="#2b5a9e", linewidth=1.8, label="training, smoothed")
     if validation:
         steps, values = zip(*validation, strict=True)
         axes.plot(steps, values, color="#c8501e", marker="o", markersize=4, linewidth=1.8, label=f"validation, last {values[-1]:.3f}")
@@ -83,14 +84,3 @@ def draw_loss(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     content = io.BytesIO()
     figure.savefig(content, format="png")
     write_atomic(path, content.getvalue())
-
-
-def _smooth(values: Sequence[float]) -> list[float]:
-    """An exponential average over about a fiftieth of the run, without the pull of its first value."""
-    decay = 1 - 1 / max(1.0, len(values) / 50)
-    total = weight = 0.0
-    smooth = []
-    for value in values:
-        total, weight = decay * total + (1 - decay) * value, decay * weight + (1 - decay)
-        smooth.append(total / weight)
-    return smooth

@@ -1,8 +1,7 @@
-"""Charts of the pages that the team reads: SVG drawn by hand, small enough to be legible on a phone, saved as any picture is."""
+"""Charts of the pages that the team reads: SVG drawn by hand, small enough to be legible on a phone, whole when it is saved alone."""
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,13 @@ LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 12.0, 46.0
 INK, SOFT, RULE, GOLD, BLUE, GOOD, BAD = "#16203a", "#5b6478", "#dfe3ec", "#c8962e", "#3a5bbf", "#1d7a55", "#b3372f"
 FONT = "Inter, Helvetica Neue, Noto Sans, PingFang SC, Noto Sans CJK SC, WenQuanYi Micro Hei, sans-serif"
 
-Style = Literal["main", "guide", "promise"]
-_STROKES: dict[Style, str] = {
-    "main": f'stroke="{BLUE}" stroke-width="2"',
-    "guide": f'stroke="{SOFT}" stroke-dasharray="4 3"',
-    "promise": f'stroke="{GOLD}" stroke-width="1.6"',
+Style = Literal["main", "guide", "promise", "faint", "dotted"]
+_STROKES: dict[Style, tuple[str, str]] = {
+    "main": (BLUE, 'stroke-width="2"'),
+    "guide": (SOFT, 'stroke-dasharray="4 3"'),
+    "promise": (GOLD, 'stroke-width="1.6"'),
+    "faint": (BLUE, 'stroke-width="1" stroke-opacity=".3"'),
+    "dotted": (BLUE, 'stroke-width="1.6" stroke-dasharray="5 3"'),
 }
 Point = tuple[float, float]
 
@@ -38,15 +39,18 @@ class Chart:
     y_range: tuple[float, float]
     log_x: bool = False
     log_y: bool = False
+    told: str = ""
+    """What it says, in words, for who does not see it."""
     _parts: list[str] = field(default_factory=list)
 
-    def line(self, points: Sequence[Point], *, style: Style = "main", label: str = "") -> None:
-        """A line through the points, with its name at its end."""
+    def line(self, points: Sequence[Point], *, style: Style = "main", label: str = "", color: str = "") -> None:
+        """A line through the points, with its name at its end; in the colour of its style where none is given."""
         shown = [(self._x(x), self._y(y)) for x, y in points if self._holds(x, y)]
         if not shown:
             return
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in shown)
-        self._parts.append(f'<polyline points="{path}" fill="none" {_STROKES[style]}/>')
+        usual, stroke = _STROKES[style]
+        self._parts.append(f'<polyline points="{path}" fill="none" stroke="{color or usual}" {stroke}/>')
         if label:
             x, y = shown[-1]
             self._parts.append(text(x - 4, y - 5, label, anchor="end"))
@@ -81,6 +85,13 @@ class Chart:
             whisker = f'<line {ends} stroke="{color}" stroke-opacity=".5" stroke-width="2"/>'
         self._parts.append(f'<g>{told}{whisker}<circle cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="{size:.1f}" fill="{color}"/></g>')
 
+    def key(self, names: Sequence[tuple[str, str]]) -> None:
+        """What the colours mean, at the upper right: (colour, name)."""
+        for number, (color, name) in enumerate(names):
+            y = TOP + 14 + 15 * number
+            self._parts.append(f'<circle cx="{WIDTH - RIGHT - 8:.1f}" cy="{y - 4:.1f}" r="4" fill="{color}"/>')
+            self._parts.append(text(WIDTH - RIGHT - 17, y, name, anchor="end", color=INK, halo=True))
+
     def svg(self) -> str:
         """The picture."""
         grid = [*self._x_ticks(), *self._y_ticks()]
@@ -88,7 +99,7 @@ class Chart:
             text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, self.x, anchor="middle"),
             f'<g transform="translate(14 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)">{text(0, 0, self.y, anchor="middle")}</g>',
         ]
-        return picture(WIDTH, HEIGHT, self.title, [*grid, *names, *self._parts])
+        return picture(WIDTH, HEIGHT, self.title, [*grid, *names, *self._parts], told=self.told)
 
     def html(self) -> str:
         """The picture with its caption."""
@@ -117,19 +128,33 @@ class Chart:
         return parts
 
 
-def picture(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    """An SVG on white, with a title that is read aloud."""
+def picture(width: float, height: float, title: str, parts: Sequence[str], *, told: str = "") -> str:
+    """An SVG on white, with a title that is read aloud, and what it says in words."""
+    view = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
+    return _svg(view, title, [f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>', *parts], told)
+
+
+def fluid_picture(height: float, title: str, parts: Sequence[str], *, told: str = "") -> str:
+    """The same, as wide as there is room: what stands in it is placed by percents from the left, and its words keep their size."""
+    return _svg(
+        f'class="fluid" width="100%" height="{height:.0f}"',
+        title,
+        [f'<rect width="100%" height="{height:.0f}" fill="#fff"/>', *parts],
+        told,
+    )
+
+
+def _svg(size: str, title: str, parts: Sequence[str], told: str) -> str:
+    more = f"<desc>{escape(told)}</desc>" if told else ""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
-        f'role="img" font-family="{FONT}" font-size="11.5"><title>{escape(title)}</title>'
-        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>{"".join(parts)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONT}" font-size="11.5">'
+        f"<title>{escape(title)}</title>{more}{''.join(parts)}</svg>"
     )
 
 
 def framed(svg: str, caption: str) -> str:
-    """A picture that can be saved from the page, above its caption."""
-    data, words = base64.b64encode(svg.encode()).decode(), escape(caption)
-    return f'<figure><img class="drawn" alt="{words}" src="data:image/svg+xml;base64,{data}"><figcaption>{words}</figcaption></figure>'
+    """A picture above its caption."""
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def ticks(low: float, high: float, *, logarithmic: bool = False) -> list[float]:
@@ -153,9 +178,13 @@ def tick_label(value: float) -> str:
     return f"{value:.6g}"
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "start", color: str = SOFT, size: float = 11.5) -> str:
-    """A line of words in a picture."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" font-size="{size:g}">{escape(words)}</text>'
+def text(
+    x: float | str, y: float, words: str, *, anchor: str = "start", color: str = SOFT, size: float = 11.5, halo: bool = False
+) -> str:  # fmt: skip
+    """A line of words in a picture; with `halo`, legible over what lies under it."""
+    place = x if isinstance(x, str) else f"{x:.1f}"
+    outline = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if halo else ""
+    return f'<text x="{place}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" font-size="{size:g}"{outline}>{escape(words)}</text>'
 
 
 def _share(value: float, span: tuple[float, float], *, logarithmic: bool) -> float:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..contracts.forecast import Forecast
 from ..contracts.language import say
 from .decision import Comparison, Outlook, Problem
-from .decision_plots import chances, plane, regrets, tornado
-from .decision_words import KINDS, evidence_words, money, percent, pilot_words, quantity_name, span_of_days, uncertainty_words
+from .decision_plots import pictures
+from .decision_words import KINDS, evidence_words, money, percent, pilot_words, quantity_name, span_of_days, spread_words, uncertainty_words
+from .forecast_words import said_words
 from .page import SKY, bullets, document, section, table
 from .vision import VentureFile
-from .words import figure, threshold
+from .words import figure, length_words, threshold, unit_words
 
 if TYPE_CHECKING:
     from .record import DecisionRecord
 
 DECISION_FILE = "decision.html"
 TOLD_UNCERTAINTIES = 5
+SHOWN_HASH = 8
+"""Characters of a hash: enough to hold two pages against each other."""
 
 
 def text(file: VentureFile, problem: Problem, comparison: Comparison) -> str:
@@ -50,8 +54,8 @@ def _figures(each: Outlook, problem: Problem) -> list[str]:
     star = each.metrics[problem.north_star]
     return [
         percent(each.probability_all),
-        f"{figure(star.p50, '')} [{figure(star.p05, '')}, {figure(star.p95, '')}]",
-        f"{money(each.cost.p50)} [{money(each.cost.p05)}, {money(each.cost.p95)}]",
+        spread_words(star, lambda value: figure(value, "")),
+        spread_words(each.cost, money),
         span_of_days(each.days),
         money(each.expected_regret),
         percent(each.probability_best),
@@ -89,23 +93,33 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def page(file: VentureFile, problem: Problem, comparison: Comparison, records: Sequence[DecisionRecord]) -> str:
     """Self-contained HTML in the reader's language; `records` are the decisions made so far, oldest first."""
     kind = say("Decision", "决策")
-    pilots = _next(problem, comparison)
     body = [
         f'<h1>{escape(file.name)}</h1><p class="statement">{escape(file.statement)}</p>',
+        *comparison_html(problem, comparison),
+        section(say("Decisions so far", "历次决策"), records_html(records)),
+    ]
+    return document(f"{file.name} · {kind}", kind, problem.date.isoformat(), body, how_simulated(comparison))
+
+
+def comparison_html(problem: Problem, comparison: Comparison) -> list[str]:
+    """The comparison's sections (HTML)."""
+    return [
         _best(problem, comparison),
         section(say("The options", "方案比较"), _options(problem, comparison)),
-        f'<div class="columns">{_pictures(problem, comparison)}</div>',
-        section(say("Next", "下一步"), f'<p class="next">{escape(pilots)}</p>'),
+        f'<div class="columns">{pictures(problem, comparison)}</div>',
+        section(say("Next", "下一步"), f'<p class="next">{escape(_next(problem, comparison))}</p>' + _pilots(problem, comparison)),
         section(say("What matters most to know", "最值得弄清的"), _uncertain(problem, comparison)),
         section(say("How an option is valued", "如何衡量一个方案"), bullets(_valuation(problem))),
         section(say("Evidence", "证据"), f"<p>{escape(_sources(problem))}</p>" + _evidence(problem)),
-        section(say("Decisions so far", "历次决策"), _history(records)),
     ]
-    closing = say(
+
+
+def how_simulated(comparison: Comparison) -> str:
+    """What the figures were drawn from."""
+    return say(
         f"{comparison.draws:,} simulated worlds, the same for every option; seed {comparison.seed}.",
         f"模拟 {comparison.draws:,} 种情形，各方案共用；随机种子 {comparison.seed}。",
     )
-    return document(f"{file.name} · {kind}", kind, problem.date.isoformat(), body, closing)
 
 
 def _best(problem: Problem, comparison: Comparison) -> str:
@@ -127,7 +141,7 @@ def _best(problem: Problem, comparison: Comparison) -> str:
 def _options(problem: Problem, comparison: Comparison) -> str:
     target = problem.north_target
     headings = [
-        say("Option", "方案"), say("Keeps all", "全部兑现"), f"{problem.north_star} {threshold(target)}",
+        say("Option", "方案"), say("Keeps all", "全部兑现"), f"{problem.north_star} {threshold(target, unit_words(target.unit))}",
         say("Cost", "费用") + f" ({problem.currency})", say("Days", "天数"), say("Regret", "遗憾"), say("Best", "最优"),
     ]  # fmt: skip
     kinds = {option.name: str(KINDS[option.kind]) for option in problem.options}
@@ -143,21 +157,20 @@ def _options(problem: Problem, comparison: Comparison) -> str:
     return table(headings, rows, ["", "figure", "figure", "figure", "figure", "figure", "figure"])
 
 
-def _pictures(problem: Problem, comparison: Comparison) -> str:
-    best = comparison.best.name
-    drawn = [
-        (
-            plane(problem, comparison),
-            say(f"{problem.north_star} against cost: median, and nine in ten", f"{problem.north_star} 与费用：中位数与九成区间"),
-        ),
-        (chances(comparison), say("Probability of keeping every promise", "全部兑现的概率")),
-        (regrets(problem, comparison), say("Expected regret", "期望遗憾")),
-        (
-            tornado(problem, comparison),
-            say(f"How far {best} is ahead: ○ where the quantity is low, ● where it is high", f"{best} 的领先程度：○ 该量偏低时，● 偏高时"),
-        ),
-    ]
-    return "".join(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>" for svg, caption in drawn)
+def _pilots(problem: Problem, comparison: Comparison) -> str:
+    """Each measurement that could be made before choosing."""
+    headings = [
+        say("Pilot", "试跑"), say("Takes", "用时"), say("Cost", "费用") + f" ({problem.currency})", say("Worth", "价值"),
+        say("Worth less cost", "净价值"),
+    ]  # fmt: skip
+    rows = [
+        [
+            escape(each.pilot.option), length_words(3600 * each.pilot.hours), escape(money(each.pilot.cost)), escape(money(each.worth)),
+            f"<b>{escape(money(each.net))}</b>" if each.net > 0 else escape(money(each.net)),
+        ]
+        for each in comparison.pilots
+    ]  # fmt: skip
+    return table(headings, rows, ["", "figure", "figure", "figure", "figure"]) if rows else ""
 
 
 def _uncertain(problem: Problem, comparison: Comparison) -> str:
@@ -193,9 +206,21 @@ def _evidence(problem: Problem) -> str:
     return table(headings, rows, ["", "figure", "short", "short", ""])
 
 
-def _history(records: Sequence[DecisionRecord]) -> str:
+def records_html(records: Sequence[DecisionRecord]) -> str:
+    """The decisions, the newest first, each with what it was to bring, and with the beginnings of its hash and of the one before it."""
     headings = ["", say("Choice", "选择"), say("By", "决定者"), say("Because", "理由"), say("Date", "日期")]
-    rows = [
-        [f"{each.number:04d}", f"<b>{escape(each.choice)}</b>", escape(each.by), escape(each.because), f"{each.date}"] for each in records
-    ]
-    return table(headings, list(reversed(rows)), ["", "", "", "", "short"]) if rows else ""
+    rows = []
+    for each in reversed(records):
+        chain = f"{each.hash[:SHOWN_HASH]} ← {each.previous[:SHOWN_HASH] if each.previous else say('the first', '首项')}"
+        expected = "".join(f'<div class="says">{escape(_expected(forecast))}</div>' for forecast in each.forecasts)
+        number = f'{each.number:04d}<div class="says"><code>{chain}</code></div>'
+        rows.append([number, f"<b>{escape(each.choice)}</b>", escape(each.by), escape(each.because) + expected, f"{each.date}"])
+    return table(headings, rows, ["", "", "", "", "short"]) if rows else ""
+
+
+def _expected(content: Mapping[str, Any]) -> str:
+    forecast = Forecast.parse(content, where="forecast")
+    said = said_words(forecast)
+    return say(
+        f"{forecast.statement} ({said}; by {forecast.resolve_by})", f"{forecast.statement}（{said}；{forecast.resolve_by} 前见分晓）"
+    )

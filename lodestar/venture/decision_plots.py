@@ -1,19 +1,21 @@
-"""The pictures of a decision: quality against cost, the chance to keep every promise, regret, and what is uncertain."""
+"""The pictures of a decision: what each option is likely to come to, the chance to keep every promise, regret, and what is uncertain."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 
 from ..contracts.language import say
-from .decision import Comparison, Outlook, Problem, Uncertainty
-from .decision_words import money, percent, quantity_name
-from .words import figure
+from ..contracts.score import Target
+from .charts import BAD, BLUE, GOLD, GOOD, INK, RULE, SOFT, framed, picture, text
+from .decision import Comparison, Outlook, Problem, Spread, Uncertainty
+from .decision_words import money, percent, quantity_name, spread_words
+from .words import figure, unit_words
 
 WIDTH = 340.0
 ROW, TOP, BOTTOM = 34.0, 8.0, 26.0
-INK, SOFT, RULE, GOLD, BLUE, GOOD, BAD = "#16203a", "#5b6478", "#dfe3ec", "#c8962e", "#3a5bbf", "#1d7a55", "#b3372f"
+SIZE = 10.0
+"""Of the words, in pixels."""
 LOGARITHMIC_FROM = 30.0
 """Costs that differ by more than this factor are drawn on a logarithmic axis."""
 SHOWN_UNCERTAINTIES = 7
@@ -21,9 +23,18 @@ SHOWN_UNCERTAINTIES = 7
 Scale = Callable[[float], float]
 
 
+def pictures(problem: Problem, comparison: Comparison) -> str:
+    """All of them, as figures (HTML)."""
+    drawn = [plane(problem, comparison), *distributions(problem, comparison), chances(comparison), regrets(problem, comparison)]
+    if comparison.uncertainties:
+        drawn += [worths(problem, comparison), tornado(problem, comparison)]
+    return "".join(drawn)
+
+
 def plane(problem: Problem, comparison: Comparison) -> str:
     """The north star against the cost: the median, and the range of nine in ten of both."""
     star = problem.north_star
+    title = say(f"{star} against cost: median, and nine in ten", f"{star} 与费用：中位数与九成区间")
     target = problem.north_target
     threshold = target.at_least if target.at_least is not None else target.at_most
     assert threshold is not None
@@ -47,7 +58,11 @@ def plane(problem: Problem, comparison: Comparison) -> str:
     labels: list[tuple[float, float]] = []
     for number, each in enumerate(comparison.options):
         parts += _cross(each, star, x, y, number == 0, labels)
-    return _svg(height, parts)
+    told = [
+        f"{each.name}: {star} {spread_words(each.metrics[star], _plain)}, {spread_words(each.cost, money)} {problem.currency}"
+        for each in comparison.options
+    ]
+    return _framed(height, title, parts, told)
 
 
 def _cross(each: Outlook, star: str, x: Scale, y: Scale, best: bool, labels: list[tuple[float, float]]) -> list[str]:
@@ -68,19 +83,77 @@ def _cross(each: Outlook, star: str, x: Scale, y: Scale, best: bool, labels: lis
     ]
 
 
+def distributions(problem: Problem, comparison: Comparison) -> list[str]:
+    """What each option is likely to score on the north star, to cost and to take."""
+    star, target = problem.north_star, problem.north_target
+    ranges = say("median, half and nine in ten", "中位数、半数区间与九成区间")
+    quality = f"{star}{_in(target.unit)}{say(': ', '：')}{ranges}"
+    cost = say(f"Cost ({problem.currency}): {ranges}", f"费用（{problem.currency}）：{ranges}")
+    days = say(f"Days until it serves: {ranges}", f"上线前天数：{ranges}")
+    return [
+        _strips(quality, [(each.name, each.metrics[star]) for each in comparison.options], _plain, target),
+        _strips(cost, [(each.name, each.cost) for each in comparison.options], money),
+        _strips(days, [(each.name, each.days) for each in comparison.options], _plain),
+    ]
+
+
+def _strips(title: str, rows: Sequence[tuple[str, Spread]], show: Callable[[float], str], target: Target | None = None) -> str:
+    """For each option its name, its figures, and a strip: thin for nine draws in ten, thick for the middle half, a dot for the median."""
+    threshold = None if target is None else target.at_least if target.at_least is not None else target.at_most
+    ends = [end for _, spread in rows for end in (spread.p05, spread.p95)] + ([] if threshold is None else [threshold])
+    x = _axis(ends, 6, WIDTH - 6, logarithmic=min(ends) > 0 and max(ends) / min(ends) > LOGARITHMIC_FROM)
+    height = TOP + len(rows) * ROW + 4
+    parts = []
+    if threshold is not None:
+        parts += [f'<line x1="{x(threshold)}" x2="{x(threshold)}" y1="{TOP}" y2="{height}" stroke="{GOLD}" stroke-dasharray="4 3"/>']
+    for number, (name, spread) in enumerate(rows):
+        top, colour = TOP + number * ROW, GOOD if number == 0 else BLUE
+        parts += [
+            _text(0, top + 9, name, fill=INK, halo=True),
+            _text(WIDTH, top + 9, spread_words(spread, show), anchor="end", halo=True),
+            _strip(x(spread.p05), x(spread.p95), top + 20, colour, 2, 1),
+            _strip(x(spread.p25), x(spread.p75), top + 20, colour, 8, 0.4),
+            f'<circle cx="{x(spread.p50)}" cy="{top + 20}" r="4.5" fill="{colour}"/>',
+        ]
+    if threshold is not None:
+        height += 14
+        end = x(threshold) > WIDTH / 2
+        parts.append(
+            _text(x(threshold), height - 4, f"{say('promise', '承诺')} {show(threshold)}", anchor="end" if end else "start", fill=GOLD)
+        )
+    return _framed(height, title, parts, [f"{name}: {spread_words(spread, show)}" for name, spread in rows])
+
+
+def _strip(start: float, end: float, y: float, colour: str, width: float, opacity: float) -> str:
+    ends = f'x1="{start}" x2="{max(end, start + 0.5)}" y1="{y}" y2="{y}"'
+    return f'<line {ends} stroke="{colour}" stroke-width="{width:g}" stroke-opacity="{opacity:g}" stroke-linecap="round"/>'
+
+
 def chances(comparison: Comparison) -> str:
     """The probability that each option keeps every promise."""
     rows = [(each.name, each.probability_all, percent(each.probability_all)) for each in comparison.options]
-    return _bars(rows, 1.0, GOOD)
+    return _bars(say("Probability of keeping every promise", "全部兑现的概率"), rows, 1.0, GOOD)
 
 
 def regrets(problem: Problem, comparison: Comparison) -> str:
     """What choosing each option is expected to lose against whichever turns out best."""
     rows = [(each.name, each.expected_regret, money(each.expected_regret, problem.currency)) for each in comparison.options]
-    return _bars(rows, max(value for _, value, _ in rows) or 1.0, BAD)
+    return _bars(say("Expected regret", "期望遗憾"), rows, max(value for _, value, _ in rows) or 1.0, BAD)
 
 
-def _bars(rows: Sequence[tuple[str, float, str]], most: float, colour: str) -> str:
+def worths(problem: Problem, comparison: Comparison) -> str:
+    """What it would be worth to know each quantity, and everything, before choosing."""
+    shown = comparison.uncertainties[:SHOWN_UNCERTAINTIES]
+    known = [
+        (say("everything", "全部"), comparison.worth_knowing_all),
+        *((str(quantity_name(each.quantity)), each.worth_knowing) for each in shown),
+    ]
+    rows = [(name, worth, money(worth, problem.currency)) for name, worth in known]
+    title = say("What knowing it before choosing is worth", "选择前弄清该量的价值")
+    return _bars(title, rows, max(worth for _, worth in known) or 1.0, BLUE)
+
+
+def _bars(title: str, rows: Sequence[tuple[str, float, str]], most: float, colour: str) -> str:
     parts = []
     length = WIDTH - 84
     for number, (name, value, told) in enumerate(rows):
@@ -91,11 +164,13 @@ def _bars(rows: Sequence[tuple[str, float, str]], most: float, colour: str) -> s
             f'<rect x="0" y="{top + 13}" width="{max(1.0, value / most * length):.1f}" height="9" rx="4.5" fill="{colour}"/>',
             _text(length + 8, top + 21, told, fill=INK),
         ]
-    return _svg(TOP + len(rows) * ROW, parts)
+    return _framed(TOP + len(rows) * ROW, title, parts, [f"{name}: {told}" for name, _, told in rows])
 
 
 def tornado(problem: Problem, comparison: Comparison) -> str:
     """How far the best option is ahead where each quantity is low (5%) and high (95%); left of the line another one is better."""
+    best = comparison.best.name
+    title = say(f"How far {best} is ahead: ○ where the quantity is low, ● where it is high", f"{best} 的领先程度：○ 该量偏低时，● 偏高时")
     shown = comparison.uncertainties[:SHOWN_UNCERTAINTIES]
     ends = [end for each in shown for end in (each.advantage_low, each.advantage_high)] + [0.0]
     x = _axis(ends, 6, WIDTH - 6)
@@ -105,10 +180,14 @@ def tornado(problem: Problem, comparison: Comparison) -> str:
     height = TOP + len(shown) * ROW + BOTTOM
     parts += [
         _text(x(0) - 6, height - 8, say("another better", "其他更好"), anchor="end") if x(0) > 90 else "",
-        _text(x(0) + 6, height - 8, f"{comparison.best.name} {say('better', '更好')}") if x(0) < WIDTH - 90 else "",
+        _text(x(0) + 6, height - 8, f"{best} {say('better', '更好')}") if x(0) < WIDTH - 90 else "",
         _text(WIDTH, TOP + 9, f"+{money(max(ends), problem.currency)}", anchor="end"),
     ]
-    return _svg(height, parts)
+    told = [
+        f"{quantity_name(each.quantity)}: {money(each.advantage_low, problem.currency)} – {money(each.advantage_high, problem.currency)}"
+        for each in shown
+    ]
+    return _framed(height, title, parts, told)
 
 
 def _whisker(each: Uncertainty, top: float, x: Scale) -> list[str]:
@@ -138,9 +217,16 @@ def _dashed(x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start", fill: str = SOFT, halo: bool = False) -> str:
-    outline = ' stroke="#fff" stroke-width="3" paint-order="stroke"' if halo else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:{fill}"{outline}>{escape(words)}</text>'
+    return text(x, y, words, anchor=anchor, color=fill, size=SIZE, halo=halo)
 
 
-def _svg(height: float, parts: Sequence[str]) -> str:
-    return f'<svg class="plot" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img">{"".join(parts)}</svg>'
+def _framed(height: float, title: str, parts: Sequence[str], told: Sequence[str]) -> str:
+    return framed(picture(WIDTH, height, title, parts, told="; ".join(told)), title)
+
+
+def _plain(value: float) -> str:
+    return figure(value, "")
+
+
+def _in(unit: str) -> str:
+    return f" ({unit_words(unit)})" if unit else ""

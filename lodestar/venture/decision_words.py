@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..contracts.evidence import Evidence, Source
 from ..contracts.language import Words, say
 from ..contracts.option import Kind
 from .decision import PilotValue, Problem, Spread, Uncertainty
-from .words import figure
+from .words import figure, length_words, unit_words
 
 KINDS: Mapping[Kind, Words] = {
     "scratch": Words("from scratch", "从零训练"),
@@ -58,7 +58,7 @@ def evidence_words(evidence: Evidence) -> EvidenceWords:
     """`41 ms [38, 45]`, `measured`."""
     factor, unit = _scale(evidence)
     low, value, high = (figure(each * factor, "" if unit != "bytes" else unit) for each in (evidence.low, evidence.value, evidence.high))
-    end = f" {unit}" if unit and unit != "bytes" else ""
+    end = f" {unit_words(unit)}" if unit and unit != "bytes" else ""
     told = f"{value}{end}" if evidence.certain else f"{value}{end} [{low}, {high}]"
     return EvidenceWords(told, str(SOURCES[evidence.source]))
 
@@ -88,9 +88,14 @@ def percent(share: float) -> str:
     return "> 99%" if share > 0.995 else f"{share:.0%}"
 
 
-def span_of_days(days: Spread) -> str:
+def spread_words(spread: Spread, show: Callable[[float], str]) -> str:
     """The median and the range of nine in ten."""
-    return f"{_day(days.p50)} [{_day(days.p05)}, {_day(days.p95)}]"
+    return f"{show(spread.p50)} [{show(spread.p05)}, {show(spread.p95)}]"
+
+
+def span_of_days(days: Spread) -> str:
+    """The same of days."""
+    return spread_words(days, _day)
 
 
 def _day(days: float) -> str:
@@ -105,7 +110,7 @@ def uncertainty_words(each: Uncertainty, problem: Problem) -> str:
         return told + say("; nothing likely of it changes the choice", "；可能的取值都不改变选择")
     evidence = problem.quantities[each.quantity]
     factor, unit = _scale(evidence)
-    at = figure(each.flips_at * factor, unit)
+    at = figure(each.flips_at * factor, unit_words(unit))
     side = Words("below", "低于") if each.flips_below else Words("above", "高于")
     return told + say(f"; {side} {at}, {each.flips_to} is better", f"；{side} {at} 时 {each.flips_to} 更好")
 
@@ -114,8 +119,5 @@ def pilot_words(value: PilotValue, problem: Problem) -> str:
     """What a pilot takes and is worth."""
     pilot = value.pilot
     cost, worth = money(pilot.cost, problem.currency), money(value.worth, problem.currency)
-    minutes = figure(pilot.hours * 60, "")
-    return say(
-        f"{pilot.option}, about {minutes} minutes and {cost}, worth {worth}",
-        f"{pilot.option}，约 {minutes} 分钟、{cost}，价值 {worth}",
-    )
+    time = length_words(3600 * pilot.hours)
+    return say(f"{pilot.option}, about {time} and {cost}, worth {worth}", f"{pilot.option}，约 {time}、{cost}，价值 {worth}")

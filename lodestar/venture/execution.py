@@ -79,11 +79,11 @@ def plan_lock(venture: Venture, purpose: str = "plan") -> AbstractContextManager
     return hold(venture.state / "plan", purpose)
 
 
-def look(venture: Venture, *, who: str, why: str = "edited", seed: int = 0, draws: int = DRAWS) -> Execution:
+def look(venture: Venture, *, who: str | None, why: str = "edited", seed: int = 0, draws: int = DRAWS) -> Execution:
     """Read the plan, note what changed in it, and forecast its end.
 
     Args:
-        who, why: noted with a change that nobody has noted before.
+        who, why: noted with a change that nobody has noted before; for None, who only reads, nothing is noted or written.
 
     Raises:
         UserError: the plan is missing or wrong; nothing is noted then.
@@ -93,13 +93,14 @@ def look(venture: Venture, *, who: str, why: str = "edited", seed: int = 0, draw
     due_dates(venture)
     at = plan.now()
     _nothing_lies_ahead(file, at.date())
-    changes = note_plan(venture.ledger, plan, who, why)
+    changes = [] if who is None else note_plan(venture.ledger, plan, who, why)
     history = versions(venture.ledger)
     known = durations(plan, measured(venture.ledger, decided(venture)))
     added, done = growth(history, plan)
     found = forecast(plan, known, at=at, added=added, done=done, seed=seed, draws=draws)
     pace = throughput(plan, at, added=added, done=done, seed=seed, draws=draws)
-    write_json(venture.state / FORECAST_FILE, {"plan": fingerprint(file.model_dump(mode="json")), **found.to_json()})
+    if who is not None:
+        write_json(venture.state / FORECAST_FILE, {"plan": fingerprint(file.model_dump(mode="json")), **found.to_json()})
     return Execution(venture, plan, history, changes, known, (added, done), found, pace)
 
 

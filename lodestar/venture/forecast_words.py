@@ -14,7 +14,7 @@ from ..contracts.language import say
 from .charts import Chart
 from .forecast_scores import ENOUGH, NOMINAL, EventScores, QuantityScores, score_events, score_quantities
 from .page import table
-from .words import figure
+from .words import figure, unit_words
 
 SHOWN = 12
 """Resolved forecasts that the report lists, the latest ones; of open ones it lists all."""
@@ -27,7 +27,7 @@ def said_words(forecast: Forecast) -> str:
     said = forecast.quantiles
     assert said is not None
     low, high = (figure(end, forecast.unit if forecast.unit == "bytes" else "") for end in (said.p10, said.p90))
-    return f"{figure(said.p50, forecast.unit)} [{low}, {high}]"
+    return f"{figure(said.p50, unit_words(forecast.unit))} [{low}, {high}]"
 
 
 def resolution_words(forecast: Forecast) -> str:
@@ -36,7 +36,7 @@ def resolution_words(forecast: Forecast) -> str:
     assert found is not None
     if found.outcome is None:
         assert found.value is not None
-        came = figure(found.value, forecast.unit)
+        came = figure(found.value, unit_words(forecast.unit))
     else:
         came = say("yes", "是") if found.outcome else say("no", "否")
     return say(f"{came} ({found.reference})", f"{came}（{found.reference}）")
@@ -167,7 +167,7 @@ def _quantity_lines(found: QuantityScores) -> list[str]:
         )
     ]
     for each in found.metrics:
-        loss, score = figure(each.pinball, each.unit), figure(each.interval_score, each.unit)
+        loss, score = (figure(value, unit_words(each.unit)) for value in (each.pinball, each.interval_score))
         lines.append(
             say(
                 f"{each.metric} ({each.count}): mean pinball loss {loss}, interval score {score}.",

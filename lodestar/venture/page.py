@@ -80,6 +80,11 @@ def _cell(heading: str, style: str, inner: str, *, first: bool) -> str:
     return f'<td class="{style}"{label}>{inner}</td>'
 
 
+def next_step(command: str, why: str) -> str:
+    """The command to run now, and why, both plain."""
+    return f'<p class="next"><code>{escape(command)}</code> {escape(why)}</p>'
+
+
 def tiles(pairs: Iterable[tuple[str, str]]) -> str:
     """Big figures with what they are, both plain."""
     inner = "".join(f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in pairs)

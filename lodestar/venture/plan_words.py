@@ -39,6 +39,10 @@ def state_word(task: PlanTask) -> str:
     return str(STATES[state_of(task)])
 
 
+def owner_word(task: PlanTask) -> str:
+    return say("machine", "机器") if task.kind == "machine" else task.owner
+
+
 def told_from(duration: Duration) -> str:
     """Where a duration is known from."""
     source = SOURCES[duration.source]

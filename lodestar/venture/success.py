@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..contracts.clock import now
 from ..contracts.errors import UserError
 from ..contracts.forecast import Forecast
-from ..contracts.language import say
+from ..contracts.language import Words, say
 from ..contracts.record import Scorecard
 from ..contracts.score import Metric, Score
 from .advice import advice
@@ -55,12 +55,15 @@ class Facts:
     """All that the report tells."""
 
     venture: Venture
-    metrics: Mapping[str, Metric]
+    words: Mapping[str, Words]
+    """A metric → what it says."""
     release: Release | None
     """The newest one; None where only an evaluation exists."""
     scorecard: Scorecard
     held: list[Gate]
     history: list[Release]
+    requests: list[Request]
+    """All that were served, of whichever release."""
     usage: Usage | None
     """Of the newest release; None where nothing was served."""
     as_served: list[Served]
@@ -100,7 +103,9 @@ def report(venture: Venture, metrics: Mapping[str, Metric]) -> Report:
     Raises:
         UserError: nothing is evaluated yet.
     """
-    facts = _gather(venture, metrics)
+    if venture.has_ledger:
+        resolve_due(venture, now().date())
+    facts = gather(venture, {name: metric.words for name, metric in metrics.items()})
     return Report(_value(facts), report_text(facts), report_html(facts))
 
 
@@ -162,19 +167,25 @@ def _some(course: list[Path]) -> list[Path]:
     return [course[round(place * (len(course) - 1) / (SHOWN_PREVIEWS - 1))] for place in range(SHOWN_PREVIEWS)]
 
 
-def _gather(venture: Venture, metrics: Mapping[str, Metric]) -> Facts:
+def gather(venture: Venture, words: Mapping[str, Words]) -> Facts:
+    """All that `report` tells, as it stands: nothing is resolved.
+
+    Args:
+        words: a metric → what it says.
+
+    Raises:
+        UserError: nothing is evaluated yet.
+    """
     history = releases(venture)
     subject, today = _subject(venture, history), now().date()
     kept = _Kept.of(venture) if venture.has_ledger else _Kept()
-    if kept.forecasts and resolve_due(venture, today):
-        kept = _Kept.of(venture)
     usage = venture.ledger.usage(subject.release.name) if subject.release and kept.requests else None
     served = usage.requests if usage else 0
     promises = as_served(venture.file.targets, usage) if usage and served else []
     late, bad = overdue(kept.forecasts, today), complaints(kept.feedback)
     return Facts(
-        venture, metrics, subject.release, subject.scorecard, gates(venture.file.targets, subject.scorecard), history,
-        usage if served else None, promises, heard(kept.requests, kept.feedback), bad, kept.economics,
+        venture, words, subject.release, subject.scorecard, gates(venture.file.targets, subject.scorecard), history,
+        kept.requests, usage if served else None, promises, heard(kept.requests, kept.feedback), bad, kept.economics,
         retention(kept.requests, today), kept.forecasts, kept.rollout, [path for path in subject.pictures if path.exists()],
         _some(subject.course), read_findings(subject.evidence, subject.judged),
         advice(venture, history, served, promises, kept.economics, late, bad),

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from ..contracts.clock import now
 from ..contracts.language import say
+from ..contracts.score import Score
 from .economics_words import economics_html
 from .forecast_words import forecasts_html
 from .found import shown
-from .page import SKY, bullets, document, section, table, tiles
+from .page import SKY, bullets, document, next_step, section, table, tiles
 from .plot import interval_plot, legend
-from .status import Next
 from .success_text import override_words
+from .usage_plots import use_html
 from .usage_words import heard_html, retention_html
-from .words import figure, interval, threshold
+from .words import figure, interval, threshold, unit_words
 
 if TYPE_CHECKING:
     from .success import Facts
@@ -27,20 +28,11 @@ def report_html(facts: Facts) -> str:
     """The report as a page of its own, pictures included."""
     file = facts.venture.file
     kind = say("Venture report", "项目报告")
-    notice = f'<p class="notice">{escape(override_words(facts.release))}</p>' if facts.release and facts.release.override else ""
     body = [
         f'<h1>{escape(file.name)} <span class="version">{escape(facts.subject)}</span></h1>'
         f'<p class="statement">{escape(file.statement)}</p>',
-        notice,
-        _north_star(facts),
-        section(say("Promises against what is", "承诺与现实"), _gates_table(facts)),
-        section(say("Served", "服务情况"), _usage(facts) + heard_html(facts.heard)),
-        section(say("What an answer costs", "回答的成本"), economics_html(facts.economics) if facts.economics else ""),
-        section(say("Who came back", "用户回访"), retention_html(facts.retention) if facts.retention else ""),
-        section(say("Roll-out", "灰度发布"), f"<p>{escape(str(facts.rollout.words()))}</p>" if facts.rollout else ""),
-        section(say("Forecasts", "预测"), forecasts_html(facts.forecasts, now().date())),
+        *success_html(facts),
         section(say("Releases so far", "历次发布"), _history(facts)),
-        section(say("Next", "下一步"), "".join(_next(each) for each in facts.next)),
         *shown(facts.found),
         section(say("What it made as it learnt", "学习过程中生成的图片"), _previews(facts.previews)),
         section(say("Red lines", "红线"), bullets(file.red_lines, "lines")),
@@ -50,24 +42,37 @@ def report_html(facts: Facts) -> str:
     return document(f"{file.name} · {kind}", kind, now().date().isoformat(), body, closing)
 
 
-def _next(step: Next) -> str:
-    return f'<p class="next"><code>{escape(step.command)}</code> {escape(str(step.why))}</p>'
+def success_html(facts: Facts) -> list[str]:
+    """The sections (HTML) that hold what was promised against what is, and say what to do."""
+    notice = f'<p class="notice">{escape(override_words(facts.release))}</p>' if facts.release and facts.release.override else ""
+    return [
+        notice,
+        _north_star(facts),
+        section(say("Promises against what is", "承诺与现实"), _gates_table(facts)),
+        section(say("Served", "服务情况"), _usage(facts) + use_html(facts.requests) + heard_html(facts.heard)),
+        section(say("What an answer costs", "回答的成本"), economics_html(facts.economics) if facts.economics else ""),
+        section(say("Who came back", "用户回访"), retention_html(facts.retention) if facts.retention else ""),
+        section(say("Roll-out", "灰度发布"), f"<p>{escape(str(facts.rollout.words()))}</p>" if facts.rollout else ""),
+        section(say("Forecasts", "预测"), forecasts_html(facts.forecasts, now().date())),
+        section(say("Next", "下一步"), "".join(next_step(each.command, str(each.why)) for each in facts.next)),
+    ]
 
 
 def _north_star(facts: Facts) -> str:
     gate = next((gate for gate in facts.held if gate.target.metric == facts.venture.file.north_star), None)
     if gate is None or gate.score is None:
         return ""
-    score, metric = gate.score, facts.metrics.get(gate.target.metric)
-    promised = say("promised", "承诺") + f" {threshold(gate.target, score.unit)}"
+    score, words = gate.score, facts.words.get(gate.target.metric)
+    promised = say("promised", "承诺") + f" {threshold(gate.target, unit_words(score.unit))}"
     other = facts.baseline.get(score.metric)
-    beside = f"{facts.scorecard.baseline_name}: {figure(other.value, other.unit)}" if other else ""
-    says = [str(metric.words)] if metric else []
+    beside = f"{facts.scorecard.baseline_name}: {figure(other.value, unit_words(other.unit))}" if other else ""
+    says = [str(words)] if words else []
     lines = "<br>".join(escape(line) for line in [*says, beside] if line)
     return (
         f'<section class="star">{SKY}<span class="label">{say("Our north star", "我们的北极星")} · '
         f"<code>{escape(score.metric)}</code></span>"
-        f'<span class="value">{escape(figure(score.value, score.unit))}<small>{escape(interval(score))} · {escape(promised)}</small></span>'
+        f'<span class="value">{escape(figure(score.value, unit_words(score.unit)))}'
+        f"<small>{escape(interval(score))} · {escape(promised)}</small></span>"
         f'<span class="says">{lines}</span></section>'
     )
 
@@ -76,9 +81,9 @@ def _gates_table(facts: Facts) -> str:
     headings = [say("Measure", "指标"), say("Promise", "承诺"), say("Measured", "实测"), "", say("Kept", "兑现")]
     rows = []
     for gate in facts.held:
-        metric, score = facts.metrics.get(gate.target.metric), gate.score
-        says = f'<div class="says">{escape(str(metric.words))}</div>' if metric else ""
-        measured = f"{escape(figure(score.value, score.unit))}<small>{escape(interval(score))}</small>" if score else "–"
+        words, score = facts.words.get(gate.target.metric), gate.score
+        says = f'<div class="says">{escape(str(words))}</div>' if words else ""
+        measured = score_html(score) if score else "–"
         plot = interval_plot(gate.target, score, facts.baseline.get(score.metric)) if score else ""
         verdict = (
             f'<span class="kept">{say("kept", "兑现")}</span>' if gate.kept else f'<span class="missed">{say("not kept", "未兑现")}</span>'
@@ -86,11 +91,16 @@ def _gates_table(facts: Facts) -> str:
         rows.append(
             [
                 f"<code>{escape(gate.target.metric)}</code>{says}",
-                escape(threshold(gate.target, score.unit if score else None)), measured, plot, verdict,
+                escape(threshold(gate.target, unit_words(score.unit if score else gate.target.unit))), measured, plot, verdict,
             ]
         )  # fmt: skip
     missed = [f"{gate.reason()}{say('; ', '；')}{gate.fix()}{say('.', '。')}" for gate in facts.held if not gate.kept]
     return table(headings, rows, ["", "figure", "figure", "picture", ""]) + legend(facts.scorecard.baseline_name) + bullets(missed, "lines")
+
+
+def score_html(score: Score) -> str:
+    """A value above its interval."""
+    return f"{escape(figure(score.value, unit_words(score.unit)))}<small>{escape(interval(score))}</small>"
 
 
 def _usage(facts: Facts) -> str:
@@ -123,7 +133,7 @@ def _history(facts: Facts) -> str:
     for made in reversed(facts.history):
         score = made.scorecard.score(star)
         kept = f"{sum(gate.kept for gate in made.gates)} / {len(made.gates)}"
-        measured = f"{escape(figure(score.value, score.unit))}<small>{escape(interval(score))}</small>" if score else "–"
+        measured = score_html(score) if score else "–"
         decided = escape(say("by decision of ", "决定者：") + made.override.who) if made.override else ""
         rows.append([f"<b>{escape(made.name)}</b>", escape(made.created[:10]), measured, kept, decided])
     headings = [say("Version", "版本"), say("Made", "日期"), star, say("Gates kept", "通过门槛"), ""]

@@ -53,7 +53,7 @@ def write_week(found: Execution) -> tuple[dict[str, Any], str]:
     A second one in the same week takes the place of the first.
     """
     week = draft(found)
-    parts = _parts(found, week)
+    parts = parts_of(found, week)
     title = f"{found.venture.file.name} · {week.name}"
     text = _markdown(title, parts)
     folder = found.venture.folder / FOLDER
@@ -178,8 +178,8 @@ def _due_within_a_week(found: Execution, at: datetime) -> list[PlanTask]:
 # As a text
 
 
-def _parts(found: Execution, week: Week) -> list[tuple[str, list[str]]]:
-    """Headings, and the lines under each."""
+def parts_of(found: Execution, week: Week) -> list[tuple[str, list[str]]]:
+    """The update's headings, and the lines under each."""
     coming = [
         f"{task.title}{say(' (', '（')}{say('machine', '机器') if task.kind == 'machine' else task.owner}{say(')', '）')}"
         for task in week.coming

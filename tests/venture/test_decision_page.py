@@ -31,20 +31,25 @@ def test_the_page_has_every_option_every_number_and_every_picture(venture, make_
         assert f"<b>{option.name}</b>" in html
     for name in record.problem.quantities:
         assert str(quantity_name(name)) in html
-    assert html.count('<svg class="plot"') == 4
+    figures = re.findall(r"<figure><svg .*?</svg><figcaption>.*?</figcaption></figure>", html)
+    assert len(figures) == 8
+    assert all(re.search(r'role="img".*?><title>.+?</title><desc>.+?</desc>', figure) for figure in figures), "and says what it shows"
     assert (("期望遗憾" if language == "zh" else "Expected regret") in html) is True
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert "url(" not in html
     assert "nan" not in html.lower().replace("finance", "")
-    for place in re.findall(r'(?:cx|cy|x1|x2|y1|y2|width)="(-?[\d.]+)"', html.split("<footer")[0].partition('<svg class="plot"')[2]):
-        assert -1 <= float(place) <= 600, "everything is drawn inside"
+    for figure in figures:
+        width, height = map(float, re.findall(r'viewBox="0 0 (\d+) (\d+)"', figure)[0])
+        for most, names in ((width, "cx|x1|x2|x|width"), (height, "cy|y1|y2|y|height")):
+            for place in re.findall(rf' (?:{names})="(-?[\d.]+)"', figure):
+                assert -1 <= float(place) <= most + 1, "everything is drawn inside"
 
 
 def test_options_that_are_all_alike_and_certain_can_be_drawn_and_told(venture, language):
     problem = make_problem({"a": evidence(1.0), "b": evidence(1.0)})
     comparison = compare(problem, draws=10_000)
-    assert 'class="plot"' in page(venture.file, problem, comparison, [])
+    assert "<figure><svg" in page(venture.file, problem, comparison, [])
     assert "a" in text(venture.file, problem, comparison)
     assert comparison.uncertainties == []
 

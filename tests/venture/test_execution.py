@@ -274,14 +274,13 @@ class Page(HTMLParser):
         super().__init__()
         self.stack: list[str] = []
         self.text: list[str] = []
-        self.styles: list[str] = []
+        self.html = html
         self.feed(html)
         assert self.stack == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag not in {"script", "link", "iframe", "img"}
         assert not any(name.startswith("on") or name in {"src", "href"} for name, _ in attrs)
-        self.styles += [value or "" for name, value in attrs if name == "style"]
         if tag not in {"meta", "path", "circle", "br"}:
             self.stack.append(tag)
 
@@ -306,13 +305,11 @@ def test_the_page_is_whole_and_its_bars_lie_within_it(planned, monkeypatch, lang
     assert "</div>" in shown
     assert found.forecast.by(0.8).date().isoformat() in shown
     assert ("看板" in shown) == (language == "zh")
-    placed = [
-        (float(left), float(width or 0))
-        for style in page.styles
-        for left, width in re.findall(r"left:([\d.]+)%(?:;width:([\d.]+)%)?", style)
-    ]
-    assert len(placed) > 10
+    placed = [(float(left), float(width)) for left, width in re.findall(r'<rect x="([\d.]+)%" width="([\d.]+)%"', page.html)]
+    assert len(placed) > 5
     assert all(0 <= left <= 100 and left + width <= 100.02 for left, width in placed)
+    assert found.chain
+    assert all(f"◆ {task.title[:10]}" in shown for task in found.chain)
     assert write_week(found)[1].startswith("# Listener · 2026-W50")
     Page((planned.folder / "updates" / "2026-W50.html").read_text())
 

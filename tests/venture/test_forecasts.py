@@ -147,7 +147,7 @@ def test_few_are_too_few_and_many_are_judged_with_a_picture(monkeypatch, languag
     missed = Resolution(outcome=False, when=AFTER, source="person", reference="Ada")
     many = [event(f"f{number}", probability=0.1 + 0.02 * number).resolved(came if number % 3 else missed) for number in range(40)]
     assert "Brier" in forecasts_text(many, AFTER)
-    assert "data:image/svg+xml" in forecasts_html(many, AFTER)
+    assert "<figure><svg" in forecasts_html(many, AFTER)
     value = json.loads(json.dumps(forecasts_value(many, AFTER), allow_nan=False))
     assert value["events"]["count"] == 40
     assert value["resolved_events"] == 40
