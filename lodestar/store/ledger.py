@@ -210,11 +210,11 @@ class Ledger:
             return self._find(Run, "ORDER BY attempt")
         return self._find(Run, "WHERE step = ? ORDER BY attempt", step)
 
-    def last_runs(self, count: int, *, before: int | None = None) -> list[Run]:
-        """The newest attempts, newest first; where `before` is given, of those that are older than that attempt."""
-        if before is None:
-            return self._find(Run, "ORDER BY attempt DESC LIMIT ?", count)
-        return self._find(Run, "WHERE attempt < ? ORDER BY attempt DESC LIMIT ?", before, count)
+    def last_runs(self, count: int, *, step: str | None = None, before: int | None = None) -> list[Run]:
+        """The newest attempts (at a step), newest first; where `before` is given, of those that are older than that attempt."""
+        wanted = [(text, value) for text, value in (("step = ?", step), ("attempt < ?", before)) if value is not None]
+        where = f"WHERE {' AND '.join(text for text, _ in wanted)} " if wanted else ""
+        return self._find(Run, f"{where}ORDER BY attempt DESC LIMIT ?", *(value for _, value in wanted), count)
 
     def last_run_by_step(self) -> dict[str, Run]:
         """The newest attempt at each step, newest first."""

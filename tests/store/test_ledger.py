@@ -214,6 +214,9 @@ def test_the_last_attempts_are_found_by_step_and_by_page(ledger):
     ledger.fail_run(attempts[1], "no data")
     assert [run.attempt for run in ledger.last_runs(2)] == [attempts[4], attempts[3]]
     assert [run.attempt for run in ledger.last_runs(9, before=attempts[3])] == attempts[2::-1]
+    trained = [run.attempt for run in ledger.runs("train")]
+    assert [run.attempt for run in ledger.last_runs(9, step="train")] == trained[::-1]
+    assert [run.attempt for run in ledger.last_runs(1, step="train", before=trained[-1])] == [trained[-2]]
     assert [(step, run.attempt) for step, run in ledger.last_run_by_step().items()] == [
         ("train", attempts[4]), ("evaluate", attempts[3]), ("prepare", attempts[0])
     ]  # fmt: skip
