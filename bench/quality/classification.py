@@ -2,6 +2,7 @@
 
     python -m bench.quality.classification                                  # three sets, three seeds
     python -m bench.quality.classification --data waimai --seeds 1 --minutes 2
+    python -m bench.quality.classification --data rotten-tomatoes --folds 5 --seeds 1    # judged on each review in turn
     python -m bench.quality.classification --next                           # what to label next, beside random order; a minute
 
 Data: classification in $LODESTAR_DATA, with the splits of its own. Everything is chosen on validation, fastText's n-grams and epochs, too
@@ -11,11 +12,17 @@ training of one seed. `all`: the mean probability of the seeds.
 
 Shown are accuracies with bootstrap intervals, and the paired difference to each baseline on the same reviews with its interval and the
 exact McNemar test's p (two-sided). `pooled` takes the reviews of several sets together.
+
+`--folds N`: a test of a thousand reviews cannot tell two methods apart that differ by two in a hundred. The reviews to learn from and
+those to judge are shuffled into N parts, and each part is judged by models of the others (Kim 2014 has ten such parts of the English set);
+`pooled` is all of them. The validation split stays what it is, so that nothing was ever chosen on a review that judges.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import gzip
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -50,22 +57,24 @@ CONTEXT, ROWS, VOCABULARY = {"chnsenticorp": 384, "waimai": 128, "rotten-tomatoe
 SHAPE: Mapping[str, Any] = {"depth": 2, "width": 128, "heads": 2, "dropout": 0.3}
 FASTTEXT = [(ngrams, epochs) for ngrams in (1, 2, 3) for epochs in (10, 25)]
 Columns = Mapping[str, np.ndarray]
+Judged = tuple[Columns, Columns, Columns]
+"""The test columns of ours (all seeds), of the linear model and of fastText."""
 
 
-def one_set(name: str, options: argparse.Namespace) -> tuple[Columns, Columns, Columns]:
-    """Train and judge all methods on one set, print their lines, and return the test columns: ours (all seeds), linear, fastText."""
+def one_set(name: str, options: argparse.Namespace, fold: int | None = None) -> Judged:
+    """Train and judge all methods on one set, or on one fold of it, print their lines, and return their test columns."""
     with tempfile.TemporaryDirectory() as place:
         folder, task = Path(place), Classification({"ngrams": True, "masking": options.masking})
         files = {"train": ["train.csv.gz"], "validation": ["val.csv.gz"], "test": ["test.csv.gz"]}
         data = DataSettings(sources=files["train"], splits=files, vocabulary=VOCABULARY)
-        prepare(task, data, DATA / SETS[name], folder / "data", context=CONTEXT[name])
+        source = DATA / SETS[name] if fold is None else write_fold(name, fold, options.folds, folder / "fold")
+        prepare(task, data, source, folder / "data", context=CONTEXT[name])
         examples = {split: list(open_split(folder / "data", split).examples(task)) for split in files}
         _, linear = task.baseline(examples["train"], examples["test"])
         _, checked = task.baseline(examples["train"], examples["validation"])
         fasttext, chosen = fasttext_columns(task, examples, characters=name != "rotten-tomatoes")
-        print(
-            f"\n{name}: {len(examples['train'])} to learn, {len(examples['validation'])} to choose by, {len(examples['test'])} to judge\n"
-        )
+        counts = f"{len(examples['train'])} to learn, {len(examples['validation'])} to choose by, {len(examples['test'])} to judge"
+        print(f"\n{name}{'' if fold is None else f', fold {fold}'}: {counts}\n")
         print("| method | seed | validation | test accuracy | less linear | p | less fastText | p | log loss | ECE |")
         print("|---|---|---|---|---|---|---|---|---|---|")
         row("linear", "", ACCURACY.compute(checked), linear, linear, fasttext)
@@ -80,6 +89,38 @@ def one_set(name: str, options: argparse.Namespace) -> tuple[Columns, Columns, C
         if options.seeds > 1:
             row("ours", "all", None, together, linear, fasttext)
         return together, linear, fasttext
+
+
+def write_fold(name: str, fold: int, folds: int, folder: Path) -> Path:
+    """A folder with the set's files, in which one review in `folds` is judged, and the others are learnt from."""
+    reviews = read_set(name, "train") + read_set(name, "test")
+    order = generator(0, "folds", name).permutation(len(reviews))
+    judged = set(order[fold::folds].tolist())
+    splits = {
+        "train": [each for place, each in enumerate(reviews) if place not in judged],
+        "val": read_set(name, "val"),
+        "test": [each for place, each in enumerate(reviews) if place in judged],
+    }
+    folder.mkdir()
+    for split, rows in splits.items():
+        with gzip.open(folder / f"{split}.csv.gz", "wt", encoding="utf-8", newline="") as opened:
+            writer = csv.writer(opened)
+            writer.writerow(["text", "label"])
+            writer.writerows([each.text, each.label] for each in rows)
+    return folder
+
+
+def pooled(title: str, parts: Sequence[Judged]) -> None:
+    """Print the comparisons on the reviews of several tests together."""
+    ours, linear, fasttext = (
+        {name: np.concatenate([part[place][name] for part in parts]) for name in ("label", "predicted")} for place in range(3)
+    )
+    accuracies = ", ".join(
+        f"{name} {np.mean(each['label'] == each['predicted']):.4f}"
+        for name, each in (("ours", ours), ("linear", linear), ("fastText", fasttext))
+    )
+    print(f"\npooled, {title}: {len(ours['label']):,} reviews; {accuracies}")
+    print("  less linear", *compared(ours, linear), "; less fastText", *compared(ours, fasttext), flush=True)
 
 
 def one_seed(
@@ -238,9 +279,6 @@ def what_to_label_next(names: Sequence[str], seeds: int, start: int) -> None:
 
 def read_set(name: str, split: str) -> list[LabelledText]:
     """The records of a split as the product reads them."""
-    import csv
-    import gzip
-
     with gzip.open(DATA / SETS[name] / f"{split}.csv.gz", "rt", encoding="utf-8", newline="") as opened:
         return [LabelledText(text=each["text"], label=each["label"]) for each in csv.DictReader(opened)]
 
@@ -251,6 +289,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, help="of training a seed; in place of --passes")
     parser.add_argument("--passes", type=int, default=6, help="over the training reviews")
+    parser.add_argument("--folds", type=int, default=0, help="judge on each review in turn, in so many parts")
     parser.add_argument("--masking", type=float, default=0.15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--next", action="store_true", help="simulate the list of what to label next instead")
@@ -262,19 +301,14 @@ def main() -> None:
     if options.next:
         what_to_label_next(options.data, max(options.seeds, 5), options.start)
         return
+    if options.folds:
+        for name in options.data:
+            pooled(f"the folds of {name}", [one_set(name, options, fold) for fold in range(options.folds)])
+        return
     found = {name: one_set(name, options) for name in options.data}
-    for pooled in ({"waimai", "chnsenticorp"}, set(SETS)):
-        if pooled <= set(found):
-            parts = [found[name] for name in sorted(pooled)]
-            ours, linear, fasttext = (
-                {name: np.concatenate([part[place][name] for part in parts]) for name in ("label", "predicted")} for place in range(3)
-            )
-            print(
-                f"\npooled, {' and '.join(sorted(pooled))}: less linear",
-                *compared(ours, linear),
-                "; less fastText",
-                *compared(ours, fasttext),
-            )
+    for together in ({"waimai", "chnsenticorp"}, set(SETS)):
+        if together <= set(found):
+            pooled(" and ".join(sorted(together)), [found[name] for name in sorted(together)])
 
 
 if __name__ == "__main__":
