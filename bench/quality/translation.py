@@ -81,7 +81,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
 }  # fmt: skip
 PAIRS = Recipe("both ways between two languages", 6000, _SHAPE, {**_TRAIN, "batch_tokens": 4096}, {**_OURS, "both_directions": True})
-TOGETHER = Recipe("both ways of every pair, few pairs more often", 6000, PAIRS.model, PAIRS.train, {**PAIRS.options, "temperature": 2})
+TOGETHER = Recipe("both ways of every pair, few pairs more often", 8000, PAIRS.model, PAIRS.train, {**PAIRS.options, "temperature": 5})
 ALL = "all"
 FEWEST_STEPS = 1_000
 """A model of few pairs reads them more often. # assumed"""
@@ -143,13 +143,13 @@ def multi30k() -> DataSettings:
     return _settings(files, RECIPES["default"].vocabulary)
 
 
-def tatoeba(languages: Sequence[str]) -> DataSettings:
+def tatoeba(languages: Sequence[str], vocabulary: int) -> DataSettings:
     files = {
         name: [f"tatoeba-en-{one}/{file}.tsv.gz" for one in languages]
         for name, file in (("train", "train"), ("validation", "val"), ("test", "test"))
     }
     constants = {f"tatoeba-en-{one}/*": {"source_language": "en", "target_language": one} for one in languages}
-    return _settings(files, PAIRS.vocabulary, columns={"source": "0", "target": "1"}, constants=constants)
+    return _settings(files, vocabulary, columns={"source": "0", "target": "1"}, constants=constants)
 
 
 def _settings(files: dict[str, list[str]], vocabulary: int, **fields: Any) -> DataSettings:
@@ -188,7 +188,7 @@ def judge_multi30k(name: str, seed: int, trained: Trained, minutes: float) -> No
 def train_pairs(name: str, seed: int, folder: Path, passes: float) -> Trained:
     """The model of one pair of languages, named for the other one, or `ALL`, of all of them; both ways."""
     languages, recipe = (LANGUAGES, TOGETHER) if name == ALL else ([name], PAIRS)
-    trained = run(recipe, tatoeba(languages), seed, folder / name, None, passes)
+    trained = run(recipe, tatoeba(languages, recipe.vocabulary), seed, folder / name, None, passes)
     facts = trained.facts
     told = f"{facts['parameters']:,} parameters, {facts['steps']:,} steps, {facts['passes']:.1f} passes, {trained.seconds:.0f} s"
     print(f"{name}: {recipe.words}; {told}", flush=True)

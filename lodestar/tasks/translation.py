@@ -73,7 +73,8 @@ class Options(Config):
     """Whether each pair is learnt the other way round, too."""
     temperature: float = Field(1.0, ge=1, le=100)
     """T: each direction's share of what is read is as its share of the pairs to the power 1/T, so that those of few pairs are read more
-    often: whole times, the one of most pairs once (Arivazhagan et al. 2019, who take 5). 1: all are read once."""
+    often: whole times, the one of most pairs once (Arivazhagan et al. 2019, who take 5); the vocabulary is learnt in the same shares.
+    1: all are read once."""
     architecture: Literal["encoder-decoder", "decoder"] = "encoder-decoder"
     """`decoder`: source and target in one sequence, of which the target is learnt; for fine-tuning a language model (model.base)."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
@@ -176,7 +177,9 @@ class Translation(Task):
 
     def sides(self, example: Pair) -> tuple[Sequence[str], Sequence[str]]:
         blank = not (example.source.strip() and example.target.strip())
-        return ((), ()) if blank else ((example.source,), (example.target,))
+        # As often as they are read: else the vocabulary has no room for a language of few pairs (Conneau and Lample 2019), and spells it.
+        times = 0 if blank else self._readings(example)
+        return (example.source,) * times, (example.target,) * times
 
     def languages(self, example: Pair) -> tuple[str, str]:
         """Of a record: its own, else those of the options."""

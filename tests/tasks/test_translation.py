@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,18 @@ def test_a_direction_of_few_pairs_is_read_more_often() -> None:
     tokenizer = tokenizer_of(task)
     assert [len(task.rows(pair, tokenizer, 48)) for pair in (pairs[0], pairs[-1])] == [2, 8]
     assert len(task.rows(pairs[-1], tokenizer, 48)) == 4 * len(fitted(pairs, both_directions=True).rows(pairs[-1], tokenizer, 48))
+
+
+def test_a_vocabulary_has_room_for_a_language_of_few_pairs() -> None:
+    words = ["".join(pair) for pair in product(("ba", "ke", "mi", "to", "zu", "la"), repeat=2)]
+    common = [Pair(source=one, target=other, source_language="en", target_language="de") for one, other in product(words[:12], words[12:])]
+    rare = Pair(source="sea", target="바다", source_language="en", target_language="ko")
+    lengths = []
+    for temperature in (1, 100):
+        task = fitted([*common, rare], temperature=temperature)
+        tokenizer = train_tokenizer([text for pair in [*common, rare] for text in task.texts(pair)], 290, task.special_tokens)
+        lengths.append(len(tokenizer.encode("바다")))
+    assert lengths == [6, 1]  # six bytes, or one token
 
 
 @pytest.mark.parametrize(("pairs", "options", "sentence"), [
