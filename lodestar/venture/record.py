@@ -3,14 +3,13 @@
 decisions/NNNN-CHOICE.md    for people, in the form of MADR (https://adr.github.io/madr/)
 decisions/NNNN-CHOICE.json  the same as data, written last: the problem, the comparison, the forecasts, and the hashes
 
-Each record carries the hash of the one before it and of its own Markdown; its own hash is over all of that. So an edit of any record or
-page shows, as does one that is taken out; that the newest is gone shows by the ledger, which notes each hash.
+They are a chain (see chain.py), and each carries the hash of its Markdown, too: an edit of any record or page shows, as does one that is
+taken out.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from datetime import date as Date
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ..contracts.config import Config
 from ..contracts.errors import UserError, unknown
 from ..contracts.forecast import Forecast
 from ..store.files import read_json, sha256_file, write_atomic, write_json
+from .chain import Link, chain_files, changed, check_noted, newest, read_chain
 from .decision import Comparison, Problem
 
 if TYPE_CHECKING:
@@ -32,10 +31,9 @@ if TYPE_CHECKING:
 EVENT = "decision"
 
 
-class DecisionRecord(Config):
+class DecisionRecord(Link):
     """One choice."""
 
-    number: int = Field(ge=1)
     date: Date
     venture: str
     choice: str
@@ -50,38 +48,23 @@ class DecisionRecord(Config):
     """What they expect of it, each as `Forecast.content`."""
     problem: Problem
     comparison: Comparison
-    previous: str | None
-    """The hash of the record before this one; None of the first."""
     markdown: str
     """The SHA-256 of the page beside it."""
-    hash: str = ""
-    """The SHA-256 of all of the above as canonical JSON."""
 
     @property
     def trains(self) -> bool:
         """Whether the choice is a model that is to be trained here."""
         return next(option for option in self.problem.options if option.name == self.choice).train_hours is not None
 
-    def computed_hash(self) -> str:
-        """The hash that `hash` must be."""
-        return canonical_hash(self.model_dump(mode="json", exclude={"hash"}))
-
-
-def canonical_hash(value: Any) -> str:
-    """The SHA-256 of a JSON value, its keys sorted and no space between."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
 
 def record_files(venture: Venture) -> list[Path]:
     """The records' data files, oldest first."""
-    return sorted(path for path in venture.decisions.glob("*.json") if re.match(r"\d{4,}-", path.name))
+    return chain_files(venture.decisions)
 
 
 def latest_record(venture: Venture) -> DecisionRecord | None:
     """The newest record; None where nothing was decided. Its hash is not looked at."""
-    files = record_files(venture)
-    return DecisionRecord.parse(read_json(files[-1]), where=files[-1]) if files else None
+    return newest(venture.decisions, DecisionRecord)
 
 
 def read_records(venture: Venture) -> list[DecisionRecord]:
@@ -136,7 +119,7 @@ def choose(
     )  # fmt: skip
     markdown = page(venture.file, made, before[-1] if before else None)
     made = made.model_copy(update={"markdown": hashlib.sha256(markdown.encode()).hexdigest()})
-    made = made.model_copy(update={"hash": made.computed_hash()})
+    made = made.sealed()
     path = place.with_suffix(".md")
     write_atomic(path, markdown)
     write_json(place.with_suffix(".json"), made.model_dump(mode="json"))
@@ -151,32 +134,10 @@ def verify(venture: Venture) -> list[DecisionRecord]:
         UserError: the first one that is not what was written.
     """
     records: list[DecisionRecord] = []
-    previous: str | None = None
-    for path in record_files(venture):
-        record = DecisionRecord.parse(read_json(path), where=path)
-        if record.hash != record.computed_hash():
-            raise _changed(path, "this record was changed after it was written: its hash does not match")
-        if record.previous != previous:
-            raise _changed(path, "the record before this one is not the one that it was written behind")
+    for path, record in read_chain(record_files(venture), DecisionRecord):
         page = path.with_suffix(".md")
         if not page.is_file() or sha256_file(page) != record.markdown:
-            raise _changed(page, "this page was changed after it was written" if page.is_file() else "the page of a decision is missing")
-        previous = record.hash
+            raise changed(page, "this page was changed after it was written" if page.is_file() else "the page of a decision is missing")
         records.append(record)
-    _check_ledger(venture, {record.hash for record in records})
+    check_noted(venture, EVENT, {record.hash for record in records}, venture.decisions)
     return records
-
-
-def _check_ledger(venture: Venture, known: set[str]) -> None:
-    """What the ledger noted must be there; a ledger that is not here, as in a fresh clone, knows of nothing."""
-    if not venture.has_ledger:
-        return
-    gone = next((event.detail for event in venture.ledger.events(EVENT) if event.detail["hash"] not in known), None)
-    if gone is not None:
-        raise _changed(
-            venture.decisions, f"decision {gone['number']} ({gone['choice']}), which the ledger has, is not here as it was written"
-        )
-
-
-def _changed(where: Path, what: str) -> UserError:
-    return UserError(what, where=where, fix="restore it, from version control say; to decide otherwise, make a new decision")

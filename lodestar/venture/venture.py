@@ -4,7 +4,8 @@ venture.yaml            the vision, and how the model is made
 brief.html report.html  for the team
 runs/STEP-ID/           one folder a run; its record.json is written last
 releases/vN/            immutable versions of the model
-decisions/              one record a decision, chained by their hashes; what pilots measured
+visions/                one record a version of the vision, chained by their hashes
+decisions/              one record a decision, chained likewise; what pilots measured
 .lodestar/              the ledger (unless venture.yaml names a database for it), the lock, the artefact store
 """
 
@@ -66,6 +67,10 @@ class Venture:
     @property
     def releases(self) -> Path:
         return self.folder / "releases"
+
+    @property
+    def visions(self) -> Path:
+        return self.folder / "visions"
 
     @property
     def decisions(self) -> Path:

@@ -9,7 +9,8 @@ import pytest
 
 from lodestar.contracts.errors import UserError
 from lodestar.store.files import read_json, write_json
-from lodestar.venture.record import canonical_hash, latest_record, record_files, verify
+from lodestar.venture.chain import canonical_hash
+from lodestar.venture.record import latest_record, record_files, verify
 from lodestar.venture.status import status
 
 
