@@ -14,17 +14,19 @@ from .vision import VentureFile
 from .words import threshold
 
 
-def brief(file: VentureFile, metrics: Mapping[str, Metric]) -> str:
+def brief(file: VentureFile, metrics: Mapping[str, Metric], version: str = "") -> str:
     """The one-page brief as self-contained HTML, in the reader's language; the founder's texts stay as they were written.
 
-    `metrics` are those that the targets are on, as `check` takes them.
+    Args:
+        metrics: those that the targets are on, as `check` takes them.
+        version: of the vision, as `vision_history.standing` says it.
     """
     kind = say("Venture brief", "项目简报")
     closing = say("A release is made only when every promise above holds.", "只有上述承诺全部兑现，才会发布。")
-    return document(f"{file.name} · {kind}", kind, now().date().isoformat(), brief_body(file, metrics), closing)
+    return document(f"{file.name} · {kind}", kind, now().date().isoformat(), brief_body(file, metrics, version), closing)
 
 
-def brief_body(file: VentureFile, metrics: Mapping[str, Metric]) -> list[str]:
+def brief_body(file: VentureFile, metrics: Mapping[str, Metric], version: str = "") -> list[str]:
     """What stands on the brief, as HTML. A target on a metric that is not among `metrics` is shown as venture.yaml has it."""
     north = next(target for target in file.targets if target.metric == file.north_star)
     head = (
@@ -39,7 +41,7 @@ def brief_body(file: VentureFile, metrics: Mapping[str, Metric]) -> list[str]:
         section(say("What we hold to", "我们的坚持"), bullets(file.values)),
         section(say("What we will not do", "我们的红线"), bullets(file.red_lines, "lines")),
         section(say("How it is made", "如何做成"), facts(_making(file))),
-        section(say("Who and with what", "谁来做，用什么做"), facts(_means(file))),
+        section(say("Who and with what", "谁来做，用什么做"), facts([*_means(file), (say("Vision", "愿景"), version)])),
         "</div>",
     ]
 

@@ -14,6 +14,7 @@ from .plan_records import with_records
 from .product import Release, gates, read_scorecard, releases
 from .record import is_followed, latest_record
 from .venture import STEPS, Venture
+from .vision_history import standing
 from .words import threshold
 
 State = Literal["done", "under way", "open"]
@@ -134,7 +135,14 @@ def _vision(venture: Venture) -> Stage:
     count = len(file.targets)
     written = (venture.folder / BRIEF_FILE).exists()
     words = Words(f"{count} targets; north star {star}", f"{count} 个目标；北极星：{star}")
-    return Stage("vision", "done" if written else "under way", words)
+    kept = standing(venture)
+    if kept.version is not None:
+        number = kept.version.number
+        told = Words(f"version {number}", f"第 {number} 版")
+        if kept.changes:
+            told = Words(f"changed since version {number}", f"第 {number} 版之后有改动")
+        words = Words(f"{words.en}; {told.en}", f"{words.zh}；{told.zh}")
+    return Stage("vision", "done" if written and not kept.changes else "under way", words)
 
 
 def _decision(venture: Venture) -> Stage:

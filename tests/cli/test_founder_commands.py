@@ -95,6 +95,48 @@ def test_vision_names_what_cannot_be_measured_as_written_and_remarks_on_big_word
     assert json_of(capsys, "vision", "--venture", "x")["warnings"][0]["en"].startswith("statement: 'perfect' claims a rank among others")
 
 
+def test_the_vision_is_recorded_and_its_changes_are_told(capsys):
+    said(capsys, "new", "x", "--template", "classification")
+    assert "To record it: lodestar vision --record" in said(capsys, "vision", "--venture", "x")
+    assert "No version is recorded yet." in said(capsys, "vision", "--history", "--venture", "x")
+    out = said(capsys, "vision", "--record", "--by", "Ada", "--because", "we agreed", "--venture", "x")
+    assert "by Ada: we agreed" in out
+    assert "by Ada: we agreed" in Path("x/brief.html").read_text()
+    edit("a support team that reads every review by hand", "support teams")
+    value = json_of(capsys, "vision", "--venture", "x")
+    assert (value["version"], value["changes"][0]["en"]) == (
+        1,
+        "audience: “a support team that reads every review by hand” → “support teams”",
+    )
+    assert "changed since version 1" in json_of(capsys, "status", "--venture", "x")["stages"][0]["words"]["en"]
+    said(capsys, "vision", "--record", "--by", "林", "--because", "there are many", "--venture", "x")
+    found = json_of(capsys, "vision", "--history", "--venture", "x")
+    assert [(each["by"], len(each["changes"])) for each in found["versions"]] == [("Ada", 0), ("林", 1)]
+    assert found["changes"] == []
+    assert "2 versions, each as it was recorded." in said(capsys, "vision", "--verify", "--venture", "x")
+    path = Path("x/visions/0001.json")
+    path.write_text(path.read_text().replace("we agreed", "they agreed"))
+    for flag in ("--verify", "--history"):
+        assert main(["vision", flag, "--venture", "x"]) == 2
+        assert "0001.json: this record was changed after it was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--by", "Ada"], "--by and --because belong to a version; give --record, too"),
+        (["--record", "--by", "Ada"], "needs the name of who records it, and the reason; give both --by and --because"),
+        (["--record", "--history"], "--record writes a version, --history and --verify read them"),
+    ],
+)
+def test_a_version_is_not_recorded_by_halves(capsys, arguments, sentence):
+    said(capsys, "new", "x", "--template", "classification")
+    assert main(["vision", *arguments, "--venture", "x"]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not Path("x/visions").exists()
+    assert not Path("x/brief.html").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [("release", "nothing is evaluated yet; run `lodestar run`"), ("report", "nothing to report on yet; run `lodestar run`")],
