@@ -57,11 +57,11 @@ class Server:
     def address(self, database: str, user: str = USER) -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, how: str = "") -> str:
+    def new_database(self) -> str:
         """The address of a new, empty database."""
         self._databases += 1
         name = f"ledger{self._databases}"
-        self.execute(f"CREATE DATABASE {name} {how}")
+        self.execute(f"CREATE DATABASE {name}")
         return self.address(name)
 
     def execute(self, statement: str, database: str = "postgres") -> None:
