@@ -42,6 +42,8 @@ class Act:
     """What its form asks; None where there is nothing to do now."""
     do: Callable[[Venture, Person, Mapping[str, str]], Words]
     """Does it, and says what was done; a `UserError` says why not."""
+    in_view: bool = False
+    """Whether the view has the forms for it itself, as a board has on its cards."""
 
     def answers(self, venture: Venture, form: Mapping[str, str]) -> dict[str, str]:
         """What the form was filled in with, held against its questions.

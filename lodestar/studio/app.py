@@ -107,7 +107,7 @@ class Studio:
             told = say("Begin it with `lodestar new NAME --template TASK`.", "请先用 `lodestar new 名称 --template 任务` 新建。")
             heading = say("There is no venture here yet", "这里还没有项目")
             body = f"<h1>{heading}</h1><p>{told}</p>"
-            return _html(shell.whole(self._frame(request, person, None), heading, body, wrong=wrong))
+            return shell.html_response(shell.whole(self._frame(request, person, None), heading, body, wrong=wrong))
         frame = self._frame(request, person, venture)
         said = self._said.take(request.query_params.get("said", ""))
         forms = shell.panels(list(self._acts.values()), venture, person, place, tried)
@@ -124,7 +124,7 @@ class Studio:
             except UserError as error:
                 inner, code, wrong = "", 400, wrong or str(error)
             body = f"{tabs(view.stage, view.name)}{inner}{forms}"
-        return _html(shell.whole(frame, heading, body, stage=stage, said=said, wrong=wrong), code)
+        return shell.html_response(shell.whole(frame, heading, body, stage=stage, said=said, wrong=wrong), code)
 
     def _frame(self, request: Request, person: Person | None, venture: Venture | None) -> shell.Frame:
         """The head of a page; whoever is not logged in is not told the venture's name."""
@@ -136,7 +136,7 @@ class Studio:
 
     def door(self, request: Request) -> Response:
         """The page to log in."""
-        return _html(shell.log_in_page(self._frame(request, None, None), _inside(request.query_params.get("to", "/"))))
+        return shell.html_response(shell.log_in_page(self._frame(request, None, None), _inside(request.query_params.get("to", "/"))))
 
     async def log_in(self, request: Request) -> Response:
         form = await _form(request)
@@ -153,10 +153,10 @@ class Studio:
             seconds = max(1, round(wait.seconds))
             sentence = say(f"Too many wrong passwords; try again in {seconds} seconds.", f"密码错误次数过多，请 {seconds} 秒后再试。")
             page = shell.log_in_page(self._frame(request, None, None), to, name, sentence)
-            return _html(page, 429, {"Retry-After": str(seconds)})
+            return shell.html_response(page, 429, {"Retry-After": str(seconds)})
         except access.WrongError:
             sentence = say("This name and password do not belong together.", "姓名或密码不正确。")
-            return _html(shell.log_in_page(self._frame(request, None, None), to, name, sentence), 401)
+            return shell.html_response(shell.log_in_page(self._frame(request, None, None), to, name, sentence), 401)
         response = RedirectResponse(to, 303)
         # The browser says whether it came by TLS, which a proxy may have ended before us.
         secure = request.headers.get("origin", "").startswith("https://")
@@ -264,7 +264,7 @@ class Studio:
     def _sentence(self, request: Request, code: int, sentence: str) -> Response:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": sentence}, code)
-        return _html(shell.whole(self._frame(request, None, None), sentence, "", wrong=sentence), code)
+        return shell.html_response(shell.whole(self._frame(request, None, None), sentence, "", wrong=sentence), code)
 
     # Who asks, and about what
 
@@ -309,10 +309,6 @@ class Said:
 
     def take(self, key: str) -> str:
         return self._kept.pop(key, "")
-
-
-def _html(page: str, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(page, code, {"Cache-Control": "no-store", **(headers or {})}, "text/html; charset=utf-8")
 
 
 def _file(text: str, kind: str) -> Response:

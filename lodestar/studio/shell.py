@@ -11,6 +11,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from starlette.responses import Response
+
 from ..contracts.clock import now
 from ..contracts.language import language, say
 from ..venture import page as venture_page
@@ -69,12 +71,13 @@ def whole(frame: Frame, heading: str, body: str, *, stage: StageName | None = No
     lang = "zh-CN" if language() == "zh" else "en"
     notices = _notice("said", "status", said) + _notice("notice", "alert", wrong)
     stars = flow(frame.status, stage) if frame.person else ""
+    role = f" may-{frame.person.role}" if frame.person else ""
     return (
         f'<!doctype html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(heading)} · {escape(frame.name)}</title>\n"
         f'<link rel="icon" href="/icon.svg" type="image/svg+xml">\n<link rel="stylesheet" href="/studio.css?{_version(style())}">\n'
-        f'<script src="/studio.js?{_version(script())}" defer></script>\n</head>\n<body class="studio">\n'
+        f'<script src="/studio.js?{_version(script())}" defer></script>\n</head>\n<body class="studio{role}">\n'
         f'<a class="skip" href="#content">{say("To the content", "跳到正文")}</a>\n'
         f'<header class="sky"><div class="bar">{_mark(frame)}{_who(frame)}</div>{stars}</header>\n'
         f'<main id="content" tabindex="-1" {_script_words()}>\n{notices}{body}\n'
@@ -115,6 +118,11 @@ def _script_words() -> str:
     return " ".join(f'data-{name}="{escape(text)}"' for name, text in words.items())
 
 
+def html_response(page: str, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A page as an answer, which no cache keeps."""
+    return Response(page, code, {"Cache-Control": "no-store", **(headers or {})}, "text/html; charset=utf-8")
+
+
 # Forms
 
 
@@ -126,6 +134,8 @@ def panel(act: Act, venture: Venture, person: Person, filled: Mapping[str, str] 
     heading = f"<h2>{escape(str(act.heading))}</h2>"
     if not person.may(act.least):
         return f'<section class="act">{heading}<p class="may-not">{escape(refusal(person, act.least))}</p></section>'
+    if act.in_view:
+        return ""
     inner = "".join(_field(act, field, (filled or {}).get(field.name, field.value)) for field in fields)
     button = f"<button>{escape(str(act.button))}</button>"
     return f'<section class="act">{heading}<form method="post" action="/do/{act.name}">{inner}{button}</form></section>'

@@ -106,7 +106,7 @@ def _change_password(venture: Venture, person: Person, form: Mapping[str, str]) 
 ACTS = (
     Act(
         "task", "execution", "engineer", Words("Say how a task stands", "更新任务进展"), Words("Note it", "记录"),
-        _task_fields, _change_task,
+        _task_fields, _change_task, in_view=True,
     ),
     Act("release", "product", "founder", Words("Release the model", "发布模型"), Words("Release", "发布"), _release_fields, _release),
     Act("add-user", "people", "founder", Words("Let somebody in", "添加用户"), Words("Add", "添加"), _user_fields, _add_user),
