@@ -11,9 +11,10 @@ decisions/              one record a decision, chained likewise; what pilots mea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ class Venture:
 
     folder: Path
     file: VentureFile
+    _times: dict[str, tuple[int, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, folder: Path) -> Venture:
@@ -116,13 +118,38 @@ class Venture:
 
     def finished(self, step: str) -> list[FinishedRun]:
         """The finished runs of a step, oldest first; a folder without a record is unfinished."""
-        records = sorted(self.runs.glob(f"{step}-*/{RECORD_FILE}"))
-        found = [FinishedRun(path.parent, RunRecord.parse(read_json(path), where=path)) for path in records]
+        found = [self._run(name) for name in self._names(step) if self._finished_at(name) is not None]
         return sorted(found, key=lambda run: run.record.finished)
 
     def latest(self, step: str) -> FinishedRun | None:
-        """The run of a step that finished last."""
-        return next(reversed(self.finished(step)), None)
+        """The run of a step that finished last. Of the others only the times are looked at: there may be thousands."""
+        times = [(when, name) for name in self._names(step) if (when := self._finished_at(name)) is not None]
+        return self._run(max(times)[1]) if times else None
+
+    def _names(self, step: str) -> list[str]:
+        if not self.runs.is_dir():
+            return []
+        with os.scandir(self.runs) as entries:
+            return sorted(entry.name for entry in entries if entry.name.startswith(f"{step}-"))
+
+    def _finished_at(self, name: str) -> str | None:
+        """When the run in a folder of this name finished; None where it has not. A record is read once, for as long as it is the same."""
+        path = Path(f"{self.runs}/{name}/{RECORD_FILE}")
+        try:
+            written = path.stat().st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        known = self._times.get(name)
+        if known is None or known[0] != written:
+            value = read_json(path)
+            if not isinstance(value, dict) or not isinstance(value.get("finished"), str):
+                RunRecord.parse(value, where=path)  # says what is wrong with it
+            known = self._times[name] = (written, value["finished"])
+        return known[1]
+
+    def _run(self, name: str) -> FinishedRun:
+        path = self.runs / name / RECORD_FILE
+        return FinishedRun(path.parent, RunRecord.parse(read_json(path), where=path))
 
     @property
     def settings(self) -> str:
@@ -137,7 +164,7 @@ class Venture:
         """The evaluation that the last `lodestar run` came to; where none was noted, the one that finished last."""
         path = self.state / CURRENT_FILE
         name = read_json(path)["evaluate"] if path.exists() else None
-        return next((run for run in self.finished("evaluate") if run.folder.name == name), None) or self.latest("evaluate")
+        return self._run(name) if name is not None and self._finished_at(name) is not None else self.latest("evaluate")
 
     def settings_changed(self) -> bool:
         """Whether venture.yaml asks for other work than what was last evaluated."""

@@ -6,13 +6,11 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
 
 from lodestar.contracts import clock
-from lodestar.store.ledger import Ledger
 from lodestar.store.lock import holder
 from lodestar.studio import access, app, running
 from lodestar.studio.view import STAGES, views
@@ -274,7 +272,3 @@ def test_a_run_is_begun_as_a_process_of_its_own_and_what_it_says_is_shown(team, 
     assert "lodestar: " in page
     while 'action="/do/run"' not in engineer.get("/").text:  # it has said so, and ends
         clock.wait(0.1)
-
-
-def test_the_ledger_of_a_studio_before_users_is_brought_up_to_date(tmp_path: Path):
-    assert Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}").people.all() == []

@@ -151,12 +151,12 @@ def test_live_parts_are_kept_fresh_while_something_runs_and_only_then(venture, s
     page = visit(serve(venture.folder), "/drawing")
     page.evaluate("window.loaded = 'once'")
     text = page.locator("svg.plot text")
-    first = text.inner_text()
+    first = text.text_content()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     with page.expect_response(re.compile("/api/now")):
         pass
-    assert text.inner_text() == first
+    assert text.text_content() == first
     running, over = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -167,7 +167,7 @@ def test_live_parts_are_kept_fresh_while_something_runs_and_only_then(venture, s
     worker = threading.Thread(target=work)
     worker.start()
     running.wait()
-    expect(text).not_to_have_text(first)
+    expect(text).not_to_have_text(first or "")
     assert page.evaluate("window.loaded") == "once"
     expect(page.get_by_role("button", name="Save picture: loss-by-step (PNG)")).to_have_count(1)
     over.set()
