@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..venture.venture import Venture
     from ._pilots import Budget
 
-LEAST_DRAWS = 10_000
+LEAST_DRAWS, DRAWS = 10_000, 50_000
 
 
 @lodestar_command()
@@ -55,7 +55,7 @@ LEAST_DRAWS = 10_000
 )  # fmt: skip
 @click.option("--verify", is_flag=True, help=say("Check that no decision was changed after it was made.", "检查历次决策是否被改动。"))
 @click.option(
-    "--draws", type=click.IntRange(LEAST_DRAWS), default=50_000, show_default=True, help=say("Simulated worlds.", "模拟的情形数。")
+    "--draws", type=click.IntRange(LEAST_DRAWS), default=DRAWS, show_default=True, help=say("Simulated worlds.", "模拟的情形数。")
 )
 @click.option("--seed", type=int, default=0, show_default=True, help=say("Of the simulation.", "模拟的随机种子。"))
 def command(
@@ -145,15 +145,41 @@ def _choose(
     return record
 
 
-def _show(venture: Venture, problem: Problem, comparison: Comparison, record: DecisionRecord | None) -> None:
+def compare_and_choose(
+    venture: Venture, choice: str, by: str, because: str, forecasts: Sequence[str], resolve_by: str | None
+) -> DecisionRecord:  # fmt: skip
+    """What `--choose` does, for a page: compare as things stand now, and write the record."""
+    from ..venture.decision import compare
+    from ..venture.problem import build_problem
+    from ..venture.venture import Venture
+
+    check_vision(venture)
+    metrics = metrics_of(venture.file)
+    problem = build_problem(venture, metrics)
+    comparison = compare(problem, draws=DRAWS, seed=0)
+    record = _choose(venture, metrics, problem, comparison, choice, by, because, forecasts, resolve_by)
+    _keep(Venture.open(venture.folder), problem, comparison)
+    return record
+
+
+def _keep(venture: Venture, problem: Problem, comparison: Comparison) -> Path:
+    """What was compared, for whoever looks later, and the page of it."""
     from ..store.files import write_atomic
     from ..venture.compared import keep
-    from ..venture.decision_page import DECISION_FILE, page, text
-    from ..venture.record import record_files, verify
+    from ..venture.decision_page import DECISION_FILE, page
+    from ..venture.record import verify
 
     path = venture.folder / DECISION_FILE
     write_atomic(path, page(venture.file, problem, comparison, verify(venture)))
     keep(venture, problem, comparison)
+    return path
+
+
+def _show(venture: Venture, problem: Problem, comparison: Comparison, record: DecisionRecord | None) -> None:
+    from ..venture.decision_page import text
+    from ..venture.record import record_files
+
+    path = _keep(venture, problem, comparison)
     lines = [text(venture.file, problem, comparison), say(f"Page: {path}", f"页面：{path}")]
     value: dict[str, Any] = {
         "problem": problem.model_dump(mode="json"),

@@ -65,12 +65,14 @@ def _remove_user(folder: Path, name: str) -> None:
 def _serve(folder: Path, host: str, port: int) -> None:
     from ..deploy.listening import LOOPBACK_HOSTS, Server, address_of, is_loopback, listen
     from ..studio.app import create_app
+    from ._studio import ACTS, interview
 
     local = is_loopback(host)
+    _refuse_what_is_no_venture(folder)
     if not local:
         _refuse_without_users(folder, host)
     with listen(host, port) as listener:
-        app = create_app(folder, hosts=LOOPBACK_HOSTS if local else None)
+        app = create_app(folder, hosts=LOOPBACK_HOSTS if local else None, acts=ACTS, interview=interview)
         url = address_of(listener)
         lines = [say(f"The studio is open: {url}", f"工作室已打开：{url}")]
         if not local:
@@ -83,6 +85,15 @@ def _serve(folder: Path, host: str, port: int) -> None:
         lines.append(say("  close it: Ctrl+C (what runs goes on)", "  关闭：Ctrl+C（正在运行的任务会继续）"))
         server = Server(app, lambda: show({"url": url}, "\n".join(lines)))
         server.run(sockets=[listener])
+
+
+def _refuse_what_is_no_venture(folder: Path) -> None:
+    """A folder with a venture, or one to begin a venture in; what else stands in a folder is not ours."""
+    from ..venture.venture import Venture
+    from ..venture.vision import VENTURE_FILE
+
+    if (folder / VENTURE_FILE).exists() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        Venture.open(folder)
 
 
 def _refuse_without_users(folder: Path, host: str) -> None:

@@ -53,7 +53,7 @@ class Act:
         """
         found = {}
         for field in self.fields(venture) or ():
-            given = form.get(field.name, "")
+            given = form.get(field.name, "").replace("\r\n", "\n")  # as browsers end a line
             value = given if field.kind == "password" else given.strip()
             if not value and field.required:
                 raise UserError("this is not filled in", where=str(field.label), fix="fill it in")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
@@ -21,12 +22,14 @@ from ..contracts.errors import UserError
 from ..contracts.language import say
 from ..store.lock import holder
 from ..venture.execution import who_am_i
+from ..venture.interview import Interview
 from ..venture.status import status
 from ..venture.venture import Venture
 from ..venture.vision import VENTURE_FILE
 from . import access, shell
 from .access import SESSION_HOURS, Patience, Person
 from .acts import Act
+from .begin import Begin
 from .flow import tabs
 from .guard import LANGUAGE_COOKIE, LANGUAGES, Guard, Speaking
 from .overview import overview
@@ -41,14 +44,17 @@ PLACES = ("overview", "people")
 """Pages that are no view of a stage."""
 
 
-def create_app(folder: Path, *, hosts: Collection[str] | None, acts: Sequence[Act] = ()) -> Starlette:
+def create_app(
+    folder: Path, *, hosts: Collection[str] | None, acts: Sequence[Act] = (), interview: Callable[[Path], Interview] | None = None
+) -> Starlette:
     """The app of the venture in `folder`, which need not have been begun.
 
     Args:
         hosts: names that a request may call the studio by. None allows any; then everybody has to log in, users or not.
         acts: what may be done beside what the studio can by itself.
+        interview: a new one for a folder, by which a venture is begun where there is none; without it, the page says how to begin.
     """
-    studio = Studio(folder, local=hosts is not None, acts=acts)
+    studio = Studio(folder, local=hosts is not None, acts=acts, begin=Begin(folder, interview) if interview is not None else None)
     routes = [
         Route("/", studio.overview),
         Route("/login", studio.door),
@@ -57,6 +63,7 @@ def create_app(folder: Path, *, hosts: Collection[str] | None, acts: Sequence[Ac
         Route("/language/{code}", studio.speak),
         Route("/people", studio.people),
         Route("/do/{name}", studio.act, methods=["POST"]),
+        Route("/begin", studio.begin, methods=["POST"]),
         Route("/api/now", studio.now),
         Route("/api/status", studio.status),
         Route("/api/{name}", studio.data),
@@ -72,9 +79,10 @@ def create_app(folder: Path, *, hosts: Collection[str] | None, acts: Sequence[Ac
 class Studio:
     """The routes. Those that read files or the ledger are plain functions, which Starlette runs on threads."""
 
-    def __init__(self, folder: Path, *, local: bool, acts: Sequence[Act]) -> None:
+    def __init__(self, folder: Path, *, local: bool, acts: Sequence[Act], begin: Begin | None) -> None:
         self._folder, self._local = folder, local
         self._acts = {act.name: act for act in (*Runner().acts, *ACTS, *acts)}
+        self._begin = begin
         self._patience = Patience()
         self._said = Said()
         self._opened: tuple[tuple[int, int], Venture] | None = None
@@ -104,10 +112,7 @@ class Studio:
         if person is None:
             return RedirectResponse(f"/login?to={quote(_here(request) if request.method == 'GET' else '/')}", 303)
         if venture is None:
-            told = say("Begin it with `lodestar new NAME --template TASK`.", "请先用 `lodestar new 名称 --template 任务` 新建。")
-            heading = say("There is no venture here yet", "这里还没有项目")
-            body = f"<h1>{heading}</h1><p>{told}</p>"
-            return shell.html_response(shell.whole(self._frame(request, person, None), heading, body, wrong=wrong))
+            return self._nothing_yet(request, person, wrong)
         frame = self._frame(request, person, venture)
         said = self._said.take(request.query_params.get("said", ""))
         forms = shell.panels(list(self._acts.values()), venture, person, place, tried)
@@ -125,6 +130,15 @@ class Studio:
                 inner, code, wrong = "", 400, wrong or str(error)
             body = f"{tabs(view.stage, view.name)}{inner}{forms}"
         return shell.html_response(shell.whole(frame, heading, body, stage=stage, said=said, wrong=wrong), code)
+
+    def _nothing_yet(self, request: Request, person: Person, wrong: str) -> Response:
+        """Where there is no venture: the interview that begins one."""
+        frame = self._frame(request, person, None)
+        if self._begin is not None:
+            return self._begin.page(frame)
+        told = say("Begin it with `lodestar new NAME --template TASK`.", "请先用 `lodestar new 名称 --template 任务` 新建。")
+        heading = say("There is no venture here yet", "这里还没有项目")
+        return shell.html_response(shell.whole(frame, heading, f"<h1>{heading}</h1><p>{told}</p>", wrong=wrong))
 
     def _frame(self, request: Request, person: Person | None, venture: Venture | None) -> shell.Frame:
         """The head of a page; whoever is not logged in is not told the venture's name."""
@@ -205,6 +219,19 @@ class Studio:
             return self._page(request, act.place, code=400, wrong=str(error), tried=(act.name, form))
         place = "/" if act.place == "overview" else f"/{act.place}"
         return RedirectResponse(f"{place}?said={self._said.keep(str(told))}", 303)
+
+    async def begin(self, request: Request) -> Response:
+        pairs = await _pairs(request)
+        return await run_in_threadpool(self._begun, request, pairs)
+
+    def _begun(self, request: Request, pairs: Sequence[tuple[str, str]]) -> Response:
+        """The interview goes on, for whoever may change the vision."""
+        if self._begin is None or self._venture() is not None:
+            raise HTTPException(404)
+        person = self._person(request, None)
+        if person is None:
+            raise HTTPException(401)
+        return self._begin.answer(replace(self._frame(request, person, None), address="/vision"), pairs)
 
     # For the script, and for machines
 

@@ -1,16 +1,21 @@
-"""The acts on the plan, the releases and the people: what the commands do, from the page."""
+"""The acts on the vision, the plan, the releases and the people: what the commands do, from the page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from ..contracts.errors import UserError
 from ..contracts.language import Words
+from ..store.files import write_atomic
 from ..venture import execution
 from ..venture.plan import PLAN_FILE, load_plan
 from ..venture.product import Override, gates, read_scorecard, release
 from ..venture.venture import Venture
+from ..venture.vision import VentureFile
+from ..venture.vision_history import record_version
+from ..venture.yaml_edit import edit_fields
+from ..venture.yaml_file import parse
 from .access import ROLE_WORDS, ROLES, Person, add_user, check_password, hash_password, is_password
 from .acts import Act, Field
 
@@ -20,6 +25,37 @@ ACTIONS = {
     "block": Words("is blocked", "受阻"),
     "open": Words("is to do again", "重新列为待办"),
 }
+
+
+def _vision_fields(venture: Venture) -> Sequence[Field]:
+    file = venture.file
+    return [
+        Field("statement", Words("The promise, in one sentence", "一句话的承诺"), "long", value=file.statement),
+        Field("audience", Words("For", "为谁"), value=file.audience),
+        Field("values", Words("What we hold to, one a line", "我们的坚持，每行一条"), "long", value="\n".join(file.values), required=False),
+        Field(
+            "red_lines",
+            Words("What we will not do, one a line", "我们的红线，每行一条"),
+            "long",
+            value="\n".join(file.red_lines),
+            required=False,
+        ),
+        Field("because", Words("Why it is so, or why it changes", "为何如此，或为何改动"), "long"),
+    ]
+
+
+def _change_vision(venture: Venture, person: Person, form: Mapping[str, str]) -> Words:
+    """Change what was changed in venture.yaml, and record the vision as its next version."""
+    given: dict[str, Any] = {name: form[name] for name in ("statement", "audience")}
+    given |= {name: [line.strip() for line in form[name].splitlines() if line.strip()] for name in ("values", "red_lines")}
+    changes = {name: value for name, value in given.items() if value != getattr(venture.file, name)}
+    with venture.hold("vision"):
+        text = edit_fields(venture.path.read_text("utf-8"), changes, where=venture.path)
+        after = Venture(venture.folder, VentureFile.parse(parse(text), where=venture.path))
+        made = record_version(after, by=person.name, because=form["because"])
+        if changes:
+            write_atomic(venture.path, text)
+    return Words(f"The vision is kept as version {made.number}.", f"愿景已存为第 {made.number} 版。")
 
 
 def _task_fields(venture: Venture) -> Sequence[Field] | None:
@@ -104,6 +140,10 @@ def _change_password(venture: Venture, person: Person, form: Mapping[str, str]) 
 
 
 ACTS = (
+    Act(
+        "vision", "vision", "founder", Words("Change the vision, or sign it", "修改愿景，或为其署名"), Words("Record it", "记录"),
+        _vision_fields, _change_vision,
+    ),
     Act(
         "task", "execution", "engineer", Words("Say how a task stands", "更新任务进展"), Words("Note it", "记录"),
         _task_fields, _change_task, in_view=True,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 
 from ..contracts.clock import now
-from ..contracts.language import say
+from ..contracts.language import Words, say
 from ..contracts.score import Metric, Target
 from ..contracts.settings import DataSettings, TrainSettings
 from .page import SKY, bullets, document, facts, section, table
@@ -23,11 +23,18 @@ def brief(file: VentureFile, metrics: Mapping[str, Metric], version: str = "") -
     """
     kind = say("Venture brief", "项目简报")
     closing = say("A release is made only when every promise above holds.", "只有上述承诺全部兑现，才会发布。")
-    return document(f"{file.name} · {kind}", kind, now().date().isoformat(), brief_body(file, metrics, version), closing)
+    words, units = {name: metric.words for name, metric in metrics.items()}, {name: metric.unit for name, metric in metrics.items()}
+    return document(f"{file.name} · {kind}", kind, now().date().isoformat(), brief_body(file, words, units, version), closing)
 
 
-def brief_body(file: VentureFile, metrics: Mapping[str, Metric], version: str = "") -> list[str]:
-    """What stands on the brief, as HTML. A target on a metric that is not among `metrics` is shown as venture.yaml has it."""
+def brief_body(file: VentureFile, words: Mapping[str, Words], units: Mapping[str, str], version: str = "") -> list[str]:
+    """What stands on the brief, as HTML.
+
+    Args:
+        words: a metric → what it says; of one that is not there, the target's own reason is told.
+        units: a metric → its unit; of one that is not there, the target's own.
+        version: as `brief` takes it.
+    """
     north = next(target for target in file.targets if target.metric == file.north_star)
     head = (
         f'<h1>{escape(file.name)}</h1><p class="statement">{escape(file.statement)}</p>'
@@ -35,8 +42,8 @@ def brief_body(file: VentureFile, metrics: Mapping[str, Metric], version: str = 
     )
     return [
         head,
-        _north_star(north, metrics.get(north.metric)),
-        section(say("What we promise", "我们的承诺"), _targets(file, metrics)),
+        _north_star(north, words, units),
+        section(say("What we promise", "我们的承诺"), _targets(file, words, units)),
         '<div class="columns">',
         section(say("What we hold to", "我们的坚持"), bullets(file.values)),
         section(say("What we will not do", "我们的红线"), bullets(file.red_lines, "lines")),
@@ -46,21 +53,18 @@ def brief_body(file: VentureFile, metrics: Mapping[str, Metric], version: str = 
     ]
 
 
-def _north_star(target: Target, metric: Metric | None) -> str:
+def _north_star(target: Target, words: Mapping[str, Words], units: Mapping[str, str]) -> str:
     due = say(f"by {target.by}", f"期限 {target.by}") if target.by else ""
-    says = "<br>".join(escape(part) for part in (str(metric.words) if metric else target.why, due) if part)
+    says = "<br>".join(escape(part) for part in (str(words.get(target.metric, target.why)), due) if part)
+    promise = threshold(target, units.get(target.metric))
     return (
         f'<section class="star">{SKY}<span class="label">{say("Our north star", "我们的北极星")}</span>'
-        f'<span class="value">{escape(_promise(target, metric))}<small><code>{escape(target.metric)}</code></small></span>'
+        f'<span class="value">{escape(promise)}<small><code>{escape(target.metric)}</code></small></span>'
         f'<span class="says">{says}</span></section>'
     )
 
 
-def _promise(target: Target, metric: Metric | None) -> str:
-    return threshold(target, metric.unit if metric else None)
-
-
-def _targets(file: VentureFile, metrics: Mapping[str, Metric]) -> str:
+def _targets(file: VentureFile, words: Mapping[str, Words], units: Mapping[str, str]) -> str:
     dated = any(target.by for target in file.targets)
     headings = [
         say("Measure", "指标"),
@@ -70,10 +74,10 @@ def _targets(file: VentureFile, metrics: Mapping[str, Metric]) -> str:
     ]
     rows = []
     for target in file.targets:
-        metric = metrics.get(target.metric)
-        measure = f"<code>{escape(target.metric)}</code>" + (f'<div class="says">{escape(str(metric.words))}</div>' if metric else "")
+        said = f'<div class="says">{escape(str(words[target.metric]))}</div>' if target.metric in words else ""
+        measure = f"<code>{escape(target.metric)}</code>{said}"
         due = [escape(target.by or "")] if dated else []
-        rows.append([measure, escape(_promise(target, metric)), *due, escape(target.why)])
+        rows.append([measure, escape(threshold(target, units.get(target.metric))), *due, escape(target.why)])
     return table(headings, rows, ["", "figure", *(["short"] if dated else []), ""])
 
 

@@ -92,8 +92,13 @@ def test_a_session_is_kept_as_a_hash_and_ends_with_the_user_or_the_password(team
 
 def test_an_unknown_name_is_held_against_a_hash_as_well(team, monkeypatch):
     """So that the time of the answer does not tell who is a user."""
-    asked = []
-    monkeypatch.setattr(access, "is_password", lambda password, kept: asked.append(kept) or is_password(password, kept))
+    asked: list[str] = []
+
+    def ask(password: str, kept: str) -> bool:
+        asked.append(kept)
+        return is_password(password, kept)
+
+    monkeypatch.setattr(access, "is_password", ask)
     for name in ("Ada", "Nobody"):
         with pytest.raises(WrongError):
             log_in(team.ledger.people, Patience(), name, "not the password", "here")

@@ -15,6 +15,8 @@ from lodestar.store.lock import holder
 from lodestar.studio import access, app, running
 from lodestar.studio.view import STAGES, views
 from lodestar.venture.plan import load_plan
+from lodestar.venture.venture import Venture
+from lodestar.venture.vision_history import versions
 
 from .conftest import PASSWORDS, ROLES
 
@@ -57,7 +59,9 @@ def test_the_first_user_closes_the_door_at_once(venture, serve, client, quick_ha
     assert founder.get("/people").headers["location"] == "/login?to=/people"
 
 
-@pytest.mark.parametrize(("act", "least"), [("task", 1), ("run", 1), ("stop", 1), ("release", 2), ("add-user", 2), ("remove-user", 2)])
+@pytest.mark.parametrize(
+    ("act", "least"), [("task", 1), ("run", 1), ("stop", 1), ("vision", 2), ("release", 2), ("add-user", 2), ("remove-user", 2)]
+)
 def test_a_role_that_may_not_is_told_so_and_nothing_happens(team, serve, client, act, least):
     url, names = serve(team.folder), ["小云", "Bo", "Ada"]
     form = {"task": "sign", "action": "done", "name": "Eve", "role": "founder", "password": "let me in, please"}
@@ -96,6 +100,26 @@ def test_an_engineer_notes_how_a_task_stands_as_the_command_does(team, serve, cl
     # What was just done is told once, and no link can put words there.
     assert "Noted" not in engineer.get(str(answer.url.copy_with(scheme=None, host=None, port=None))).text
     assert "Pay" not in engineer.get("/?said=Pay+here").text
+
+
+def test_a_founder_changes_the_vision_with_a_name_and_a_reason(team, serve, client):
+    founder = client(serve(team.folder), "Ada")
+    text = (team.folder / "venture.yaml").read_text("utf-8")
+    (team.folder / "venture.yaml").write_text(f"# what people wrote stays\n{text}")
+    form = {"statement": "Every shop listens.", "audience": "owners of small shops", "values": "", "because": "we met them"}
+    lines = "Never identify a person | or a household.\r\nNever sell what was said."
+    told = founder.post("/do/vision", data={**form, "red_lines": lines}, follow_redirects=True)
+    assert "The vision is kept as version 1." in told.text
+    now = Venture.open(team.folder)
+    assert now.file.statement == "Every shop listens."
+    assert now.file.red_lines == ["Never identify a person | or a household.", "Never sell what was said."]
+    assert now.path.read_text("utf-8").startswith("# what people wrote stays\n")
+    assert [(version.by, version.because) for version in versions(now)] == [("Ada", "we met them")]
+    again = founder.post("/do/vision", data={**form, "red_lines": lines, "because": "again"})
+    assert (again.status_code, "the vision is as version 1 has it" in again.text) == (400, True)
+    wrong = founder.post("/do/vision", data={**form, "statement": " ", "red_lines": lines})
+    assert (wrong.status_code, "this is not filled in" in wrong.text) == (400, True)
+    assert Venture.open(team.folder).file == now.file
 
 
 @pytest.mark.parametrize(
@@ -239,10 +263,10 @@ def test_the_five_stages_are_a_flow_with_their_states(venture, serve, client):
     page = client(serve(venture.folder)).get("/vision").text
     flow = page[page.index('<nav class="flow"') : page.index("</nav>", page.index('<nav class="flow"'))]
     assert re.findall(r'href="/(\w+)"', flow) == list(STAGES)
-    assert re.findall(r'<li class="is-(\w+)"', flow) == ["next", "waiting", "waiting", "waiting", "waiting"]
+    assert re.findall(r'<li class="is-(\w+)"', flow) == ["next", "waiting", "next", "waiting", "waiting"]  # its plan is under way
     (venture.folder / "brief.html").write_text("x")
     page = client(serve(venture.folder)).get("/vision").text
-    assert re.findall(r'<li class="is-(\w+)"', page) == ["done", "next", "waiting", "waiting", "waiting"]
+    assert re.findall(r'<li class="is-(\w+)"', page) == ["done", "next", "next", "waiting", "waiting"]
     assert re.search(r'href="/vision" aria-current="page"', page)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,14 +29,13 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture
-def drawing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A view of a test's own, whose picture is another at each look."""
     turn = count(1)
     own = View("drawing", "product", Words("Drawing", "图画"), lambda _venture, _query: DRAWING.format(next(turn)))
     known = {**views(), "drawing": own}
     for module in (app, view):
         monkeypatch.setattr(module, "views", lambda: known)
-    return
 
 
 def log_in(page: Page, name: str) -> None:

@@ -109,8 +109,8 @@ function save(blob, name) {
 }
 
 function nameOf(picture) {
-  const caption = picture.closest("figure")?.querySelector("figcaption")?.textContent;
-  const words = caption || picture.getAttribute("aria-label") || picture.getAttribute("alt") || document.title;
+  const caption = picture.closest("figure")?.querySelector("figcaption") ?? picture.querySelector("title");
+  const words = caption?.textContent || picture.getAttribute("aria-label") || picture.getAttribute("alt") || document.title;
   return words.trim().toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) || "picture";
 }
 
