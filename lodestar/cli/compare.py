@@ -28,16 +28,12 @@ CONFIDENCE = 0.95
 @click.argument("b", metavar="B")
 @venture_option
 def command(a: str, b: str, venture: Path) -> None:
-    from .. import tasks
-    from ..evaluate.compare import compare
     from ..evaluate.scorecard import SCORECARD
-    from ..venture.product import read_scorecard
     from ..venture.venture import Venture
 
     opened = None if Path(a, SCORECARD).is_file() and Path(b, SCORECARD).is_file() else Venture.open(venture)
     first, second = (_folder(opened, name) for name in (a, b))
-    task = tasks.find(read_scorecard(first).task)
-    found = compare(first, second, task.metrics, confidence=CONFIDENCE)
+    found = compare_and_note(opened or _around(venture), first, second)
     lines = [str(comparison.words(a, b)) for comparison in found]
     if found:
         headline = found[0]
@@ -55,19 +51,26 @@ def command(a: str, b: str, venture: Path) -> None:
         }
         for comparison in found
     ]
-    note(opened or _around(venture), first, second, found)
     show({"a": str(first), "b": str(second), "comparisons": value}, "\n".join(lines))
 
 
-def note(venture: Venture | None, a: Path, b: Path, found: Sequence[Comparison]) -> None:
-    """Write down what was found, for the studio's page, where both are evaluations of the venture."""
+def compare_and_note(venture: Venture | None, a: Path, b: Path) -> list[Comparison]:
+    """What is told of the evaluations in two folders; written down for the studio's page, where both are the venture's."""
+    from .. import tasks
+    from ..evaluate.compare import compare
+    from ..venture.product import read_scorecard
+
+    found = compare(a, b, tasks.find(read_scorecard(a).task).metrics, confidence=CONFIDENCE)
+    if venture is not None and all(folder.resolve().is_relative_to(venture.folder.resolve()) for folder in (a, b)):
+        _note(venture, a, b, found)
+    return found
+
+
+def _note(venture: Venture, a: Path, b: Path, found: Sequence[Comparison]) -> None:
     from ..contracts.clock import now
     from ..venture.pairs import Pair, PairedDifference, evaluation_id, save_pair
 
-    ids = [evaluation_id(folder) for folder in (a, b)]
-    if venture is None or not all(folder.resolve().is_relative_to(venture.folder.resolve()) for folder in (a, b)):
-        return
-    first, second = ids
+    first, second = evaluation_id(a), evaluation_id(b)
     if first is None or second is None or first == second:
         return
     differences = [

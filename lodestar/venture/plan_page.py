@@ -70,7 +70,7 @@ def _board(found: Execution, moves: Moves) -> str:
     for state, words in STATES.items():
         tasks = [task for task in found.plan.tasks if state_of(task) == state]
         cards = "".join(_card(found, task, hours[task.id], moves(task)) for task in tasks)
-        lanes.append(f'<div class="lane"><h3>{escape(str(words))} <b>{len(tasks)}</b></h3>{cards}</div>')
+        lanes.append(f'<div class="lane" data-state="{state}"><h3>{escape(str(words))} <b>{len(tasks)}</b></h3>{cards}</div>')
     return f'<div class="board">{"".join(lanes)}</div>'
 
 

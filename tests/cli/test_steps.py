@@ -71,6 +71,9 @@ def test_two_releases_are_compared_and_a_second_run_skips_what_is_done(tmp_path:
     assert {found["metric"]: found["verdict"] for found in compared["comparisons"]}["bits_per_byte"] == "b"
     alike = run(venture, "compare", "v1", "v1")
     assert {found["verdict"] for found in alike["comparisons"]} == {"unknown"}
+    noted = [json.loads(path.read_text()) for path in (venture / ".lodestar" / "comparisons").iterdir()]
+    ends = [{found["metric"]: (found["low"], found["high"]) for found in pair["differences"]} for pair in noted]
+    assert ends == [{found["metric"]: (found["low"], found["high"]) for found in compared["comparisons"]}], "the two, and once"
     told = lodestar("compare", "v1", "v2", "--venture", venture)
     assert told.stdout.startswith("v2 is better.")
 

@@ -148,5 +148,40 @@ function offer(root) {
   }
 }
 
+// The board: a card that is dropped on a column does what its own button does; what it waits for is asked first.
+
+const MOVES = { open: "open", started: "start", blocked: "block", done: "done" };
+
+function drop(event, lane) {
+  event.preventDefault();
+  lane.classList.remove("is-over");
+  const card = document.querySelector(`.card[data-task="${CSS.escape(event.dataTransfer.getData("text/plain"))}"]`);
+  if (card === null || lane.contains(card)) return;
+  const why = card.querySelector("details");
+  if (MOVES[lane.dataset.state] === "block") {
+    if (why === null) return;
+    why.open = true;
+    why.querySelector("input[name=because]").focus();
+  } else {
+    card.querySelector(`button[name=action][value=${MOVES[lane.dataset.state]}]`)?.click();
+  }
+}
+
+function board() {
+  for (const card of document.querySelectorAll(".board .card:has(form)")) {
+    card.draggable = true;
+    card.addEventListener("dragstart", (event) => event.dataTransfer.setData("text/plain", card.dataset.task));
+  }
+  for (const lane of document.querySelectorAll(".board .lane")) {
+    lane.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      lane.classList.add("is-over");
+    });
+    lane.addEventListener("dragleave", () => lane.classList.remove("is-over"));
+    lane.addEventListener("drop", (event) => drop(event, lane));
+  }
+}
+
+board();
 offer(main);
 if (document.querySelector("[data-live]") !== null) setTimeout(look, FRESHEN_EVERY);

@@ -34,10 +34,11 @@ LAST_EVALUATIONS = 12
 
 
 @dataclass(frozen=True)
-class _Subject:
+class Subject:
     """A release, or an evaluation that was not released."""
 
     name: str
+    folder: Path
     id: str
     """Of the evaluation."""
     day: str
@@ -48,7 +49,7 @@ def body(venture: Venture, query: Mapping[str, str]) -> str:
     """Everything there is to say of what was made."""
     heading = f"<h1>{say('The product', '产品')}</h1>"
     made = releases(venture)
-    known = _subjects(venture, made)
+    known = subjects(venture, made)
     if not known:
         return heading + next_step(
             "lodestar run", say("trains and evaluates a model: its scorecard stands here then", "训练并评测模型，得分卡会显示在这里")
@@ -68,9 +69,12 @@ def body(venture: Venture, query: Mapping[str, str]) -> str:
     )
 
 
-def _subjects(venture: Venture, made: Sequence[Release]) -> list[_Subject]:
-    """The newest first."""
-    found = [_Subject(each.name, each.runs.get("evaluate", each.name), each.created[:10], each.scorecard) for each in made]
+def subjects(venture: Venture, made: Sequence[Release]) -> list[Subject]:
+    """What can be shown side by side, the newest first: every release of `made`, and evaluations that were not released."""
+    found = [
+        Subject(each.name, venture.releases / each.name, each.runs.get("evaluate", each.name), each.created[:10], each.scorecard)
+        for each in made
+    ]  # fmt: skip
     known = {each.id for each in found}
     current = venture.evaluation()
     last = [venture.run_folder("evaluate", run.id) for run in venture.ledger.last_runs(LAST_EVALUATIONS, step="evaluate")]
@@ -80,12 +84,12 @@ def _subjects(venture: Venture, made: Sequence[Release]) -> list[_Subject]:
         if record is not None and record["id"] not in known:
             known.add(record["id"])
             name = folder.name.removeprefix("evaluate-")
-            found.append(_Subject(name, record["id"], record["finished"][:10], read_scorecard(folder)))
+            found.append(Subject(name, folder, record["id"], record["finished"][:10], read_scorecard(folder)))
     order = {each.name: place for place, each in enumerate(found)}
     return sorted(found, key=lambda each: (each.day, order[each.name]), reverse=True)
 
 
-def _choices(known: Sequence[_Subject], chosen: Sequence[_Subject]) -> str:
+def _choices(known: Sequence[Subject], chosen: Sequence[Subject]) -> str:
     boxes = "".join(
         f'<label><input type="checkbox" name="{BESIDE}{escape(each.name)}" value="on"{" checked" if each in chosen else ""}> '
         f"{escape(each.name)} <small>{escape(each.day)}</small></label>"
@@ -98,7 +102,7 @@ def _choices(known: Sequence[_Subject], chosen: Sequence[_Subject]) -> str:
 # Side by side
 
 
-def _side_by_side(venture: Venture, chosen: Sequence[_Subject]) -> str:
+def _side_by_side(venture: Venture, chosen: Sequence[Subject]) -> str:
     pairs = {(a.id, b.id): read_pair(venture, a.id, b.id) for a, b in combinations(chosen, 2)}
     metrics = dict.fromkeys(score.metric for each in chosen for score in each.card.scores)
     targets = {target.metric: target for target in venture.file.targets}
@@ -110,7 +114,7 @@ def _side_by_side(venture: Venture, chosen: Sequence[_Subject]) -> str:
 
 
 def _row(
-    metric: str, chosen: Sequence[_Subject], target: Target | None, held: Mapping[str, Mapping[str, Gate]],
+    metric: str, chosen: Sequence[Subject], target: Target | None, held: Mapping[str, Mapping[str, Gate]],
     pairs: Mapping[tuple[str, str], Pair | None],
 ) -> list[str]:  # fmt: skip
     scores = {each.name: each.card.score(metric) for each in chosen}
@@ -139,22 +143,24 @@ def _cell(score: Score, gate: Gate | None, difference: PairedDifference | None, 
     return "".join(parts)
 
 
-def _difference(metric: str, first: _Subject, each: _Subject, pairs: Mapping[tuple[str, str], Pair | None]) -> PairedDifference | None:
+def _difference(metric: str, first: Subject, each: Subject, pairs: Mapping[tuple[str, str], Pair | None]) -> PairedDifference | None:
     """Of a later column less the first."""
     pair = pairs.get((first.id, each.id))
     return pair.of(metric) if pair else None
 
 
 def _difference_words(found: PairedDifference) -> str:
+    if found.value == found.low == found.high == 0:
+        return say("alike on every example", "逐例相同")
     told = f"{_signed(found.value)} [{_signed(found.low)}, {_signed(found.high)}]"
-    return told if found.told else told + say(": not told from chance", "：与随机波动无法区分")
+    return told if found.told else told + say(": not told from chance", "：无法与随机波动区分")
 
 
 def _signed(value: float) -> str:
     return f"{value:+.3g}".replace("-", "−")
 
 
-def _best(metric: str, chosen: Sequence[_Subject], pairs: Mapping[tuple[str, str], Pair | None]) -> str | None:
+def _best(metric: str, chosen: Sequence[Subject], pairs: Mapping[tuple[str, str], Pair | None]) -> str | None:
     """The one that is told to be better than each of the others; None where no one is."""
     measured = [each for each in chosen if each.card.score(metric) is not None]
     if len(measured) < 2:
@@ -168,7 +174,7 @@ def _best(metric: str, chosen: Sequence[_Subject], pairs: Mapping[tuple[str, str
     return next((name for name, count in beaten.items() if count == len(measured) - 1), None)
 
 
-def _legend(chosen: Sequence[_Subject], pairs: Mapping[tuple[str, str], Pair | None]) -> str:
+def _legend(chosen: Sequence[Subject], pairs: Mapping[tuple[str, str], Pair | None]) -> str:
     counts = sorted({score.count for each in chosen for score in each.card.scores})
     on = f"{counts[0]:,}" if len(set(counts)) == 1 else f"{counts[0]:,}–{counts[-1]:,}" if counts else "0"
     lines = [
@@ -197,14 +203,14 @@ def _legend(chosen: Sequence[_Subject], pairs: Mapping[tuple[str, str], Pair | N
     return "".join(f'<p class="legend">{escape(line)}</p>' for line in lines)
 
 
-def _missing_pairs(chosen: Sequence[_Subject], pairs: Mapping[tuple[str, str], Pair | None]) -> str:
+def _missing_pairs(chosen: Sequence[Subject], pairs: Mapping[tuple[str, str], Pair | None]) -> str:
     """The commands that tell a difference from chance, where it was not asked yet."""
     missing = [(a, b) for a, b in combinations(chosen, 2) if pairs[a.id, b.id] is None and a.card.data == b.card.data]
     why = say("tells a difference from chance, by a paired test", "用成对检验区分真实差异与随机波动")
     return "".join(next_step(f"lodestar compare {_operand(a)} {_operand(b)}", why) for a, b in missing)
 
 
-def _operand(each: _Subject) -> str:
+def _operand(each: Subject) -> str:
     """A release by its name, an evaluation by its folder."""
     return each.name if each.name.startswith("v") and each.name[1:].isdigit() else f"runs/evaluate-{each.name}"
 

@@ -30,7 +30,7 @@ def planned(venture):
 
 def columns(page: View) -> list[list[str]]:
     """The ids of the cards in each column."""
-    lanes = page.html.split('<div class="lane">')[1:]
+    lanes = page.html.split('<div class="lane"')[1:]
     return [re.findall(r'data-task="([^"]*)"', lane) for lane in lanes]
 
 

@@ -53,7 +53,7 @@ def test_scores_stand_side_by_side_with_intervals_and_promises(released, languag
 
 
 def test_the_best_is_marked_only_where_it_is_told_from_chance(released, language):
-    chance = "无法区分" if language == "zh" else "not told from chance"
+    chance = "无法与随机波动区分" if language == "zh" else "not told from chance"
     save_pair(released, Pair(a="score-a", b="score-b", date=date(2026, 12, 1), differences=[difference(0.05, -0.01, 0.11)]))
     accuracy = row(View(VIEW.body(released, {})), "accuracy")
     assert "+0.05 [−0.01, +0.11]" in accuracy
@@ -73,6 +73,11 @@ def test_an_evaluation_that_was_not_released_can_be_chosen(venture, write_runs, 
     assert 'name="with.folder-of-score-a"' in page.html
     assert "0.9<small>[0.87, 0.93]" in row(page, "accuracy")
     assert "lodestar release" in page
+
+
+def test_two_that_answered_alike_are_told_so(released, language):
+    save_pair(released, Pair(a="score-a", b="score-b", date=date(2026, 12, 1), differences=[difference(0.0, 0.0, 0.0)]))
+    assert ("逐例相同" if language == "zh" else "alike on every example") in row(View(VIEW.body(released, {})), "accuracy")
 
 
 def test_one_alone_is_shown_where_one_alone_is_chosen(released):
