@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,8 @@ def on_record(venture: Venture, release: str, rollout: Rollout | None = None, ca
 
     def say_that_it_is_there() -> None:
         while not over.wait(PRESENCE_SECONDS):
-            ledger.see_server(number, clock.precise_timestamp())
+            with suppress(UserError):  # a ledger that is away for a while is told when it is back
+                ledger.see_server(number, clock.precise_timestamp())
 
     presence = threading.Thread(target=say_that_it_is_there, name="lodestar-presence", daemon=True)
     presence.start()

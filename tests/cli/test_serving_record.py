@@ -9,8 +9,10 @@ import pytest
 
 from lodestar.cli import _serving
 from lodestar.cli.main import main
+from lodestar.contracts.errors import UserError
 from lodestar.venture.users import SALT_FILE, user_hash
 from lodestar.venture.venture import Venture
+from tests.postgresql import PASSWORD
 
 
 @pytest.fixture
@@ -65,6 +67,22 @@ def test_the_time_that_a_server_is_there_is_noted_while_it_is_there(venture, mon
         during = venture.ledger.servers()[0].seen
     (last,) = venture.ledger.servers()
     assert first.started < during <= last.seen
+
+
+def test_a_ledger_that_is_away_for_a_while_is_told_when_it_is_back(venture, postgresql, monkeypatch):
+    monkeypatch.setattr(_serving, "PRESENCE_SECONDS", 0.01)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with venture.path.open("a", encoding="utf-8") as file:
+        file.write(f"\nledger: {postgresql.new_database()}\n")
+    venture = Venture.open(venture.folder)
+    with _serving.on_record(venture, "v1"):
+        postgresql.stop()
+        with pytest.raises(UserError, match="nothing answers there"):
+            venture.ledger.servers()
+        postgresql.start()
+        back = venture.ledger.servers()[0].seen
+        while venture.ledger.servers()[0].seen == back:
+            pass
 
 
 @pytest.mark.parametrize(
