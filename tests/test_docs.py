@@ -18,6 +18,7 @@ import yaml
 from lodestar import tasks
 
 ROOT = Path(__file__).parents[1]
+VENTURE = Path("venture.yaml")
 READMES = {"en": "README.md", "zh": "README.zh-CN.md"}
 
 
@@ -58,7 +59,7 @@ def test_the_tour_runs_as_written(language: str, tmp_path: Path) -> None:
 PAGES = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")) if not path.stem.endswith(".zh")}
 # add-a-task.md needs its own code installed; tests/tasks/test_add_a_task_guide.py runs it.
 TOURS = [name for name, page in PAGES.items() if "lodestar new" in page and name != "add-a-task"]
-GUIDES = [name for name in TOURS if name not in ("decide", "explain", "plan", "success")]
+GUIDES = [name for name in TOURS if name not in ("decide", "explain", "plan", "success", "templates")]
 
 
 def test_every_task_has_a_guide_in_both_languages() -> None:
@@ -71,19 +72,22 @@ def test_the_guide_runs_as_written(guide: str, tmp_path: Path) -> None:
     english, chinese = (blocks(f"docs/{guide}{ending}") for ending in (".md", ".zh.md"))
     assert english == chinese
     for block in english:
-        printed = run_tour(block, tmp_path, "en")
+        # A founders' template runs as it stands, in seconds, and keeps what it promises of its model.
+        printed = run_tour(block, tmp_path, "en", change="be_patient" if guide == "templates" else "shorten")
     if "lodestar release" in PAGES[guide]:
         assert "Released v1" in printed
 
 
-def run_tour(block: str, folder: Path, language: str) -> str:
-    """Run the commands in `folder` and return what they print. A reader waits minutes for a training; the test makes it seconds."""
-    block = block.replace("lodestar run", "lodestar-shorten && lodestar run", 1)
-    shorter = folder / "bin" / "lodestar-shorten"
-    shorter.parent.mkdir(exist_ok=True)
-    shorter.write_text(f"#!/bin/sh\nexec {sys.executable} {__file__}\n")
-    shorter.chmod(0o755)
-    path = os.pathsep.join([str(shorter.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+def run_tour(block: str, folder: Path, language: str, *, change: str = "shorten") -> str:
+    """Run the commands in `folder` and return what they print. A reader waits minutes for a training; `change`, a function of this file
+    that is run in the venture before it, makes it seconds.
+    """
+    block = block.replace("lodestar run", "lodestar-change && lodestar run", 1)
+    changing = folder / "bin" / "lodestar-change"
+    changing.parent.mkdir(exist_ok=True)
+    changing.write_text(f"#!/bin/sh\nexec {sys.executable} {__file__} {change}\n")
+    changing.chmod(0o755)
+    path = os.pathsep.join([str(changing.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "LODESTAR_LANGUAGE": language, "OMP_NUM_THREADS": "1"}
     bash = shutil.which("bash")
     assert bash is not None
@@ -103,15 +107,23 @@ def run_tour(block: str, folder: Path, language: str) -> str:
 
 def shorten() -> None:
     """Give the venture in this folder a training of a few seconds, and targets that this still keeps."""
-    file = Path("venture.yaml")
-    venture = yaml.safe_load(file.read_text("utf-8"))
+    venture = yaml.safe_load(VENTURE.read_text("utf-8"))
     venture["train"] = {"tokens": 20_000}
     venture["model"] = {"size": "tiny", "context": 256, "overrides": {"depth": 1, "width": 64}}
     venture["data"] = {"sources": ["builtin:sample"], "validation": 0.2, "test": 0.2, "vocabulary": 300}
     venture["targets"] = [{"metric": "latency_ms_p50", "at_most": 60_000}]
     venture["north_star"] = "latency_ms_p50"
-    file.write_text(yaml.safe_dump(venture, allow_unicode=True), "utf-8")
+    VENTURE.write_text(yaml.safe_dump(venture, allow_unicode=True), "utf-8")
+
+
+def be_patient() -> None:
+    """Let the venture in this folder answer as slowly as a busy machine does."""
+    venture = yaml.safe_load(VENTURE.read_text("utf-8"))
+    for target in venture["targets"]:
+        if target["metric"].startswith("latency"):
+            target["at_most"] = 60_000
+    VENTURE.write_text(yaml.safe_dump(venture, allow_unicode=True), "utf-8")
 
 
 if __name__ == "__main__":
-    shorten()
+    {"shorten": shorten, "be_patient": be_patient}[sys.argv[1]]()
