@@ -15,6 +15,7 @@ by looking at results is chosen on the runs of the set `development`, which are 
 from __future__ import annotations
 
 import argparse
+import importlib
 import multiprocessing
 import os
 import shutil
@@ -147,8 +148,8 @@ class StepClock:
         """As `Pilot.whole_seconds` has it, in seconds of the processor: of the pilots' costs, and of so many steps."""
         parts = np.split(np.array(self.steps), np.cumsum(PROBES)[:-1])
         means = [float(part[_pilots.WARM_UP :].mean()) for part in parts]
-        stepping = float(np.dot(PROBES, means))
-        return (sum(runs) - stepping) / len(PROBES) + steps * stepping / sum(PROBES)
+        beside = max(np.array(runs) - np.multiply(PROBES, means))
+        return float(beside + steps * np.dot(PROBES, means) / sum(PROBES))
 
 
 def foretell(folder: Path, run: Run, answer: Connection) -> None:
@@ -202,10 +203,21 @@ def train(folder: Path, answer: Connection) -> None:
         {
             "came": came,
             "processor_seconds": step.record.cost.cpu_seconds,
+            "pace": _pilots.pace(step.folder),
             "count": north.count,
             "is_share": not north.unit and 0 <= north.value <= 1,
         }
     )
+
+
+def import_all() -> None:
+    """What the steps import when they are first used: of a training of hours it is nothing, and of these it would be a part."""
+    for module in ("cli._stages", "prepare.step", "prepare.loader", "build.bundle", "build.sizes", "build.device", "evaluate.bootstrap",
+                   "evaluate.linear", "store.ledger", "train.loop", "train.preflight", "train.journal"):  # fmt: skip
+        importlib.import_module(f"lodestar.{module}")
+    for module in ("torch._dynamo", "sqlalchemy.dialects.sqlite", "matplotlib.backends.backend_agg", "matplotlib.figure",
+                   "sklearn.linear_model", "tokenizers"):  # fmt: skip
+        importlib.import_module(module)
 
 
 def _apart(work: Callable[..., None], *arguments: Any) -> dict[str, Any]:
@@ -310,6 +322,7 @@ def main() -> None:
     parser.add_argument("--set", dest="which", choices=("judged", "development"), default="judged")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    import_all()
     begin, results = seconds(), []
     for number in range(options.runs):
         if seconds() - begin > 60 * options.minutes and not (options.out / f"{options.which}-{number:03d}.json").exists():
