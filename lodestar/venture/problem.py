@@ -291,6 +291,7 @@ def _extrapolated(
     builder: _Builder, found: tuple[Path, Pilot], runs: Sequence[tuple[float, Score]], metric: Metric
 ) -> Evidence:  # fmt: skip
     """What the whole run will score, told from the short ones."""
+    runs = [(share, open_end(score)) for share, score in runs]
     lows, highs = [score.low for _, score in runs], [score.high for _, score in runs]
     support = support_of(min(lows), max(highs), metric.unit, metric.better)
     share, last = runs[-1]
@@ -303,6 +304,16 @@ def _extrapolated(
     if support == "positive" and low <= 0:
         support = "real"
     return _of_file(builder, found, told.value, low, high, metric.unit, support)
+
+
+def open_end(score: Score) -> Score:
+    """A share of equal records, all right or all wrong, with the end of its interval that so many leave open (Clopper and Pearson 1934):
+    resampling them gives the same again, as if it were certain.
+    """
+    if score.unit or score.low != score.high or score.value not in (0.0, 1.0):
+        return score
+    end = ((1 - score.confidence) / 2) ** (1 / score.count)
+    return score.model_copy(update={"low": end} if score.value else {"high": 1 - end})
 
 
 def deviation(score: Score) -> float:

@@ -15,7 +15,7 @@ from lodestar.evaluate.system import SYSTEM_METRICS
 from lodestar.store.files import sha256_file
 from lodestar.venture.decision import compare
 from lodestar.venture.pilots import Pilot, PilotRun, identity, save_pilot
-from lodestar.venture.problem import build_problem
+from lodestar.venture.problem import build_problem, open_end
 from lodestar.venture.scaffold import create
 from lodestar.venture.strategies import strategies_of
 from lodestar.venture.venture import Venture
@@ -211,6 +211,16 @@ def test_a_run_to_the_end_is_taken_as_measured_and_needs_no_pilot(opened, score)
     found = problem.quantities["tiny: accuracy"]
     assert (found.value, found.low, found.high) == pytest.approx((0.85, 0.84, 0.86))
     assert "tiny" not in {pilot.option for pilot in problem.pilots}
+
+
+def test_a_handful_of_right_answers_is_not_certain(score):
+    from scipy.stats import binomtest
+
+    thirteen = score("accuracy", 1, 1, 1, count=13)
+    assert open_end(thirteen).low == pytest.approx(binomtest(13, 13).proportion_ci(0.95, method="exact").low)
+    assert open_end(score("accuracy", 0, 0, 0, count=13)).high == pytest.approx(binomtest(0, 13).proportion_ci(0.95, method="exact").high)
+    for known in (score("accuracy", 0.9, 0.9, 0.9), score("latency_ms_p95", 1, 1, 1, better="lower", unit="ms")):
+        assert open_end(known) == known
 
 
 def test_a_pilot_of_other_settings_says_nothing(opened, score):
