@@ -43,7 +43,7 @@ RESAMPLES = 500
 LEAST_STEPS = 4
 """Optimiser steps of the shortest pilot."""
 WARM_UP, PARTS = 3, 5
-"""The first steps, which do more than later ones, and the parts of the others whose times are held against each other."""
+"""The first steps, or answers, which do more than later ones, and the parts of the other steps whose times are held against each other."""
 RESERVE = 0.9
 """The share of the budget that is planned with: machines are not as fast at each moment."""
 MEASURING_GUESS = 3.0
@@ -272,6 +272,8 @@ def _pilot_rules(venture: Venture, pilot: Pilot, path: Path) -> Pilot:
     requests = [task.request(example) for example in examples]
     file.check(requests[0], task.possible_answers())
     texts, times = [], []
+    for request in requests[:WARM_UP]:
+        file.rules.answer(request)
     for request in requests:
         asked = seconds()
         texts.append(file.rules.answer(request))
@@ -386,8 +388,11 @@ def try_share(venture: Venture, candidate: Candidate, share: float) -> None:
     begin = seconds()
     step = _train_share(venture, candidate, share)
     trained = seconds() - begin
-    # On a GPU the look tells what it takes there; what the process holds is not what runs out.
-    peak = peak_since_forgotten() if best_device().type == "cpu" else None
+    # On a GPU the look tells what it takes there; what the process holds is not what runs out, nor its processor what it waits for.
+    peak, waited = None, 0.0
+    if best_device().type == "cpu":
+        cost = step.record.cost
+        peak, waited = peak_since_forgotten(), min(1.0, max(0.0, 1 - cost.cpu_seconds / cost.seconds))
     begin = seconds()
     bundle = _steps.load_model(step.folder / "model")
     task, prepared = load_task(bundle.task), candidate.plan.prepared
@@ -398,7 +403,7 @@ def try_share(venture: Venture, candidate: Candidate, share: float) -> None:
     system = candidate.pilot.system or _system(task, bundle, examples, venture)
     run = PilotRun(
         share=share, tokens=step.record.facts["tokens"], seconds=trained, measuring_seconds=measured, records=len(examples), scores=found,
-        validation_loss=step.record.facts["validation_loss"], peak_bytes=peak, **pace(step.folder),
+        validation_loss=step.record.facts["validation_loss"], waited=waited, peak_bytes=peak, **pace(step.folder),
     )  # fmt: skip
     shutil.rmtree(step.folder)
     runs = sorted([*candidate.pilot.runs, run], key=lambda each: each.share)

@@ -28,6 +28,8 @@ DRIFT = 0.07
 """How far apart two runs of one machine are in time, in logs, for what it does besides: assumed."""
 PEAKS = (0.95, 1.03)
 """Between these shares of what was told lie the peaks of memory of 80% of runs: assumed."""
+CROWD = 0.4
+"""How far apart they are beyond that where other work has nearly the whole machine, and may end or grow: assumed."""
 LOOK_FACTOR = 1.5
 """What a few steps told before any pilot holds within this factor, nineteen times in twenty: assumed."""
 HASH_LENGTH = 16
@@ -53,6 +55,8 @@ class PilotRun(Config):
     """Of one step in the mean, the first ones left out."""
     step_scatter: float = Field(0, ge=0)
     """How far parts of the run lie from each other in the time of a step: the standard deviation of its logarithm."""
+    waited: float = Field(0, ge=0, le=1)
+    """The share of the time in which it did not get a processor that it asked for, as where other work goes on."""
     peak_bytes: int | None = None
     """The most memory that the process held while it trained."""
     scores: list[Score]
@@ -92,17 +96,17 @@ class Pilot(Config):
 
     @property
     def whole_seconds(self) -> float | None:
-        """What training to the end takes: its steps at the pace of those that were taken, and what a run takes beside them, for
-        evaluations, checkpoints and the end, of which a short run has as many.
+        """What training to the end takes: its steps at the pace of those that were taken, and what a run takes beside them: evaluations,
+        checkpoints and the end, of which a short run has as many, and what is slow the first time. A later pilot finds that done.
         """
         if not self.runs:
             return self.full_seconds
         last = self.runs[-1]
         if last.share == 1:
             return last.seconds
-        stepping = sum(run.steps * run.step_seconds for run in self.runs)
-        beside = max(0.0, sum(run.seconds for run in self.runs) - stepping) / len(self.runs)
-        return beside + last.steps / last.share * stepping / sum(run.steps for run in self.runs)
+        pace = sum(run.steps * run.step_seconds for run in self.runs) / sum(run.steps for run in self.runs)
+        beside = max(run.seconds - run.steps * run.step_seconds for run in self.runs)
+        return max(0.0, beside) + last.steps / last.share * pace
 
     @property
     def peak_bytes(self) -> int | None:
@@ -122,8 +126,10 @@ class Pilot(Config):
         """A whole run takes as long as its pilots say, within this factor, nineteen times in twenty."""
         if not self.runs:
             return LOOK_FACTOR
-        scatter = sum(run.step_scatter for run in self.runs) / len(self.runs)
-        return math.exp(1.96 * math.hypot(DRIFT, scatter))
+        scatter, waited = (
+            sum(values) / len(self.runs) for values in zip(*((run.step_scatter, run.waited) for run in self.runs), strict=True)
+        )
+        return math.exp(1.96 * math.hypot(DRIFT, scatter, CROWD * waited))
 
 
 def identity(strategy: Strategy, venture: Venture) -> str:
