@@ -1,4 +1,4 @@
-"""What the studio is given, as it may not import it: the interview that begins a venture, and the choice of a strategy."""
+"""What the studio is given, as it may not import it: the interview that begins a venture, the choice of a strategy, a paired test."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..contracts.errors import UserError
 from ..contracts.language import Words
 from ..studio.access import Person
 from ..studio.acts import Act, Field
 
 if TYPE_CHECKING:
+    from ..studio.views.product import Subject
     from ..venture.interview import Interview, Start
     from ..venture.venture import Venture
 
@@ -73,4 +75,38 @@ def _choose(venture: Venture, person: Person, form: Mapping[str, str]) -> Words:
 
 
 CHOOSE = Act("choose", "decision", "founder", Words("Choose", "作出决策"), Words("Choose", "选定"), _choice_fields, _choose)
-ACTS = (CHOOSE,)
+
+
+def _pair_fields(venture: Venture) -> Sequence[Field] | None:
+    """Which two; nothing where there are none."""
+    known = [each.name for each in _subjects(venture)]
+    if len(known) < 2:
+        return None
+    choices = [(name, name) for name in known]
+    first, other = Words("The first", "第一个"), Words("The other", "另一个")
+    return [Field("a", first, "choice", choices, value=known[1]), Field("b", other, "choice", choices, value=known[0])]
+
+
+def _compare(venture: Venture, _person: Person, form: Mapping[str, str]) -> Words:
+    """As `lodestar compare` does; says what is told of the first metric."""
+    from .compare import compare_and_note
+
+    if form["a"] == form["b"]:
+        raise UserError("the two are one", where="compare", fix="choose two")
+    a, b = (next(each for each in _subjects(venture) if each.name == form[name]) for name in ("a", "b"))
+    found = compare_and_note(venture, a.folder, b.folder)
+    return found[0].words(a.name, b.name) if found else Words("Nothing was measured of both.", "没有两者共同的测量。")
+
+
+def _subjects(venture: Venture) -> Sequence[Subject]:
+    from ..studio.views.product import subjects
+    from ..venture.product import releases
+
+    return subjects(venture, releases(venture))
+
+
+COMPARE = Act(
+    "compare", "product", "engineer", Words("Tell a difference from chance", "区分真实差异与随机波动"), Words("Compare", "比较"),
+    _pair_fields, _compare,
+)  # fmt: skip
+ACTS = (CHOOSE, COMPARE)

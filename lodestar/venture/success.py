@@ -106,7 +106,7 @@ def report(venture: Venture, metrics: Mapping[str, Metric]) -> Report:
     if venture.has_ledger:
         resolve_due(venture, now().date())
     facts = gather(venture, {name: metric.words for name, metric in metrics.items()})
-    return Report(_value(facts), report_text(facts), report_html(facts))
+    return Report(facts_value(facts), report_text(facts), report_html(facts))
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,8 @@ def gather(venture: Venture, words: Mapping[str, Words]) -> Facts:
     )  # fmt: skip
 
 
-def _value(facts: Facts) -> dict[str, Any]:
+def facts_value(facts: Facts) -> dict[str, Any]:
+    """For machines."""
     usage = asdict(facts.usage) if facts.usage else None
     release = facts.release
     steps = [{"command": step.command, "why": step.why._asdict()} for step in facts.next]

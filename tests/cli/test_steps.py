@@ -14,6 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
+from lodestar.cli._studio import COMPARE
+from lodestar.studio.access import Person
+from lodestar.venture.venture import Venture
+
 TINY = {"size": "tiny", "context": 256, "overrides": {"depth": 1, "width": 32, "heads": 1}}
 
 
@@ -74,6 +78,9 @@ def test_two_releases_are_compared_and_a_second_run_skips_what_is_done(tmp_path:
     noted = [json.loads(path.read_text()) for path in (venture / ".lodestar" / "comparisons").iterdir()]
     ends = [{found["metric"]: (found["low"], found["high"]) for found in pair["differences"]} for pair in noted]
     assert ends == [{found["metric"]: (found["low"], found["high"]) for found in compared["comparisons"]}], "the two, and once"
+    opened = Venture.open(venture)
+    asked = COMPARE.answers(opened, {"a": "v1", "b": "v2"})
+    assert "v2 is better" in COMPARE.do(opened, Person("Ada", "engineer"), asked).en, "from the studio as from the command line"
     told = lodestar("compare", "v1", "v2", "--venture", venture)
     assert told.stdout.startswith("v2 is better.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from ...contracts.clock import now
 from ...contracts.errors import UserError
@@ -11,7 +12,7 @@ from ...contracts.language import Words, say
 from ...venture.compared import last_comparison
 from ...venture.decision import Comparison, Problem
 from ...venture.decision_page import comparison_html, how_simulated, records_html
-from ...venture.forecast_words import forecasts_html
+from ...venture.forecast_words import forecasts_html, forecasts_value
 from ...venture.page import next_step, section
 from ...venture.record import DecisionRecord, is_followed, read_records, verify
 from ...venture.venture import Venture
@@ -92,4 +93,14 @@ def _no_forecast() -> str:
     return next_step(command, say("says what you expect, to be held to it later", "写下预期，日后对照"))
 
 
-VIEW = View("decision", "decision", Words("The decision", "决策"), body)
+def data(venture: Venture, _query: Mapping[str, str]) -> dict[str, Any]:
+    """The same as figures."""
+    compared = last_comparison(venture)
+    return {
+        "comparison": compared and {**compared.model_dump(mode="json", exclude={"basis"}), "current": compared.is_of(venture)},
+        "records": [each.model_dump(mode="json", exclude={"problem", "comparison"}) for each in read_records(venture)],
+        "forecasts": forecasts_value(venture.ledger.forecasts(), now().date()),
+    }
+
+
+VIEW = View("decision", "decision", Words("The decision", "决策"), body, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from ...contracts.language import Words, say
 from ...venture.execution import look
@@ -70,4 +71,9 @@ def _moves(task: PlanTask) -> str:
     return f"{known}{buttons}</form>{block}"
 
 
-VIEW = View("execution", "execution", Words("Plan", "计划"), body)
+def data(venture: Venture, _query: Mapping[str, str]) -> dict[str, Any] | None:
+    """The same as figures; null without a plan."""
+    return look(venture, who=None).to_json() if (venture.folder / PLAN_FILE).exists() else None
+
+
+VIEW = View("execution", "execution", Words("Plan", "计划"), body, data)

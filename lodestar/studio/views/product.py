@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from ...contracts.language import Words, say
 from ...contracts.record import RECORD_FILE, Scorecard
@@ -17,7 +18,7 @@ from ...venture.page import bullets, next_step, section, table
 from ...venture.pairs import Pair, PairedDifference, read_pair
 from ...venture.plot import scores_plot
 from ...venture.product import CARD_FILE, Gate, Release, changes_of, gates, read_scorecard, releases
-from ...venture.rollout import SIGNALS, Rollout, latest_rollout
+from ...venture.rollout import SIGNALS, Rollout, latest_rollout, rollout_value
 from ...venture.success_page import score_html
 from ...venture.success_text import override_words
 from ...venture.venture import Venture
@@ -54,9 +55,7 @@ def body(venture: Venture, query: Mapping[str, str]) -> str:
         return heading + next_step(
             "lodestar run", say("trains and evaluates a model: its scorecard stands here then", "训练并评测模型，得分卡会显示在这里")
         )
-    asked = [key.removeprefix(BESIDE) for key in query if key.startswith(BESIDE)]
-    chosen = [each for each in known if each.name in asked][:MOST] or known[:2]
-    chosen.reverse()  # the older one first: a difference is told of the newer
+    chosen = _chosen(known, query)
     shown = next((each for each in made if each.name == query.get("release")), made[-1] if made else None)
     return "".join(
         [
@@ -67,6 +66,12 @@ def body(venture: Venture, query: Mapping[str, str]) -> str:
             section(say("Roll-out", "灰度发布"), _rollout(latest_rollout(venture), made)),
         ]
     )
+
+
+def _chosen(known: Sequence[Subject], query: Mapping[str, str]) -> list[Subject]:
+    """What the address asks for, else the two newest; the oldest first, as a difference is told of the newer."""
+    asked = [key.removeprefix(BESIDE) for key in query if key.startswith(BESIDE)]
+    return ([each for each in known if each.name in asked][:MOST] or list(known[:2]))[::-1]
 
 
 def subjects(venture: Venture, made: Sequence[Release]) -> list[Subject]:
@@ -316,4 +321,18 @@ def _rollout(found: Rollout | None, made: Sequence[Release]) -> str:
     )
 
 
-VIEW = View("product", "product", Words("Product", "产品"), body)
+def data(venture: Venture, query: Mapping[str, str]) -> dict[str, Any]:
+    """The same as figures: of what is side by side, and of the releases."""
+    made = releases(venture)
+    chosen = _chosen(subjects(venture, made), query)
+    pairs = [read_pair(venture, a.id, b.id) for a, b in combinations(chosen, 2)]
+    rollout = latest_rollout(venture)
+    return {
+        "scorecards": [{"name": each.name, "id": each.id, "day": each.day, **each.card.model_dump(mode="json")} for each in chosen],
+        "differences": [pair.model_dump(mode="json") for pair in pairs if pair],
+        "releases": [each.model_dump(mode="json", include={"name", "created", "gates", "override"}) for each in made],
+        "rollout": rollout and rollout_value(rollout),
+    }
+
+
+VIEW = View("product", "product", Words("Product", "产品"), body, data)

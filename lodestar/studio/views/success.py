@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from ...contracts.clock import now
 from ...contracts.language import Words, say
 from ...venture.forecast_words import forecasts_html
 from ...venture.measures import words_of
 from ...venture.page import next_step, section
-from ...venture.success import gather
+from ...venture.success import facts_value, gather
 from ...venture.success_page import success_html
 from ...venture.venture import Venture
 from ..view import View
@@ -38,4 +39,9 @@ def _uncounted() -> str:
     return section(say("What an answer costs", "回答的成本"), next_step("economics:", why))
 
 
-VIEW = View("success", "success", Words("Success", "成效"), body)
+def data(venture: Venture, _query: Mapping[str, str]) -> dict[str, Any] | None:
+    """The same as figures; null before an evaluation."""
+    return None if venture.evaluation() is None else facts_value(gather(venture, words_of(venture)))
+
+
+VIEW = View("success", "success", Words("Success", "成效"), body, data)
