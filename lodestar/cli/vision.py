@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @lodestar_command()
 @venture_option
+@click.option("--pdf", is_flag=True, help=say("Write the brief as PDF, too.", "同时写出 PDF 简报。"))
 @click.option("--record", is_flag=True, help=say("Keep the vision as its next version.", "把愿景保存为新的一版。"))
 @click.option("--by", metavar=say("NAME", "姓名"), help=say("Who records it.", "记录人。"))
 @click.option("--because", metavar=say("REASON", "理由"), help=say("Why it is so, or why it was changed.", "为何如此，或为何改动。"))
@@ -28,25 +29,31 @@ if TYPE_CHECKING:
     "--history", is_flag=True, help=say("Show every version: who, why, and what changed.", "列出各个版本：谁、为什么、改了什么。")
 )
 @click.option("--verify", is_flag=True, help=say("Check that no version was changed after it was recorded.", "检查各个版本是否被改动。"))
-def command(venture: Path, record: bool, by: str | None, because: str | None, history: bool, verify: bool) -> None:
+def command(venture: Path, pdf: bool, record: bool, by: str | None, because: str | None, history: bool, verify: bool) -> None:
     from ..venture.venture import Venture
 
     opened = Venture.open(venture)
     if (by or because) and not record:
         raise UserError("--by and --because belong to a version", where="vision", fix="give --record, too")
     if history or verify:
-        if record:
-            raise UserError("--record writes a version, --history and --verify read them", where="vision", fix="give one at a time")
+        if record or pdf:
+            raise UserError("--record and --pdf write, --history and --verify read", where="vision", fix="give one at a time")
         _tell_history(opened) if history else _verify(opened)
         return
-    _check(opened, (by or "", because or "") if record else None)
+    _check(opened, (by or "", because or "") if record else None, pdf)
 
 
-def _check(venture: Venture, recorded: tuple[str, str] | None) -> None:
-    """Check the vision, keep it as a version where asked to, and write the brief."""
+def _check(venture: Venture, recorded: tuple[str, str] | None, pdf: bool) -> None:
+    """Check the vision, keep it as a version where asked to, and write the brief.
+
+    Args:
+        recorded: by whom and why; None where no version is to be kept.
+        pdf: whether to print the brief, too.
+    """
     from ..store.files import write_atomic
     from ..venture.brief import brief
     from ..venture.measurable import claims, measurable
+    from ..venture.pdf import one_page
     from ..venture.status import BRIEF_FILE
     from ..venture.vision_history import record_version, standing
     from ._plan import check_shape
@@ -61,7 +68,11 @@ def _check(venture: Venture, recorded: tuple[str, str] | None) -> None:
         with venture.hold("vision"):
             record_version(venture, by=recorded[0], because=recorded[1])
     kept, path = standing(venture), venture.folder / BRIEF_FILE
-    write_atomic(path, brief(file, metrics, str(kept.words)))
+    page = brief(file, metrics, str(kept.words))
+    printed = one_page(page) if pdf else None
+    write_atomic(path, page)
+    if printed is not None:
+        write_atomic(path.with_suffix(".pdf"), printed)
     count = len(file.targets)
     lines = [
         say(
@@ -75,9 +86,11 @@ def _check(venture: Venture, recorded: tuple[str, str] | None) -> None:
     if kept.version is None or kept.changes:
         command = "lodestar vision --record --by … --because …"
         lines.append(say(f"To record it: {command}", f"记录这一版：{command}"))
-    lines += [say(f"Brief: {path}", f"简报：{path}"), say("Next: lodestar run", "下一步：lodestar run")]
+    written = f"{path}, {path.with_suffix('.pdf')}" if pdf else str(path)
+    lines += [say(f"Brief: {written}", f"简报：{written}"), say("Next: lodestar run", "下一步：lodestar run")]
     value = {
         "venture": file.name, "targets": count, "warnings": [words._asdict() for words in warnings + remarks], "brief": str(path),
+        "pdf": str(path.with_suffix(".pdf")) if pdf else None,
         "version": kept.version.number if kept.version else None, "changes": [words._asdict() for words in kept.changes],
     }  # fmt: skip
     show(value, "\n".join(lines))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ..contracts.language import language, say
 
-STAR = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 0l2.4 9.6L24 12l-9.6 2.4L12 24l-2.4-9.6L0 12l9.6-2.4z"/></svg>'
+STAR = (
+    '<svg viewBox="0 0 24 24" fill="#c8962e" aria-hidden="true"><path d="M12 0l2.4 9.6L24 12l-9.6 2.4L12 24l-2.4-9.6L0 12l9.6-2.4z"/></svg>'
+)
 
 SKY = (
     '<svg viewBox="0 0 400 140" preserveAspectRatio="xMaxYMid slice" aria-hidden="true">'

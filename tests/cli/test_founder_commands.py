@@ -102,6 +102,9 @@ def test_the_vision_is_recorded_and_its_changes_are_told(capsys):
     out = said(capsys, "vision", "--record", "--by", "Ada", "--because", "we agreed", "--venture", "x")
     assert "by Ada: we agreed" in out
     assert "by Ada: we agreed" in Path("x/brief.html").read_text()
+    assert not Path("x/brief.pdf").exists()
+    printed = json_of(capsys, "vision", "--pdf", "--venture", "x")["pdf"]
+    assert Path(printed).read_bytes().startswith(b"%PDF-")
     edit("a support team that reads every review by hand", "support teams")
     value = json_of(capsys, "vision", "--venture", "x")
     assert (value["version"], value["changes"][0]["en"]) == (
@@ -126,7 +129,7 @@ def test_the_vision_is_recorded_and_its_changes_are_told(capsys):
     [
         (["--by", "Ada"], "--by and --because belong to a version; give --record, too"),
         (["--record", "--by", "Ada"], "needs the name of who records it, and the reason; give both --by and --because"),
-        (["--record", "--history"], "--record writes a version, --history and --verify read them"),
+        (["--record", "--history"], "--record and --pdf write, --history and --verify read"),
     ],
 )
 def test_a_version_is_not_recorded_by_halves(capsys, arguments, sentence):
