@@ -178,10 +178,8 @@ def _nearest(needs: object, training: Training, free: int) -> str:
 
 def describe(training: Training, needs: Needs, free: int | None) -> list[Words]:
     """The figures, a line each."""
-    from ..train.preflight import memory_range
-
     states, settings = needs.states, training.settings
-    least, most = map(size, memory_range(needs.memory_bytes))
+    least, most = map(size, needs.memory_range)
     seconds = run_seconds(settings, needs)
     trained = f" ({states.trainable:,} trained)" if states.trainable != states.parameters else ""
     trained_zh = f"（训练其中 {states.trainable:,} 个）" if states.trainable != states.parameters else ""

@@ -37,8 +37,9 @@ HOLES = 0.25
 """Bytes that the allocator holds beside each byte of what comes and goes in a step."""
 HOLES_OF_COPIES = 0.6
 """The same where each product makes a copy of its weight, in plain or wider numbers: what comes and goes then differs more in size."""
-PEAKS = (0.95, 1.03)
-"""Between these shares of what is foretold lie the peaks of 80% of runs, about."""
+PEAKS, LIBRARIES = (0.95, 1.03), 40_000_000
+"""Between these shares of what is foretold lie the peaks of 80% of runs, about; on a CPU with what a task's own libraries take beyond that
+when they are first used, to fit a threshold say: bench/preflight, and the runs for development of bench/decisions/forecasts."""
 FIRST_USE = 25_000_000
 """What the libraries take when evaluations, checkpoints and the picture of the loss first use them."""
 TIMED = 3
@@ -104,6 +105,12 @@ class Needs:
     def memory_bytes(self) -> int:
         """The peak of the process."""
         return self.held_bytes + max(self.new_bytes, self.loading_bytes)
+
+    @property
+    def memory_range(self) -> tuple[int, int]:
+        """The peak of the process, four times in five."""
+        low, high = (round(part * self.memory_bytes) for part in PEAKS)
+        return low, high + (LIBRARIES if self.held_bytes else 0)
 
 
 @dataclass(frozen=True)
@@ -317,12 +324,6 @@ def _bilinear(values: Mapping[tuple[int, int], Any], layers: int, rows: int) -> 
     depths = sorted({place[0] for place in values})
     along = {d: _linear({r: value for (depth, r), value in values.items() if depth == d}, rows) for d in depths}
     return _linear(along, layers)
-
-
-def memory_range(foretold: int) -> tuple[int, int]:
-    """The 80% interval of the peak of a run whose `Needs.memory_bytes` is known."""
-    low, high = PEAKS
-    return round(low * foretold), round(high * foretold)
 
 
 def most_that_fits(fits: Callable[[int], bool], most: int) -> int:

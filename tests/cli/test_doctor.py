@@ -49,6 +49,9 @@ def test_a_run_that_fits_is_described() -> None:
     text = "\n".join(line.en for line in lines)
     assert f"parameters {CONFIG.parameter_count():,}" in text
     assert all(f"{part} " in text for part in ("weights", "gradients", "optimiser", "activations", "overhead"))
+    low, high = needs.memory_range
+    assert (low, high) == pytest.approx((0.95 * needs.memory_bytes, 1.03 * needs.memory_bytes + 40e6), abs=1)
+    assert f"four times in five from {size(low)} to {size(high)}" in text
     # An hour costs 3600, so a second costs 1.
     cost = next(line.en for line in lines if line.en.startswith("cost"))
     assert f"about {10 * needs.step_seconds:,.2f} EUR, of a budget of 100" in cost
