@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails
 
 from .errors import UserError, nearest, quoted
 
@@ -15,9 +19,22 @@ LineOf = Callable[[tuple[int | str, ...]], int | None]
 
 
 class Config(BaseModel):
-    """Base of every settings class: immutable, no unknown keys, field docstrings are the help."""
+    """Base of every settings class: immutable, no unknown keys, field docstrings are the help.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    A class is made at its first use, and its docstrings are read where somebody asks for its JSON Schema: done for every class as it is
+    imported, as pydantic would, the two take longer than all that `lodestar status` does.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, protected_namespaces=())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(core_schema)
+        properties = handler.resolve_ref_schema(found).get("properties", {})
+        for name, words in _docstrings(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", words)
+        return found
 
     @classmethod
     def parse(cls, data: Any, *, where: str | Path, line_of: LineOf | None = None) -> Self:
@@ -33,6 +50,21 @@ class Config(BaseModel):
             first = _first(error)
             line = line_of(first["loc"]) if line_of else None
             raise _as_user_error(first, cls, f"{where}:{line}" if line else where) from None
+
+
+def _docstrings(cls: type[BaseModel]) -> dict[str, str]:
+    """Each field of the class → the docstring below it, where there is one."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not issubclass(base, Config) or base is Config:
+            continue
+        (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(parsed, ast.ClassDef)
+        for field, below in pairwise(parsed.body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                    found[name] = inspect.cleandoc(words)
+    return found
 
 
 def _first(error: ValidationError) -> ErrorDetails:

@@ -28,7 +28,7 @@ CHAT_IGNORED = (*IGNORED, "store", "metadata", "service_tier", "safety_identifie
 class ChatBody(ChatRequest):
     """The body of POST /v1/chat/completions: OpenAI's, with `top_k`. A field that is null counts as left out."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=False)  # FastAPI takes it as it is
 
     model: str | None = None
     """The name that GET /v1/models tells; checked where given."""

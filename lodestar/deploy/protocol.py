@@ -54,7 +54,7 @@ def one_or_several(stop: Any) -> Any:
 class CompletionBody(CompletionRequest):
     """The body of POST /v1/completions: OpenAI's, with `top_k`. A field that is null counts as left out."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=False)  # FastAPI takes it as it is
 
     prompt: str | list[str] | list[int] | list[list[int]] = ""  # type: ignore[assignment] # the route takes several at once
     """A text, several texts, or the token ids of one or several."""
@@ -99,7 +99,7 @@ class CompletionBody(CompletionRequest):
 class Feedback(Config):
     """The body of POST /v1/feedback: what a person thought of one answer, or what came of it."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=False)  # FastAPI takes it as it is
 
     id: str
     """The answer's id."""
