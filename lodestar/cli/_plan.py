@@ -80,10 +80,12 @@ def task_of(venture: Venture) -> Task:
 
 def base_of(venture: Venture) -> Base | None:
     """The model to begin from, where venture.yaml names one."""
-    from ..build.base import find_base
-
     source = venture.file.model.base
-    return None if source is None else find_base(source, venture.folder)
+    if source is None:
+        return None
+    from ..build.base import find_base  # which imports torch
+
+    return find_base(source, venture.folder)
 
 
 def load_task(description: Mapping[str, Any]) -> Task:
@@ -112,7 +114,6 @@ def check_shape(venture: Venture) -> None:
 
 
 def derive_shape(venture: Venture, task: Task, vocabulary_size: int, source_vocabulary_size: int | None = None) -> Derived:
-    from ..build.base import derive_from
     from ..build.sizes import derive
 
     train = venture.file.train
@@ -121,6 +122,8 @@ def derive_shape(venture: Venture, task: Task, vocabulary_size: int, source_voca
     if base is None:
         derived = derive(venture.file.model, decided, vocabulary_size, source_vocabulary_size)
     else:
+        from ..build.base import derive_from  # which imports torch
+
         derived = derive_from(base, venture.file.model, decided, venture.file.adapter)
     if task.passes is not None:
         derived = replace(derived, passes=task.passes)

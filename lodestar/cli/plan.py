@@ -59,7 +59,6 @@ def command(
     export: tuple[str, Path] | None, source: Path | None, owner: str | None, seed: int, draws: int,
 ) -> None:  # fmt: skip
     from ..venture import execution
-    from ..venture.plan import PLAN_FILE
     from ..venture.venture import Venture
 
     _refuse_what_does_not_go_together(action, task, because, export, source)
@@ -67,7 +66,7 @@ def command(
     who = who or execution.who_am_i()
     with execution.plan_lock(opened):
         why = "edited"
-        if not (opened.folder / PLAN_FILE).exists():
+        if not opened.plan_path.exists():
             _begin(opened)
             why = "begun"
         if task is not None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from ..contracts.intervals import expanded_percentile
 from ..contracts.randomness import generator
@@ -88,7 +88,7 @@ def paired_difference(
     low, high = expanded_percentile(differences, units, confidence)
     error = float(np.nanstd(differences, ddof=1))
     # Power 80 %: the quantile of the test plus that of the power, in standard errors.
-    detectable = error * (stats.norm.ppf(0.5 + confidence / 2) + stats.norm.ppf(0.8))
+    detectable = error * (ndtri(0.5 + confidence / 2) + ndtri(0.8))
     return Difference(metric.compute(b) - metric.compute(a), low, high, error, float(detectable))
 
 

@@ -9,7 +9,7 @@ from ..contracts.errors import UserError
 from ..contracts.language import Words
 from ..store.files import write_atomic
 from ..venture import execution
-from ..venture.plan import PLAN_FILE, load_plan
+from ..venture.plan import load_plan
 from ..venture.product import Override, gates, read_scorecard, release
 from ..venture.venture import Venture
 from ..venture.vision import VentureFile
@@ -59,9 +59,9 @@ def _change_vision(venture: Venture, person: Person, form: Mapping[str, str]) ->
 
 
 def _task_fields(venture: Venture) -> Sequence[Field] | None:
-    if not (venture.folder / PLAN_FILE).exists():
+    if not venture.plan_path.exists():
         return None
-    tasks = load_plan(venture.folder / PLAN_FILE).tasks
+    tasks = load_plan(venture.plan_path).tasks
     return [
         Field("task", Words("Task", "任务"), "choice", [(task.id, f"{task.title} ({task.owner})") for task in tasks]),
         Field("action", Words("What of it", "进展"), "choice", [(name, str(words)) for name, words in ACTIONS.items()], value="done"),

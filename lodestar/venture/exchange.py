@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from ..contracts.errors import UserError, missing_extra, nearest, quoted
-from .plan import MACHINE, PLAN_FILE, Plan, PlanTask, end_of, load_plan
+from .plan import MACHINE, Plan, PlanTask, end_of, load_plan
 from .plan_history import note_plan
 from .plan_records import in_zone, with_records
 from .venture import Venture
@@ -63,7 +63,7 @@ def import_tasks(venture: Venture, path: Path, *, owner: str | None, who: str) -
     """
     from .execution import rewrite
 
-    plan = load_plan(venture.folder / PLAN_FILE)
+    plan = load_plan(venture.plan_path)
     incoming = read_tasks(path, plan, owner)
     places = {task.id: number for number, task in enumerate(plan.tasks)}
     changes: list[tuple[int | None, dict[str, Any]]] = []

@@ -17,12 +17,12 @@ from ..store.lock import hold
 from .critical_path import days_left, longest_chain
 from .decided import decided
 from .durations import Diary, Duration, durations, estimate_of, first_day, likely_hours
-from .plan import PLAN_FILE, Plan, PlanTask, beginning_of, check, load_plan
+from .plan import Plan, PlanTask, beginning_of, check, load_plan
 from .plan_history import Change, Version, growth, note_plan, versions
 from .plan_records import measured, with_records
 from .schedule import DRAWS, ScheduleForecast, forecast
 from .throughput import Throughput, throughput
-from .venture import Venture
+from .venture import PLAN_FILE, Venture
 from .yaml_edit import edit_items
 from .yaml_file import parse
 
@@ -88,7 +88,7 @@ def look(venture: Venture, *, who: str | None, why: str = "edited", seed: int = 
     Raises:
         UserError: the plan is missing or wrong; nothing is noted then.
     """
-    file = load_plan(venture.folder / PLAN_FILE)
+    file = load_plan(venture.plan_path)
     plan = with_records(file, venture)
     due_dates(venture)
     at = plan.now()
@@ -113,7 +113,7 @@ def last_forecast(venture: Venture, plan: Plan) -> dict[str, Any] | None:
 
 def not_done_before(venture: Venture) -> list[tuple[PlanTask, PlanTask]]:
     """The machine's steps that are open, each with a person's task that the plan puts before it and that is not done."""
-    path = venture.folder / PLAN_FILE
+    path = venture.plan_path
     if not path.exists():
         return []
     plan = with_records(load_plan(path), venture)
@@ -148,7 +148,7 @@ def change(
     Raises:
         UserError: there is no such task, or what it would become cannot be. Nothing is changed.
     """
-    plan = load_plan(venture.folder / PLAN_FILE)
+    plan = load_plan(venture.plan_path)
     task = plan.task(id)
     moment = on or plan.now().isoformat(timespec="minutes")
     fields: dict[str, Any] = {} if hours is None else {"hours": hours}
@@ -168,7 +168,7 @@ def change(
 
 def rewrite(venture: Venture, changes: Sequence[tuple[int | None, Mapping[str, Any]]]) -> Plan:
     """Change tasks in plan.yaml, as `yaml_edit.edit_items` takes it; what would be no plan is refused before it is written."""
-    path = venture.folder / PLAN_FILE
+    path = venture.plan_path
     text = edit_items(path.read_text("utf-8"), "tasks", changes, where=path)
     after = Plan.parse(parse(text), where=path)
     check(after, where=path)

@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from ..contracts.clock import now
 from ..contracts.config import Config, LineOf
 from ..contracts.errors import UserError, nearest, quoted
+from .venture import PLAN_FILE
 from .yaml_file import read_yaml
 
-PLAN_FILE = "plan.yaml"
 MACHINE = "machine"
 """Who owns what the machine does."""
 LONGEST = 10_000.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..contracts.errors import UserError
 from ..contracts.language import Words, say
 from ..store.files import write_atomic
-from .plan import PLAN_FILE, Estimate, Plan, check
+from .plan import Estimate, Plan, check
 from .venture import STEPS, Venture
 from .yaml_edit import flow
 from .yaml_file import parse
@@ -75,7 +75,7 @@ def begin_plan(venture: Venture, today: date) -> Plan:
     Raises:
         UserError: there is one already.
     """
-    path = venture.folder / PLAN_FILE
+    path = venture.plan_path
     if path.exists():
         raise UserError("the venture has a plan already", where=path, fix="edit it, or remove it to begin anew")
     text = first_plan(venture, today)

@@ -16,7 +16,6 @@ from ..contracts.option import UNTRAINED, Kind, Option
 from ..contracts.score import Metric, Score, Target
 from ..store.files import sha256_file
 from . import assumptions
-from .curve import Point, extrapolate
 from .decision import PossiblePilot, Problem
 from .pilots import Pilot, identity, read_pilots, rule_file
 from .rules import RuleFile
@@ -291,6 +290,8 @@ def _extrapolated(
     builder: _Builder, found: tuple[Path, Pilot], runs: Sequence[tuple[float, Score]], metric: Metric
 ) -> Evidence:  # fmt: skip
     """What the whole run will score, told from the short ones."""
+    from .curve import Point, extrapolate
+
     runs = [(share, open_end(score)) for share, score in runs]
     lows, highs = [score.low for _, score in runs], [score.high for _, score in runs]
     support = support_of(min(lows), max(highs), metric.unit, metric.better)

@@ -1,21 +1,22 @@
-"""The five stages at a glance, and what to do next. Imports nothing that takes long, so that it answers at once."""
+"""The five stages at a glance, and what to do next. Imports nothing that takes long, so that it answers at once.
+
+What a venture has none of yet, decisions or a plan, is not imported either.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..contracts.language import Words, say
 from ..store.lock import holder
-from .execution import last_forecast
-from .pilots import read_pilots
-from .plan import PLAN_FILE, load_plan
-from .plan_records import with_records
 from .product import Release, gates, read_scorecard, releases
-from .record import is_followed, latest_record
 from .venture import STEPS, Venture
 from .vision_history import standing
 from .words import threshold
+
+if TYPE_CHECKING:
+    from .record import DecisionRecord
 
 State = Literal["done", "under way", "open"]
 BRIEF_FILE = "brief.html"
@@ -94,7 +95,7 @@ def next_step(venture: Venture, made: list[Release], served: int) -> Next:
     if evaluated is None:
         if not (venture.folder / BRIEF_FILE).exists() and not venture.finished("prepare"):
             return Next("lodestar vision", Words("check venture.yaml and write the brief", "检查 venture.yaml，写出简报"))
-        decided = latest_record(venture)
+        decided = _decided(venture)
         if decided is None and not venture.finished("train"):
             return Next("lodestar decide", Words("compare the strategies before one is paid for", "花钱之前，先比较各种策略"))
         if decided is not None and not decided.trains:
@@ -145,14 +146,33 @@ def _vision(venture: Venture) -> Stage:
     return Stage("vision", "done" if written and not kept.changes else "under way", words)
 
 
+def _decided(venture: Venture) -> DecisionRecord | None:
+    """The newest decision; None where nothing is decided."""
+    if not venture.decisions.exists():
+        return None
+    from .record import latest_record
+
+    return latest_record(venture)
+
+
+def _tried(venture: Venture) -> int:
+    """How many strategies were tried by pilots."""
+    if not venture.decisions.exists():
+        return 0
+    from .pilots import read_pilots
+
+    return sum(bool(pilot.runs) for _, pilot in read_pilots(venture).values())
+
+
 def _decision(venture: Venture) -> Stage:
-    made = latest_record(venture)
+    made = _decided(venture)
     if made is None:
-        tried = sum(bool(pilot.runs) for _, pilot in read_pilots(venture).values())
-        words = Words("nothing decided yet", "尚未决策")
+        tried, words = _tried(venture), Words("nothing decided yet", "尚未决策")
         if tried:
             words = Words(f"{words.en}; {tried} strategies tried", f"{words.zh}；已试 {tried} 种策略")
         return Stage("decision", "under way" if tried else "open", words)
+    from .record import is_followed
+
     words = Words(f"{made.choice}, chosen by {made.by} on {made.date}", f"{made.choice}，由 {made.by} 于 {made.date} 选定")
     if not is_followed(made, venture):
         return Stage("decision", "under way", Words(f"{words.en}; venture.yaml says otherwise", f"{words.zh}；但 venture.yaml 与之不符"))
@@ -177,10 +197,13 @@ def _execution(venture: Venture) -> Stage:
 
 def _planned(venture: Venture) -> tuple[bool, Words] | None:
     """Whether the whole plan is done, and how far it is, with the last forecast of its end; None where there is no plan."""
-    path = venture.folder / PLAN_FILE
-    if not path.exists():
+    if not venture.plan_path.exists():
         return None
-    file = load_plan(path)
+    from .execution import last_forecast
+    from .plan import load_plan
+    from .plan_records import with_records
+
+    file = load_plan(venture.plan_path)
     plan = with_records(file, venture)
     done, count = sum(task.state == "done" for task in plan.tasks), len(plan.tasks)
     blocked = sum(task.blocked is not None for task in plan.tasks if task.state != "done")

@@ -34,6 +34,7 @@ STEPS = ("prepare", "train", "evaluate")
 WORK_FIELDS = ("task", "options", "data", "model", "train", "adapter", "preference", "reward", "evaluate")
 """What of venture.yaml shapes the steps."""
 CURRENT_FILE = "current.json"
+PLAN_FILE = "plan.yaml"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Venture:
     def path(self) -> Path:
         """venture.yaml."""
         return self.folder / VENTURE_FILE
+
+    @property
+    def plan_path(self) -> Path:
+        """plan.yaml, where there is one."""
+        return self.folder / PLAN_FILE
 
     @property
     def runs(self) -> Path:

@@ -8,7 +8,7 @@ import re
 from playwright.sync_api import expect
 
 from lodestar.store.lock import hold
-from lodestar.venture.plan import PLAN_FILE, load_plan
+from lodestar.venture.plan import load_plan
 
 from .conftest import PASSWORDS, PATIENCE_MS
 
@@ -26,7 +26,7 @@ def test_a_card_is_dragged_to_another_column_and_asks_what_it_waits_for(venture,
     page.keyboard.type("the key of the archive")
     page.keyboard.press("Enter")
     expect(page.locator('.lane[data-state="blocked"]')).to_contain_text("the key of the archive")
-    task = load_plan(venture.folder / PLAN_FILE).task("collect")
+    task = load_plan(venture.plan_path).task("collect")
     assert (task.state, task.blocked) == ("started", "the key of the archive")
 
 

@@ -73,7 +73,7 @@ def _moves(task: PlanTask) -> str:
 
 def data(venture: Venture, _query: Mapping[str, str]) -> dict[str, Any] | None:
     """The same as figures; null without a plan."""
-    return look(venture, who=None).to_json() if (venture.folder / PLAN_FILE).exists() else None
+    return look(venture, who=None).to_json() if venture.plan_path.exists() else None
 
 
 VIEW = View("execution", "execution", Words("Plan", "计划"), body, data)
