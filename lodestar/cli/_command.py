@@ -17,13 +17,20 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from ..contracts.language import Words, say
 
 _JSON_KEY = "lodestar.json"
+
+
+class Outcome(NamedTuple):
+    """What a command found: the value that `--json` prints, and an assistant is told; and the text for people."""
+
+    value: Any
+    text: str
 
 
 def docstring_words(docstring: str) -> Words:

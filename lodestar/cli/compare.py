@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..contracts.language import say
-from ._command import lodestar_command, show, venture_option
+from ._command import Outcome, lodestar_command, show, venture_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..evaluate.compare import Comparison
     from ..venture.venture import Venture
@@ -34,6 +34,11 @@ def command(a: str, b: str, venture: Path) -> None:
     opened = None if Path(a, SCORECARD).is_file() and Path(b, SCORECARD).is_file() else Venture.open(venture)
     first, second = (_folder(opened, name) for name in (a, b))
     found = compare_and_note(opened or _around(venture), first, second)
+    show(*told(found, {a: first, b: second}, a, b))
+
+
+def told(found: Sequence[Comparison], folders: Mapping[str, Path], a: str, b: str) -> Outcome:
+    """What was found, under the names that the reader gave the two."""
     lines = [str(comparison.words(a, b)) for comparison in found]
     if found:
         headline = found[0]
@@ -51,7 +56,7 @@ def command(a: str, b: str, venture: Path) -> None:
         }
         for comparison in found
     ]
-    show({"a": str(first), "b": str(second), "comparisons": value}, "\n".join(lines))
+    return Outcome({"a": str(folders[a]), "b": str(folders[b]), "comparisons": value}, "\n".join(lines))
 
 
 def compare_and_note(venture: Venture | None, a: Path, b: Path) -> list[Comparison]:

@@ -12,7 +12,7 @@ import click
 
 from ..contracts.errors import UserError
 from ..contracts.language import say
-from ._command import lodestar_command, show, venture_option
+from ._command import Outcome, lodestar_command, show, venture_option
 from ._metrics import check_vision, metrics_of
 
 if TYPE_CHECKING:
@@ -62,13 +62,11 @@ def command(
     venture: Path, pilot: bool, minutes: float | None, choose: str | None, by: str | None, because: str | None, forecasts: tuple[str, ...],
     resolve_by: str | None, verify: bool, draws: int, seed: int,
 ) -> None:  # fmt: skip
-    from ..venture.decision import compare
-    from ..venture.problem import build_problem
     from ..venture.venture import Venture
 
     opened = Venture.open(venture)
     if verify:
-        _verify(opened)
+        show(*verified(opened))
         return
     if choose is None and (by or because or forecasts or resolve_by):
         raise UserError("--by, --because, --forecast and --resolve-by belong to a choice", where="decide", fix="give --choose OPTION, too")
@@ -76,15 +74,33 @@ def command(
     metrics = metrics_of(opened.file)
     if pilot:
         _pilot(opened, metrics, minutes)
-    problem = build_problem(opened, metrics)
-    comparison = compare(problem, draws=draws, seed=seed)
+    problem, comparison = weighed(opened, metrics, draws=draws, seed=seed)
     record = None
     if choose is not None:
         record = _choose(opened, metrics, problem, comparison, choose, by or "", because or "", forecasts, resolve_by)
     _show(opened, problem, comparison, record)
 
 
-def _verify(venture: Venture) -> None:
+def weighed(venture: Venture, metrics: dict[str, Metric], *, draws: int, seed: int) -> tuple[Problem, Comparison]:
+    """The options as the evidence has them now, simulated in the same worlds."""
+    from ..venture.decision import compare
+    from ..venture.problem import build_problem
+
+    problem = build_problem(venture, metrics)
+    return problem, compare(problem, draws=draws, seed=seed)
+
+
+def weighed_value(problem: Problem, comparison: Comparison) -> dict[str, Any]:
+    """For machines."""
+    return {"problem": problem.model_dump(mode="json"), "comparison": comparison.model_dump(mode="json")}
+
+
+def verified(venture: Venture) -> Outcome:
+    """The decisions that were made, each held against its hash.
+
+    Raises:
+        UserError: the first one that is not what was written.
+    """
     from ..venture.problem import check_reference
     from ..venture.record import verify
 
@@ -93,7 +109,7 @@ def _verify(venture: Venture) -> None:
         for name, evidence in record.problem.quantities.items():
             check_reference(evidence, venture, f"decision {record.number}: {name}")
     told = say(f"{len(records)} decisions, each as it was made.", f"{len(records)} 项决策，均与当时一致。")
-    show({"decisions": [{"number": each.number, "choice": each.choice, "hash": each.hash} for each in records]}, told)
+    return Outcome({"decisions": [{"number": each.number, "choice": each.choice, "hash": each.hash} for each in records]}, told)
 
 
 def _pilot(venture: Venture, metrics: dict[str, Metric], minutes: float | None) -> None:
@@ -181,11 +197,7 @@ def _show(venture: Venture, problem: Problem, comparison: Comparison, record: De
 
     path = _keep(venture, problem, comparison)
     lines = [text(venture.file, problem, comparison), say(f"Page: {path}", f"页面：{path}")]
-    value: dict[str, Any] = {
-        "problem": problem.model_dump(mode="json"),
-        "comparison": comparison.model_dump(mode="json"),
-        "page": str(path),
-    }
+    value = weighed_value(problem, comparison) | {"page": str(path)}
     if record is not None:
         place = record_files(venture)[-1].with_suffix(".md")
         value["record"] = {"number": record.number, "choice": record.choice, "hash": record.hash, "file": str(place)}

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..contracts.errors import UserError
 from ..contracts.language import say
-from ._command import lodestar_group, show, venture_option
+from ._command import Outcome, lodestar_group, show, venture_option
 from ._metrics import metrics_of
+
+if TYPE_CHECKING:
+    from ..venture.venture import Venture
 
 
 @lodestar_group
@@ -122,11 +126,17 @@ def resolve(venture: Path, name: str | None, outcome: bool | None, value: float 
     show([each.model_dump(mode="json") for each in resolved], "\n".join(lines) or nothing)
 
 
-def _list(venture: Path) -> None:
-    from ..contracts.clock import now
-    from ..venture.forecast_words import forecasts_text, forecasts_value
+def _list(folder: Path) -> None:
     from ..venture.venture import Venture
 
-    forecasts = Venture.open(venture).ledger.forecasts()
+    show(*listed(Venture.open(folder)))
+
+
+def listed(venture: Venture) -> Outcome:
+    """Every forecast, and how good they were."""
+    from ..contracts.clock import now
+    from ..venture.forecast_words import forecasts_text, forecasts_value
+
+    forecasts = venture.ledger.forecasts() if venture.has_ledger else []
     today = now().date()
-    show(forecasts_value(forecasts, today), forecasts_text(forecasts, today))
+    return Outcome(forecasts_value(forecasts, today), forecasts_text(forecasts, today))

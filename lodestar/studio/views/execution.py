@@ -9,7 +9,7 @@ from typing import Any
 from ...contracts.language import Words, say
 from ...venture.execution import look
 from ...venture.page import bullets, next_step, section
-from ...venture.plan import PLAN_FILE, PlanTask
+from ...venture.plan import PlanTask
 from ...venture.plan_page import counted, plan_html
 from ...venture.plan_words import state_of
 from ...venture.venture import Venture
@@ -28,7 +28,7 @@ _MOVES: Mapping[str, tuple[tuple[str, Words], ...]] = {
 def body(venture: Venture, _query: Mapping[str, str]) -> str:
     """The plan as it stands now."""
     heading = f"<h1>{say('The plan', '执行计划')}</h1>"
-    if not (venture.folder / PLAN_FILE).exists():
+    if not venture.plan_path.exists():
         why = say(
             "begins a plan of the steps and of what people do, and forecasts when it is done",
             "新建计划（机器步骤与人的任务），并预测完成日期",
