@@ -75,6 +75,20 @@ def hold(folder: Path | str, purpose: str) -> Iterator[None]:
             os.close(handle)
 
 
+@contextmanager
+def lend(folder: Path | str) -> Iterator[int]:
+    """A descriptor that holds `folder` for a process that is begun inside and is passed it: as long as that one lives, however it ends."""
+    path = Path(folder) / LOCK_FILE
+    with writing(path):
+        handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    try:
+        if not _acquire(handle):
+            raise UserError(f"in use by {_holder(handle).words}", where=folder, fix="wait for it to finish, or stop it")
+        yield handle
+    finally:
+        os.close(handle)
+
+
 def holder(folder: Path | str) -> Holder | None:
     """Who holds `folder` now; None where nobody does."""
     try:
