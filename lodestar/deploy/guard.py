@@ -35,13 +35,15 @@ class Guard:
         body_bytes: the largest body that is read.
         forms: the route that takes files, as multipart forms.
         origins: web pages of other origins that may send such forms.
+        protected: the beginnings of the paths that ask for the key.
     """
 
     def __init__(
         self, app: ASGIApp, *, api_key: str | None, hosts: Collection[str] | None, body_bytes: int, forms: str | None = None,
-        origins: Collection[str] = (),
+        origins: Collection[str] = (), protected: tuple[str, ...] = PROTECTED,
     ) -> None:  # fmt: skip
         self.app, self.hosts, self.body_bytes, self.forms, self.origins = app, hosts, body_bytes, forms, origins
+        self.protected = protected
         self._key = None if api_key is None else api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +68,7 @@ class Guard:
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
         if self.hosts is not None and name not in self.hosts:
             return ApiError(421, f"This server does not answer to the host {name!r}. Call it by {', '.join(sorted(self.hosts))}.")
-        if scope["path"].startswith(PROTECTED) and not self._knows_key(headers):
+        if scope["path"].startswith(self.protected) and not self._knows_key(headers):
             return ApiError(
                 401, "This server asks for an API key. Send it as the header `Authorization: Bearer <key>`.", code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},

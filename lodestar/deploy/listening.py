@@ -16,6 +16,8 @@ from starlette.types import ASGIApp
 
 from ..contracts.errors import UserError
 
+KEY_VARIABLE = "LODESTAR_API_KEY"
+"""The environment variable that holds the API key; unset or empty leaves the API open."""
 GRACE_SECONDS = 30
 """How long requests in flight may take to finish after a signal."""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})

@@ -18,12 +18,9 @@ from .api import create_app
 from .canary import Canary
 from .documents.library import Library
 from .engine import Engine, Limits
-from .listening import LOOPBACK_HOSTS, Server, address_of, in_background, is_loopback, listen
+from .listening import KEY_VARIABLE, LOOPBACK_HOSTS, Server, address_of, in_background, is_loopback, listen
 from .routes import ApiLimits
 from .service import Explainer, Service
-
-KEY_VARIABLE = "LODESTAR_API_KEY"
-"""The environment variable that holds the API key; unset or empty leaves the API open."""
 
 
 def serve(
