@@ -20,6 +20,7 @@ from .plan import PlanTask
 from .plan_history import Version
 from .plan_records import local, seconds_of
 from .plan_words import STATES, chance_line, day, finish_lines, state_of
+from .words import length_words
 
 if TYPE_CHECKING:
     from ..store.ledger import Run
@@ -122,7 +123,7 @@ def _machine(found: Execution, runs: Sequence[Run], since: datetime) -> list[str
     finished = [run for run in runs if run.status == "finished"]
     failed = [run for run in runs if run.status == "failed"]
     if runs:
-        steps = ", ".join(f"{run.step} ({seconds_of(run) / 3600:.2f} h)" for run in finished) or "–"
+        steps = ", ".join(f"{run.step} ({length_words(seconds_of(run))})" for run in finished) or "–"
         lines.append(
             say(f"the machine finished: {steps}; attempts that failed: {len(failed)}", f"机器完成：{steps}；失败 {len(failed)} 次")
         )

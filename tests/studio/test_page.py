@@ -133,7 +133,7 @@ def test_every_picture_can_be_saved_and_looks_the_same_alone(venture, serve, vis
     drawn.value.save_as(tmp_path / "a.svg")
     text = ElementTree.parse(tmp_path / "a.svg").getroot().find("{http://www.w3.org/2000/svg}text")
     assert text is not None
-    assert "font-size: 10px" in text.get("style", "")  # the style sheet's, which the file does not have
+    assert "font-size: 15px" in text.get("style", "")  # the style sheet's, which the file does not have
     with page.expect_download() as painted:
         page.get_by_role("button", name="Save picture: loss-by-step (PNG)").click()
     assert painted.value.suggested_filename == "loss-by-step.png"

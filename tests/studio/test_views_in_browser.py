@@ -7,6 +7,7 @@ import re
 
 from playwright.sync_api import expect
 
+from lodestar.store.files import write_atomic
 from lodestar.store.lock import hold
 from lodestar.venture.plan import load_plan
 
@@ -40,7 +41,6 @@ def test_whoever_only_reads_is_offered_no_button_of_the_board(team, serve, visit
 
 
 def test_a_curve_grows_while_the_training_goes_on(venture, serve, visit):
-    attempt = venture.ledger.start_run("train", "now")
     journal = venture.run_folder("train", "now") / "metrics.jsonl"
     journal.parent.mkdir(parents=True)
 
@@ -51,6 +51,10 @@ def test_a_curve_grows_while_the_training_goes_on(venture, serve, visit):
                 file.write(json.dumps(row) + "\n")
 
     train(1, 41)
+    other = venture.run_folder("train", "then") / "metrics.jsonl"
+    venture.ledger.fail_run(venture.ledger.start_run("train", "then"), "cut short")
+    write_atomic(other, journal.read_text())
+    attempt = venture.ledger.start_run("train", "now")
     page = visit(serve(venture.folder), "/runs")
     curves = page.locator("#curves")
     expect(curves).to_contain_text("now: 40 of 40 steps drawn")
@@ -62,3 +66,11 @@ def test_a_curve_grows_while_the_training_goes_on(venture, serve, visit):
         expect(curves.locator("svg polyline").first).to_have_attribute("points", re.compile(r"^\S+( \S+){59}$"))
         venture.ledger.fail_run(attempt, "stopped <by> hand")
     expect(page.locator("#attempts")).to_contain_text("stopped <by> hand")
+    page.get_by_label("Draw then").check()
+    page.get_by_label("Curves against").select_option("time")
+    page.get_by_role("button", name="Show").click()
+    expect(curves).to_contain_text("then: 40 of 40 steps drawn")
+    expect(curves).to_contain_text("now: 60 of 60 steps drawn")
+    expect(curves.locator("svg").first).to_contain_text("seconds of training, pauses left out")
+    page.emulate_media(media="print")
+    expect(curves).to_be_visible()

@@ -27,6 +27,8 @@ PAGE = 50
 SHOWN = "show."
 """In the address, before the id of a training that is drawn."""
 MOST_CURVES = len(COLORS)
+FORM = "choose"
+"""The id of the form that chooses what is shown."""
 _STATES = {
     "started": Words("cut off", "已中断"),
     "going on": Words("going on", "进行中"),
@@ -96,13 +98,12 @@ def body(venture: Venture, query: Mapping[str, str]) -> str:
     return "".join(
         [
             heading,
-            f'<form class="runs" method="get">{_controls(seen)}',
+            _controls(seen),
             section(say("Curves", "曲线"), f'<div id="curves" data-live>{_curves(seen)}</div>'),
             section(
                 say("Attempts", "运行记录"),
                 f'<div id="attempts" data-live>{_pages(seen)}{_attempts(venture, seen)}{_pages(seen) if seen.count > PAGE else ""}</div>',
             ),
-            "</form>",
         ]
     )
 
@@ -155,14 +156,14 @@ def _state(run: Run, seen: _Seen) -> str:
 
 
 def _controls(seen: _Seen) -> str:
-    """What is drawn, and of which step the attempts are; a form that works without a script."""
+    """What is drawn, and of which step the attempts are; the boxes in the list belong to this form, too."""
     here = {run.id for run in seen.runs if run.step == "train"}
     kept = "".join(f'<input type="hidden" name="{SHOWN}{escape(id)}" value="on">' for id in seen.asked.chosen if id not in here)
     steps = [("", say("every step", "所有步骤")), *((name, str(words)) for name, words in _STEPS.items())]
     along = [("tokens", say("tokens", "词元")), ("time", say("time", "时间"))]
     return (
-        f'<p class="choices">{kept}{_choice("step", say("Attempts at", "步骤"), steps, seen.asked.step)}'
-        f"{_choice('x', say('Curves against', '曲线横轴'), along, seen.asked.along)}<button>{say('Show', '显示')}</button></p>"
+        f'<form class="choices" id="{FORM}" method="get">{kept}{_choice("step", say("Attempts at", "步骤"), steps, seen.asked.step)}'
+        f"{_choice('x', say('Curves against', '曲线横轴'), along, seen.asked.along)}<button>{say('Show', '显示')}</button></form>"
     )
 
 
@@ -220,7 +221,7 @@ def _row(venture: Venture, run: Run, seen: _Seen) -> list[str]:
     if run.step == "train":
         checked = " checked" if run.id in seen.courses else ""
         label = escape(f"{say('Draw', '绘制')} {run.id}")
-        box = f'<input type="checkbox" name="{SHOWN}{escape(run.id)}" value="on" aria-label="{label}"{checked}>'
+        box = f'<input type="checkbox" form="{FORM}" name="{SHOWN}{escape(run.id)}" value="on" aria-label="{label}"{checked}>'
     record = run.record or {}
     memory = record.get("cost", {}).get("peak_memory_bytes")
     return [
