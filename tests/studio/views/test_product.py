@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import date
 
 import pytest
@@ -118,3 +119,10 @@ def test_a_cards_markdown_is_laid_out_and_brings_no_markup_of_its_own(released):
     assert "<b>" not in shown.html
     write_atomic(released.releases / "v3" / "nothing", "")
     assert "<script" not in VIEW.body(released, {})
+
+
+def test_without_the_library_a_card_is_shown_as_it_was_written(monkeypatch, language):
+    monkeypatch.setitem(sys.modules, "markdown_it", None)
+    shown = View(markdown_html(f"# {HOSTILE}\n"))
+    assert f"# {HOSTILE}" in shown
+    assert "pip install 'lodestar[studio]'" in shown
