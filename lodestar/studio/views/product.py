@@ -14,6 +14,7 @@ from ...contracts.record import RECORD_FILE, Scorecard
 from ...contracts.score import Score, Target
 from ...store.files import read_json
 from ...venture.licences import read_licences
+from ...venture.measures import words_of
 from ...venture.page import bullets, next_step, section, table
 from ...venture.pairs import Pair, PairedDifference, read_pair
 from ...venture.plot import scores_plot
@@ -113,13 +114,14 @@ def _side_by_side(venture: Venture, chosen: Sequence[Subject]) -> str:
     targets = {target.metric: target for target in venture.file.targets}
     held = {each.name: {gate.target.metric: gate for gate in gates(venture.file.targets, each.card)} for each in chosen}
     headings = [say("Measure", "指标"), *(f"{each.name}" for each in chosen), ""]
-    rows = [_row(metric, chosen, targets.get(metric), held, pairs) for metric in metrics]
+    says = words_of(venture)
+    rows = [_row(metric, says.get(metric), chosen, targets.get(metric), held, pairs) for metric in metrics]
     shown = table(headings, rows, ["", *["figure"] * len(chosen), "picture"])
     return f'<div class="wide">{shown}</div>{_legend(chosen, pairs)}{_missing_pairs(chosen, pairs)}'
 
 
 def _row(
-    metric: str, chosen: Sequence[Subject], target: Target | None, held: Mapping[str, Mapping[str, Gate]],
+    metric: str, says: Words | None, chosen: Sequence[Subject], target: Target | None, held: Mapping[str, Mapping[str, Gate]],
     pairs: Mapping[tuple[str, str], Pair | None],
 ) -> list[str]:  # fmt: skip
     scores = {each.name: each.card.score(metric) for each in chosen}
@@ -127,7 +129,8 @@ def _row(
     first = known[0][1]
     better = say("higher is better", "越高越好") if first.better == "higher" else say("lower is better", "越低越好")
     promised = f" · {say('promised', '承诺')} {threshold(target, unit_words(first.unit))}" if target else ""
-    cells = [f'<code>{escape(metric)}</code><div class="says">{better}{escape(promised)}</div>']
+    words = f"{escape(str(says))}<br>" if says else ""
+    cells = [f'<code>{escape(metric)}</code><div class="says">{words}{better}{escape(promised)}</div>']
     best = _best(metric, chosen, pairs)
     for each in chosen:
         score = scores[each.name]

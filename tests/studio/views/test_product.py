@@ -12,6 +12,7 @@ from lodestar.contracts.language import Words
 from lodestar.store.files import write_atomic
 from lodestar.studio.markdown import markdown_html
 from lodestar.studio.views.product import VIEW
+from lodestar.venture.measures import keep_words
 from lodestar.venture.pairs import Pair, PairedDifference, evaluation_id, read_pair, save_pair
 from lodestar.venture.product import Override, release
 from tests.studio.views.conftest import HOSTILE, View
@@ -42,10 +43,12 @@ def test_before_an_evaluation_it_says_what_to_run(venture, language):
     assert "lodestar run" in View(VIEW.body(venture, {}))
 
 
-def test_scores_stand_side_by_side_with_intervals_and_promises(released, language):
+def test_scores_stand_side_by_side_with_intervals_and_promises(released, metrics, language):
+    keep_words(released, metrics)
     page = View(VIEW.body(released, {}))
     accuracy, latency = row(page, "accuracy"), row(page, "latency_ms_p95")
     assert [words in accuracy for words in ("0.9<small>[0.87, 0.93]", "0.95<small>[0.93, 0.97]", "≥ 0.8")] == [True] * 3
+    assert metrics["accuracy"].words.in_language("zh" if language == "zh" else "en") in accuracy
     kept, missed = ("兑现", "未兑现") if language == "zh" else ("kept", "not kept")
     assert re.findall(r'class="(?:kept|missed)"[^>]*>(.*?)</span>', latency) == [kept, missed]
     assert "★" not in accuracy, "nothing has told the difference from chance"
