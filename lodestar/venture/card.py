@@ -55,18 +55,18 @@ def _head(file: VentureFile, release: Release) -> str:
     if file.licence:
         lines.append(say(f"Licence: {file.licence}.", f"许可：{file.licence}。"))
     if release.override:
-        lines.append(override_notice(release))
+        lines.append(f"**{override_words(release)}**")
     return "\n\n".join(lines)
 
 
-def override_notice(release: Release) -> str:
+def override_words(release: Release) -> str:
     """That a release was let out in spite of its gates: by whom, and why."""
     assert release.override is not None
     failed = ", ".join(gate.target.metric for gate in release.gates if not gate.kept) or say("licences", "许可")
     who, why = release.override.who, release.override.why
     return say(
-        f"**Released in spite of failing gates ({failed}), by decision of {who}: {why}**",
-        f"**未达门槛（{failed}）仍予发布，由 {who} 决定：{why}**",
+        f"{release.name} was released in spite of failing gates ({failed}), by decision of {who}: {why}",
+        f"{release.name} 未达门槛（{failed}）仍予发布，由 {who} 决定：{why}",
     )
 
 

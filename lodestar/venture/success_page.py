@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from ..contracts.clock import now
 from ..contracts.language import say
 from ..contracts.score import Score
+from .card import override_words
 from .economics_words import economics_html
 from .forecast_words import forecasts_html
 from .found import shown
 from .page import SKY, bullets, document, next_step, section, table, tiles
 from .plot import interval_plot, legend
-from .success_text import override_words
 from .usage_plots import use_html
 from .usage_words import heard_html, retention_html
 from .words import figure, interval, threshold, unit_words

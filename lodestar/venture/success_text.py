@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..contracts.language import say
+from .card import override_words
 from .economics_words import economics_text
 from .forecast_words import score_lines
-from .product import Release
 from .usage_words import heard_text, retention_text
 from .words import figure, interval, threshold
 
@@ -49,17 +49,6 @@ def report_text(facts: Facts) -> str:
     lines += [say(f"Picture: {path}", f"图：{path}") for path in facts.pictures]
     lines += [say(f"Next: {each.command} ({each.why})", f"下一步：{each.command}（{each.why}）") for each in facts.next]
     return "\n".join(lines)
-
-
-def override_words(release: Release) -> str:
-    """That a release was let out in spite of its gates: by whom, and why."""
-    assert release.override is not None
-    failed = ", ".join(gate.target.metric for gate in release.gates if not gate.kept) or say("licences", "许可")
-    who, why = release.override.who, release.override.why
-    return say(
-        f"{release.name} was released in spite of failing gates ({failed}), by decision of {who}: {why}",
-        f"{release.name} 未达门槛（{failed}）仍予发布，由 {who} 决定：{why}",
-    )
 
 
 def _as_served(facts: Facts) -> list[str]:

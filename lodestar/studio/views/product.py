@@ -13,6 +13,7 @@ from ...contracts.language import Words, say
 from ...contracts.record import RECORD_FILE, Scorecard
 from ...contracts.score import Score, Target
 from ...store.files import read_json
+from ...venture.card import override_words
 from ...venture.licences import read_licences
 from ...venture.measures import words_of
 from ...venture.page import bullets, next_step, section, table
@@ -21,7 +22,6 @@ from ...venture.plot import scores_plot
 from ...venture.product import CARD_FILE, Gate, Release, changes_of, gates, read_scorecard, releases
 from ...venture.rollout import SIGNALS, Rollout, latest_rollout, rollout_value
 from ...venture.success_page import score_html
-from ...venture.success_text import override_words
 from ...venture.venture import Venture
 from ...venture.words import figure, threshold, unit_words
 from ..markdown import markdown_html
