@@ -18,6 +18,7 @@ from lodestar.explain.explanation import explain, to_json
 from lodestar.explain.steps import finish
 from lodestar.model.config import ModelConfig
 from lodestar.prepare.tokenizer import train_tokenizer
+from tests.text_tasks import TEXT_TASKS
 
 
 def save(folder: Path, name: str) -> Bundle:
@@ -123,11 +124,7 @@ def test_a_model_is_named_or_there_is_a_venture(capsys: pytest.CaptureFixture[st
     assert "config.json" in capsys.readouterr().err
 
 
-READERS = [name for name in tasks.names() if tasks.find(name).tokenized and not tasks.find(name).example.media_fields()]
-"""The tasks that are asked about texts, not about files or items."""
-
-
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", TEXT_TASKS)
 def test_every_task_s_request_is_made_of_one_text(name: str) -> None:
     """What `--text` becomes is what the task's own endpoint takes: the fields are among those of a request of its sample."""
     task = tasks.find(name)()

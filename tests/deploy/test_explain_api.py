@@ -30,14 +30,13 @@ from lodestar.explain.rollout import rollout
 from lodestar.explain.steps import finish
 from lodestar.model.config import ModelConfig
 from lodestar.prepare.tokenizer import train_tokenizer
+from tests.text_tasks import TEXT_TASKS
 
 Start = Callable[..., AbstractContextManager[str]]
 TOLERANCE = 2e-5
 """Six digits are sent."""
 
 
-READERS = [name for name in tasks.names() if tasks.find(name).tokenized and not tasks.find(name).example.media_fields()]
-"""The tasks that are asked about texts, not about files or items."""
 WRITTEN = {"translation": "灯亮了。", "summarization": "The lamp is lit."}
 """Where the model's own answer would take long to write."""
 
@@ -60,7 +59,7 @@ def asked_of(service: Service) -> dict[str, Any]:
     return request
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", TEXT_TASKS)
 def test_what_is_served_equals_what_is_told_offline(name: str) -> None:
     service = explained_service(name)
     request, output = asked_of(service), WRITTEN.get(name)

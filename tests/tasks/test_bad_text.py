@@ -26,6 +26,7 @@ from lodestar.deploy.serve import serving
 from lodestar.deploy.service import Service
 from lodestar.model.config import ModelConfig
 from lodestar.prepare.tokenizer import train_tokenizer
+from tests.text_tasks import TEXT_TASKS
 
 CONTEXT = 128
 LONG = 100_000
@@ -81,8 +82,6 @@ ENDLESS = {
     "marks on one letter": "e" + "\u0301" * LONG,
     "brackets": "(" * LONG,
 }
-READERS = [name for name in tasks.names() if tasks.find(name).tokenized and not tasks.find(name).example.media_fields()]
-"""The tasks that are asked about texts, not about files or items."""
 HALVES = {"half a pair": "a \ud83d b", "the other half": "\ude00"}
 
 PIECES = [*SHORT.values(), "\r\n", "-->", "{{", "%s", "…", "é", "e\u0301", "\ud800", "字", " the "]
@@ -106,7 +105,7 @@ class Tiny:
         return answer
 
 
-@pytest.fixture(scope="module", params=READERS)
+@pytest.fixture(scope="module", params=TEXT_TASKS)
 def tiny(request: pytest.FixtureRequest) -> Tiny:
     task = tasks.find(request.param)()
     sample = list(task.sample())
@@ -122,7 +121,7 @@ def tiny(request: pytest.FixtureRequest) -> Tiny:
 
 
 def test_every_endpoint_is_asked() -> None:
-    assert set(REQUESTS) == {tasks.find(name).endpoint for name in READERS}
+    assert set(REQUESTS) == {tasks.find(name).endpoint for name in TEXT_TASKS}
 
 
 def check(tiny: Tiny, request: Mapping[str, Any], found: dict[str, Any] | str) -> None:
