@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +13,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails
 
-from .errors import UserError, nearest, quoted
+from .errors import LONGEST_QUOTED, UserError, nearest, quoted
 
 LineOf = Callable[[tuple[int | str, ...]], int | None]
 
@@ -58,7 +58,11 @@ def _docstrings(cls: type[BaseModel]) -> dict[str, str]:
     for base in reversed(cls.__mro__):
         if not issubclass(base, Config) or base is Config:
             continue
-        (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        try:
+            source = inspect.getsource(base)
+        except OSError:  # where only the compiled code is installed
+            continue
+        (parsed,) = ast.parse(textwrap.dedent(source)).body
         assert isinstance(parsed, ast.ClassDef)
         for field, below in pairwise(parsed.body):
             match field, below:
@@ -85,9 +89,28 @@ def _as_user_error(first: ErrorDetails, root: type[BaseModel], where: str | Path
     if first["type"] == "value_error":
         # A check across fields wrote the sentence itself, remedy included.
         prefix = f"in {path!r}: " if path else ""
-        return UserError(prefix + str(first["ctx"]["error"]), where=where)
+        return UserError(prefix + _shortened(str(first["ctx"]["error"]), first["input"]), where=where)
     message = first["msg"][0].lower() + first["msg"][1:]
     return UserError(f"the field {path!r} is {quoted(first['input'])}: {message}", where=where, fix="correct the value")
+
+
+def _shortened(sentence: str, given: Any) -> str:
+    """The sentence with the long texts that it names, of those given, cut as `quoted` cuts them."""
+    for text in _texts(given):
+        if len(text) > LONGEST_QUOTED:
+            sentence = sentence.replace(repr(text), quoted(text)).replace(text, quoted(text))
+    return sentence
+
+
+def _texts(given: Any) -> Iterator[str]:
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, Mapping):
+        for key, value in given.items():
+            yield from (*_texts(key), *_texts(value))
+    elif isinstance(given, list | tuple):
+        for value in given:
+            yield from _texts(value)
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

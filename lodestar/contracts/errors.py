@@ -46,10 +46,13 @@ def _is_chinese(character: str) -> bool:
     return "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
 
 
+LONGEST_QUOTED = 60
+
+
 def quoted(value: Any) -> str:
-    """A value as an error names it: its repr, or the beginning of one that is long."""
+    """A value as an error names it: its repr, or the beginning of one that is long, which says so."""
     shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return shown if len(shown) <= LONGEST_QUOTED else f"{shown[:40]}… (shortened from {len(shown):,} characters)"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
