@@ -5,6 +5,9 @@ would count as independent evidence, and intervals would be too narrow (Davison 
 
 Intervals are percentiles, at levels widened for small samples so that they keep what a t interval would: Hesterberg 2015, "What
 Teachers Should Know About the Bootstrap", section 5.2 ("expanded percentile").
+
+Rows that are all right, or all wrong, give the same ratio however they are drawn, and no percentile tells how few they are. There the
+interval is the exact one of a share (Clopper and Pearson 1934): of three right out of three, from 0.29.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from ..contracts.intervals import expanded_percentile
+from ..contracts.intervals import exact_share, expanded_percentile
 from ..contracts.randomness import generator
 from ..contracts.score import Columns, Metric, Score
 
@@ -56,7 +59,10 @@ def scores(
         resamples_of = drawn[:, 0, number]
         if metric.recentred:
             resamples_of = resamples_of + (value - np.nanmean(resamples_of))
-        low, high = expanded_percentile(resamples_of, units, confidence)
+        if metric.unit == "" and value in (0.0, 1.0) and np.nanmin(resamples_of) == np.nanmax(resamples_of):
+            low, high = exact_share(units if value else 0, units, confidence)
+        else:
+            low, high = expanded_percentile(resamples_of, units, confidence)
         # The interval of few or very uneven rows can miss the value itself, which would read as a mistake.
         low, high = min(low, value), max(high, value)
         found.append(

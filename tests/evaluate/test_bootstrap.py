@@ -92,7 +92,7 @@ def test_smallest_detectable_difference_is_detected_four_times_in_five() -> None
 def test_resamples_without_a_class_do_not_break_macro_averages() -> None:
     columns = {"label": np.array([0, 0, 0, 0, 1]), "predicted": np.array([0, 0, 0, 0, 1])}
     found = scores([F1], columns, resamples=200, confidence=0.95, seed=0)[0]
-    assert (found.low, found.value, found.high) == (1.0, 1.0, 1.0)
+    assert (found.low, found.value, found.high) == pytest.approx((0.025 ** (1 / 5), 1.0, 1.0))
 
 
 def test_clusters_are_drawn_whole_and_give_the_interval_of_their_means():
@@ -106,3 +106,27 @@ def test_clusters_are_drawn_whole_and_give_the_interval_of_their_means():
     naive = paired_difference(MEAN, nothing[1], many, **options)
     assert (clustered.low, clustered.high) == pytest.approx((single.low, single.high))
     assert naive.high - naive.low < 0.3 * (clustered.high - clustered.low)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 30, 500])
+@pytest.mark.parametrize("right", [1.0, 0.0])
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_rows_that_are_all_right_or_all_wrong_have_the_exact_interval(rows: int, right: float, confidence: float) -> None:
+    found = scores([MEAN], {"x": np.full(rows, right)}, resamples=100, confidence=confidence, seed=0)[0]
+    exact = stats.binomtest(int(rows * right), rows).proportion_ci(confidence, method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert found.value == right
+
+
+def test_all_right_in_few_clusters_is_told_as_so_many_and_not_as_all_their_rows() -> None:
+    columns, clusters = {"x": np.ones(90)}, np.repeat(np.arange(15), 6)
+    found = scores([MEAN], columns, resamples=100, confidence=0.95, seed=0, clusters=clusters)[0]
+    assert found.low == pytest.approx(0.025 ** (1 / 15))  # of n right out of n: (1 - confidence) / 2 to the power of 1/n
+
+
+def test_a_value_of_one_in_a_unit_and_one_by_chance_keep_the_interval_of_the_bootstrap() -> None:
+    seconds = Metric("time", Words("Time.", "时间。"), "s", "lower", MEAN.compute)
+    found = scores([seconds], {"x": np.ones(5)}, resamples=100, confidence=0.95, seed=0)[0]
+    assert (found.low, found.high) == (1.0, 1.0)
+    found = scores([MEAN], {"x": np.array([0.0, 2.0])}, resamples=500, confidence=0.95, seed=0)[0]
+    assert (found.low, found.value, found.high) == (0.0, 1.0, 2.0)
