@@ -34,6 +34,7 @@ class StatusValue(TypedDict):
     venture: str
     stages: list[StageValue]
     running: str | None
+    overdue: list[str]
     next: NextValue
 
 

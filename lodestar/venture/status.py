@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..contracts.clock import now
 from ..contracts.language import Words, say
 from ..store.lock import holder
 from .product import Release, gates, read_scorecard, releases
@@ -56,6 +57,8 @@ class Status:
     stages: list[Stage]
     running: str | None
     """Who works on it at this moment."""
+    overdue: list[str]
+    """The forecasts whose day is over and of which nobody has said yet what came."""
     next: Next
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +66,7 @@ class Status:
             "venture": self.name,
             "stages": [{"name": stage.name, "state": stage.state, "words": stage.words._asdict()} for stage in self.stages],
             "running": self.running,
+            "overdue": self.overdue,
             "next": {"command": self.next.command, "why": self.next.why._asdict()},
         }
 
@@ -76,6 +80,9 @@ class Status:
         lines.append("")
         if self.running:
             lines.append(say(f"At work: {self.running}", f"正在运行：{self.running}"))
+        if self.overdue:
+            due = f"{', '.join(self.overdue)} (lodestar forecast resolve)"
+            lines.append(say(f"Forecasts that are due: {due}", f"到期的预测：{due}"))
         lines.append(say(f"Next: {self.next.command} ({self.next.why})", f"下一步：{self.next.command}（{self.next.why}）"))
         return "\n".join(lines)
 
@@ -86,7 +93,8 @@ def status(venture: Venture) -> Status:
     served = venture.ledger.requests_served() if venture.has_ledger else 0
     stages = [_vision(venture), _decision(venture), _execution(venture), _product(made), _success(served)]
     running = holder(venture.state)
-    return Status(venture.file.name, stages, running.words if running else None, next_step(venture, made, served))
+    at_work = running.words if running else None
+    return Status(venture.file.name, stages, at_work, _overdue(venture), next_step(venture, made, served))
 
 
 def next_step(venture: Venture, made: list[Release], served: int) -> Next:
@@ -153,6 +161,17 @@ def _decided(venture: Venture) -> DecisionRecord | None:
     from .record import latest_record
 
     return latest_record(venture)
+
+
+def _overdue(venture: Venture) -> list[str]:
+    if not venture.has_ledger:
+        return []
+    forecasts = venture.ledger.forecasts()
+    if not forecasts:
+        return []
+    from .forecasts import overdue
+
+    return [forecast.id for forecast in overdue(forecasts, now().date())]
 
 
 def _tried(venture: Venture) -> int:

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 
+from lodestar.contracts.forecast import Forecast, Resolution
 from lodestar.contracts.record import RECORD_FILE
 from lodestar.store.ledger import Request
 from lodestar.venture.product import release
@@ -74,6 +76,17 @@ def test_a_running_process_is_named(venture):
     with venture.hold("train"):
         assert "'train'" in (status(venture).running or "")
         assert f"process {os.getpid()}" in status(venture).text()
+
+
+def test_forecasts_that_are_due_and_open_are_named(venture, monkeypatch):
+    monkeypatch.setenv("LODESTAR_LANGUAGE", "en")
+    made = {"statement": "It works.", "by": "Ada", "made": date(2020, 1, 1), "probability": 0.5}
+    venture.ledger.add_forecasts([
+        Forecast(id=name, resolve_by=date(day, 1, 1), **made) for name, day in (("late", 2021), ("told", 2021), ("open", 2999))
+    ])  # fmt: skip
+    venture.ledger.resolve_forecast("told", Resolution(outcome=True, when=date(2021, 2, 1), source="person", reference="Ada: it does"))
+    assert status(venture).to_json()["overdue"] == ["late"]
+    assert "Forecasts that are due: late (lodestar forecast resolve)" in status(venture).text().splitlines()
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
