@@ -31,7 +31,10 @@ def hold_interview(name: str, template: str | None, folder: Path) -> Interview:
     from ..venture.interview import Interview
     from ._starts import load_start, starts
 
-    interview = Interview(starts(), cache(load_start), folder).know(name)
+    load = cache(load_start)
+    # Listing them imports every task: not for a choice that is made.
+    found = starts() if template is None else {template: load(template).words}
+    interview = Interview(found, load, folder).know(name)
     if template is not None:
         interview = interview.know(template)
     return _in_terminal(interview) if sys.stdin.isatty() else _from_lines(interview)

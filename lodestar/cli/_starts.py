@@ -35,20 +35,20 @@ def load_start(name: str) -> Start:
     from ..evaluate.system import SYSTEM_METRICS
     from ..venture.interview import Start
 
-    values, files = _begun_from(name)
+    words, values, files = _begun_from(name)
     task = tasks.find(values["task"])(values.get("options"))
-    return Start(values, {metric.name: metric for metric in (*task.metrics, *SYSTEM_METRICS)}, files)
+    return Start(words, values, {metric.name: metric for metric in (*task.metrics, *SYSTEM_METRICS)}, files)
 
 
-def _begun_from(name: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """venture.yaml less the name, and what else is put into the folder: name → content."""
+def _begun_from(name: str) -> tuple[Words, Mapping[str, Any], Mapping[str, str]]:
+    """What it is, venture.yaml less the name, and what else is put into the folder: name → content."""
     from .. import tasks
     from ..contracts.task import Variant
     from ..venture import templates
 
     if name in templates.names():
         found = templates.find(name)
-        return found.venture, found.files()
+        return found.words, found.venture, found.files()
     chosen, _, use = name.partition(":")
     if chosen not in tasks.names():
         raise unknown("template", name, [*templates.names(), *tasks.names()])
@@ -56,4 +56,5 @@ def _begun_from(name: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     if use and use not in task.variants:
         raise unknown("template", name, [chosen, *(f"{chosen}:{known}" for known in task.variants)])
     made = task.variants[use] if use else Variant(task.template)
-    return made.template, {name: path.read_text("utf-8") for name, path in made.files.items()}
+    words = made.template["statement"] if use else task.words
+    return words, made.template, {name: path.read_text("utf-8") for name, path in made.files.items()}

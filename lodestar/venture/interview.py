@@ -51,6 +51,8 @@ _OF_THE_SAMPLE = ("sources", "splits", "columns", "constants", "exclude")
 class Start:
     """What a venture can begin from."""
 
+    words: Words
+    """In one line."""
     venture: Mapping[str, Any]
     """venture.yaml less the name, its words in both languages."""
     metrics: Mapping[str, Metric]
@@ -162,7 +164,7 @@ class Interview:
         team = [f"{member.name} ({member.role})" if member.role else member.name for member in file.team]
         return [
             (Words("Product", "产品"), file.name),
-            (Words("Learns", "学会"), f"{file.task}: {self.starts[self.begun_from]}"),
+            (Words("Learns", "学会"), f"{file.task}: {self._loaded.words}"),
             (Words("Promise", "承诺"), file.statement),
             (Words("For", "为谁"), file.audience),
             (Words("North star", "北极星"), file.north_star),

@@ -38,7 +38,7 @@ FILES = {"data/train.jsonl": "{}\n", "data/test.jsonl": "{}\n"}
 def begin(metrics: dict[str, Metric], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("LODESTAR_LANGUAGE", "en")
     size = Metric("memory_bytes", Words("Memory.", "内存。"), "bytes", "lower", lambda columns: 0.0)
-    start = Start(TEMPLATE, {**metrics, "memory_bytes": size}, FILES)
+    start = Start(Words("Sorts messages.", "分拣消息。"), TEMPLATE, {**metrics, "memory_bytes": size}, FILES)
     starts = {"support": Words("Sorts messages.", "分拣消息。"), "other": Words("Other.", "其他。")}
     return Interview(starts, {"support": start, "other": start}.__getitem__, tmp_path / "new", here=tmp_path)
 
