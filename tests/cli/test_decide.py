@@ -52,6 +52,8 @@ def new(capsys, **changes: Any) -> None:
     path = Path("x/venture.yaml")
     value = yaml.safe_load(path.read_text("utf-8"))
     value["data"]["vocabulary"] = 300
+    for target in value["targets"]:
+        del target["by"]  # it would be the day of a forecast, too
     value["train"] = {"tokens": 8_000, "batch_tokens": 256}
     value["decision"] = {"strategies": STRATEGIES}
     path.write_text(yaml.safe_dump({**value, **changes}, allow_unicode=True), "utf-8")
