@@ -13,7 +13,6 @@ Nothing is held but the answers, in their order. An answer is checked at once by
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,26 +20,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..contracts.errors import UserError, nearest, quoted
+from ..contracts.errors import UserError, quoted
 from ..contracts.language import Words, say
 from ..contracts.score import Metric, Target
 from . import interview_words as words
+from .interview_answers import (
+    price_text,
+    read_choice,
+    read_member,
+    read_money,
+    read_parts,
+    read_price,
+    read_threshold,
+    refused,
+    threshold_text,
+)
 from .interview_words import NONE, Question
 from .measurable import claims, measurable
 from .scaffold import filled, plain
 from .vision import VentureFile, check
 from .words import threshold
 
-_LIST = re.compile(r"[;；\n]")
-_AMOUNT = r"(\d[\d,_]*(?:\.\d+)?|\.\d+)"
-_THRESHOLD = re.compile(rf"(>=|<=|≥|≤)?\s*([-+]?{_AMOUNT}(?:[eE][-+]?\d+)?)\s*(\D.*)?")
-_MONEY = re.compile(rf"{_AMOUNT}\s*([A-Za-z]{{3}})|([A-Za-z]{{3}})\s*{_AMOUNT}")
-_PRICE = re.compile(rf"{_AMOUNT}\s*([A-Za-z]{{3}})?")
-_MEMBER = re.compile(r"(?P<name>[^:：(（]+?)\s*(?:[:：]\s*(?P<role>.*)|[(（](?P<inner>[^)）]*)[)）])?")
-_SCALES: Mapping[tuple[str, str], float] = {
-    ("s", "ms"): 1e3, ("kb", "bytes"): 1e3, ("mb", "bytes"): 1e6, ("gb", "bytes"): 1e9, ("tb", "bytes"): 1e12,
-}  # fmt: skip
-"""A unit that people say → by what it is more than the metric's own."""
 _WHOLE_FIELDS = ("statement", "audience", "values", "red_lines")
 """Fields that an answer fills as it is."""
 _OF_THE_SAMPLE = ("sources", "splits", "columns", "constants", "exclude")
@@ -115,7 +115,7 @@ class Interview:
         interview = self
         for text in texts:
             if interview.question is None:
-                raise _refused(f"{quoted(text)} answers no question", f"{quoted(text)} 没有对应的问题")
+                raise refused(f"{quoted(text)} answers no question", f"{quoted(text)} 没有对应的问题")
             interview = interview.answer(text)
         return interview
 
@@ -210,9 +210,9 @@ class Interview:
         yield words.VALUES.with_default("; ".join(template["values"]))
         yield words.RED_LINES.with_default("; ".join(template["red_lines"]))
         budget = template.get("budget") or {}
-        yield words.BUDGET.with_default(f"{budget['amount']:g} {budget['currency']}" if budget else "")
+        yield words.BUDGET.with_default(f"{budget['amount']:.15g} {budget['currency']}" if budget else "")
         if known.get("budget") is not None:
-            yield words.PER_HOUR.with_default(_price_default(budget, known["budget"]["currency"]))
+            yield words.PER_HOUR.with_default(price_text(budget, known["budget"]["currency"]))
         yield words.TEAM
         yield words.SOURCES.with_default("; ".join(template["data"]["sources"]))
 
@@ -223,7 +223,7 @@ class Interview:
         name, taken = known["north_star"], [known["north_star"]]
         while name is not None:
             number, metric, usual = len(taken) - 1, metrics[name], named.get(name)
-            yield words.threshold_question(number, metric).with_default(_threshold_default(usual, metric))
+            yield words.threshold_question(number, metric).with_default(threshold_text(usual, metric))
             yield words.date_question(number, metric).with_default(due)
             yield words.why_question(number, metric).with_default(usual.why if usual else "")
             due = known.get(f"targets.{number}.by", due)
@@ -243,28 +243,28 @@ class Interview:
         if question.optional and text in ("", NONE):
             return [] if question.kind in ("list", "team") else None
         if not text:
-            raise _refused("an answer is needed here", "这里需要回答")
+            raise refused("an answer is needed here", "这里需要回答")
         # Full-width digits, signs and letters, as a Chinese keyboard writes them; a sentence stays as it is.
         narrow = unicodedata.normalize("NFKC", text)
         match question.kind:
             case "line":
                 return text
             case "list":
-                return _parts(text)
+                return read_parts(text)
             case "choice":
-                return _chosen(narrow, question.choices)
+                return read_choice(narrow, question.choices)
             case "threshold":
                 return self._threshold(question.key, narrow)
             case "date":
                 return narrow
             case "money":
-                return _money(narrow)
+                return read_money(narrow)
             case "price":
-                return _price(narrow, self._known["budget"]["currency"])
+                return read_price(narrow, self._known["budget"]["currency"])
             case "team":
-                return [_member(part) for part in _parts(text)]
+                return [read_member(part) for part in read_parts(text)]
             case "sources":
-                return [self._source(part) for part in _parts(text)]
+                return [self._source(part) for part in read_parts(text)]
 
     def check(self, key: str) -> None:
         """Hold what is known so far to the rules of venture.yaml, after the answer to `key`.
@@ -322,17 +322,7 @@ class Interview:
         """`≥ 0.9`, `300`, `0.3 s`, `2 GB` → a target's fields."""
         number = key.split(".")[1]
         metric = self._loaded.metrics[self._known["north_star" if number == "0" else f"targets.{number}.metric"]]
-        found = _THRESHOLD.fullmatch(text)
-        if found is None:
-            example = f"0.9 {metric.unit}".strip() if metric.unit else "0.9"
-            raise _refused(f"{quoted(text)} is no number; write one, as {example}", f"{quoted(text)} 不是数字，请写成 {example} 这样")
-        sign, digits, _, unit = found.groups()
-        value = _number(digits)
-        unit = (unit or metric.unit).strip()
-        if (scale := _SCALES.get((unit.lower(), metric.unit))) is not None:
-            value, unit = value * scale, metric.unit
-        higher = metric.better == "higher" if sign is None else sign in (">=", "≥")
-        return {"at_least" if higher else "at_most": value, **({"unit": unit} if unit else {})}
+        return read_threshold(text, metric)
 
     def _source(self, text: str) -> str:
         """A source as venture.yaml names it: what stands where the founder is, is told from the new folder."""
@@ -344,14 +334,10 @@ class Interview:
             return str(path)
         if (self.here / path).exists():
             return os.path.relpath(self.here / path, self.folder)
-        raise _refused(
+        raise refused(
             f"nothing is at {quoted(str(path))}; give the path of a folder or a file, or take the sample first",
             f"{quoted(str(path))} 处没有任何文件；请给出目录或文件的路径，或先用样例",
         )
-
-
-def _refused(english: str, chinese: str) -> UserError:
-    return UserError(say(english, chinese))
 
 
 def _rule_of_the_name(known: Mapping[str, Any]) -> None:
@@ -359,71 +345,3 @@ def _rule_of_the_name(known: Mapping[str, Any]) -> None:
     rest: dict[str, Any] = {"statement": "-", "audience": "-", "north_star": "-", "task": "-", "data": {"sources": ["-"]}}
     rest["targets"] = [{"metric": "-", "at_least": 0}]
     VentureFile.parse({**rest, "name": known["name"]}, where=say("your answer", "您的回答"))
-
-
-def _parts(text: str) -> list[str]:
-    return [part for part in (part.strip() for part in _LIST.split(text)) if part]
-
-
-def _chosen(text: str, choices: Mapping[str, Words]) -> str:
-    """By name, or by its number from 1."""
-    names = list(choices)
-    if text.isdecimal() and 1 <= int(text) <= len(names):
-        return names[int(text) - 1]
-    if text not in choices:
-        guess = nearest(text, names)
-        raise _refused(
-            f"{quoted(text)} is no choice here; " + (f"did you mean {guess!r}" if guess else "give a name or a number of the list"),
-            f"没有 {quoted(text)} 这一项；" + (f"是否指 {guess!r}" if guess else "请写列表中的名称或序号"),
-        )
-    return text
-
-
-def _number(digits: str) -> float:
-    return float(digits.replace(",", "").replace("_", ""))
-
-
-def _money(text: str) -> dict[str, Any]:
-    found = _MONEY.fullmatch(text)
-    if found is None:
-        raise _refused(
-            f"{quoted(text)} is no amount of money; write it with its currency, as 5000 USD",
-            f"{quoted(text)} 不是金额，请连货币一起写，例如 5000 CNY",
-        )
-    amount, currency = (found[1], found[2]) if found[1] else (found[4], found[3])
-    return {"amount": _number(amount), "currency": currency.upper()}
-
-
-def _price(text: str, currency: str) -> float:
-    found = _PRICE.fullmatch(text)
-    if found is None or (found[2] or currency).upper() != currency:
-        raise _refused(
-            f"{quoted(text)} is no amount in {currency}; write it as 2 {currency}",
-            f"{quoted(text)} 不是 {currency} 金额，请写成 2 {currency} 这样",
-        )
-    return _number(found[1])
-
-
-def _member(text: str) -> dict[str, str]:
-    found = _MEMBER.fullmatch(text)
-    if found is None:
-        raise _refused(f"{quoted(text)} is no name with a role; write it as Ada: model", f"{quoted(text)} 请写成“姓名：职责”")
-    role = found["role"] or found["inner"] or ""
-    return {"name": found["name"], **({"role": role} if role else {})}
-
-
-def _threshold_default(usual: Target | None, metric: Metric) -> str:
-    """A start's own threshold, as one would type it."""
-    if usual is None:
-        return ""
-    value = usual.at_least if usual.at_least is not None else usual.at_most
-    assert value is not None
-    if metric.unit == "bytes" and value >= 1e9:
-        return f"{value / 1e9:.15g} GB"
-    return f"{value:.15g} {metric.unit}".strip()
-
-
-def _price_default(budget: Mapping[str, Any], currency: str) -> str:
-    """A start's own price of an hour, where the founder pays in the same currency."""
-    per_hour = budget.get("per_hour")
-    return f"{per_hour:g} {currency}" if per_hour is not None and budget["currency"] == currency else ""
