@@ -87,18 +87,9 @@ class PostgreSQL:
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[Transaction]:
         connection = self._begin("" if write else " READ ONLY")
-        try:
+        with self._trouble_ends(connection):
             yield Transaction(connection, _DIALECT)
             connection.execute("COMMIT")
-        except psycopg.Error as error:
-            explained = self._explained(error, connection)
-            connection.close()  # and so its server rolls back
-            if explained is None:
-                raise
-            raise explained from error
-        except BaseException:
-            connection.close()
-            raise
         self._idle.put(connection)
 
     def _begin(self, how: str) -> psycopg.Connection:
@@ -110,7 +101,8 @@ class PostgreSQL:
             else:
                 return kept
         connection = self._connect()
-        connection.execute(_BEGIN.format(how))
+        with self._trouble_ends(connection):
+            connection.execute(_BEGIN.format(how))
         return connection
 
     def _connect(self) -> psycopg.Connection:
@@ -129,6 +121,18 @@ class PostgreSQL:
             )  # fmt: skip
         connection.adapters.register_loader("json", TextLoader)  # read by the ledger, as it is in SQLite
         return connection
+
+    @contextmanager
+    def _trouble_ends(self, connection: psycopg.Connection) -> Iterator[None]:
+        """Close a connection on any error, so that its server rolls back, and say what the user can mend."""
+        try:
+            yield
+        except BaseException as error:
+            explained = self._explained(error, connection) if isinstance(error, psycopg.Error) else None
+            connection.close()
+            if explained is None:
+                raise
+            raise explained from error
 
     def _explained(self, error: psycopg.Error, connection: psycopg.Connection) -> UserError | None:
         """The error for a user; None where it is a mistake of ours."""
