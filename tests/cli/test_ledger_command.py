@@ -133,7 +133,8 @@ def test_without_its_server_a_command_changes_nothing(venture, capsys):
             "lodestar: postgresql://ada@127.0.0.1:1/team: the ledger cannot be reached: nothing answers there; "
             "start PostgreSQL, or check the host and the port.\n"
         )
-    assert {str(path.relative_to(venture)) for path in {*venture.rglob("*")} - before} <= {".lodestar", ".lodestar/lock"}
+    made = {str(path.relative_to(venture)) for path in {*venture.rglob("*")} - before}
+    assert made <= {".lodestar", ".lodestar/lock", ".lodestar/measures.json"}, "a lock, and what is remembered to be quick"
     assert main(["doctor"]) == 2
     assert "The ledger does not answer. postgresql://ada@127.0.0.1:1/team: the ledger cannot be reached" in capsys.readouterr().out
 
