@@ -163,7 +163,7 @@ TEMPLATE = Template(
         "targets": [
             {
                 "metric": "exact_match",
-                "at_least": 0.5,
+                "at_least": 0.7,
                 "why": Words(
                     "recall: the share of identifiers of unknown people that are found whole, in notes of known forms; what is masked "
                     "in vain is not counted",

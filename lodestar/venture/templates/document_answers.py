@@ -92,7 +92,7 @@ TEMPLATE = Template(
         ],
         "data": {**SPLIT_DATA, "vocabulary": 600},
         "model": {"size": "tiny", "context": 128, "overrides": {"depth": 2, "width": 128}},
-        "train": {"tokens": 200_000, "batch_tokens": 1024},
+        "train": {"tokens": 400_000, "batch_tokens": 1024},
         "targets": [
             {
                 "metric": "answer_f1",

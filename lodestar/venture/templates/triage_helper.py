@@ -71,7 +71,7 @@ TEMPLATE = Template(
                 ),
             },
             {"metric": "ece", "at_most": 0.3, "why": Words("how sure it is must mean something to a nurse", "它有多大把握，护士要信得过")},
-            {"metric": "latency_ms_p95", "at_most": 200, "unit": "ms", "why": Words("ordered while it arrives", "来信到达即排好")},
+            {"metric": "latency_ms_p95", "at_most": 500, "unit": "ms", "why": Words("ordered while it arrives", "来信到达即排好")},
             {
                 "metric": "memory_bytes", "at_most": 2_000_000_000, "unit": "bytes",
                 "why": Words("no message leaves the practice", "来信不出诊所"),
