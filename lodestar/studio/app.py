@@ -81,7 +81,8 @@ class Studio:
 
     def __init__(self, folder: Path, *, local: bool, acts: Sequence[Act], begin: Begin | None) -> None:
         self._folder, self._local = folder, local
-        self._acts = {act.name: act for act in (*Runner().acts, *ACTS, *acts)}
+        self._runner = Runner()
+        self._acts = {act.name: act for act in (*self._runner.acts, *ACTS, *acts)}
         self._begin = begin
         self._patience = Patience()
         self._said = Said()
@@ -239,7 +240,8 @@ class Studio:
         """Whether somebody works on the venture: what is live on a page is asked for again then."""
         self._known(request)
         found = holder(self._folder / ".lodestar")
-        return JSONResponse({"running": None if found is None else found.words})
+        starting = say("a run is beginning", "运行正在启动") if self._runner.is_starting() else None
+        return JSONResponse({"running": starting if found is None else found.words})
 
     def status(self, request: Request) -> Response:
         """The five stages, and what to do next."""

@@ -9,10 +9,11 @@ from ..contracts.language import Words, say
 from ..venture.status import STAGE_TITLES, Status
 from .view import STAGES, StageName, views
 
-Mark = Literal["done", "next", "waiting"]
+Mark = Literal["done", "next", "under-way", "waiting"]
 MARK_WORDS: dict[Mark, Words] = {
     "done": Words("done", "已完成"),
     "next": Words("next", "下一步"),
+    "under-way": Words("under way", "进行中"),
     "waiting": Words("waiting", "等待"),
 }
 _CURRENT = ' aria-current="page"'
@@ -20,7 +21,7 @@ _STAR = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 0l2.4 9.6L24 1
 
 
 def marks(status: Status | None) -> dict[StageName, Mark]:
-    """Each stage's state: done, next (the first that is not, and whatever else is under way), or waiting for those before it."""
+    """Each stage's state: done, next (the first that is not), under way beside it, or waiting for those before."""
     if status is None:
         return {name: "next" if name == STAGES[0] else "waiting" for name in STAGES}
     states = {stage.name: stage.state for stage in status.stages}
@@ -29,7 +30,7 @@ def marks(status: Status | None) -> dict[StageName, Mark]:
     def mark(name: StageName) -> Mark:
         if states[name] == "done":
             return "done"
-        return "next" if name == first or states[name] == "under way" else "waiting"
+        return "next" if name == first else "under-way" if states[name] == "under way" else "waiting"
 
     return {name: mark(name) for name in STAGES}
 

@@ -27,7 +27,7 @@ def people(venture: Venture, person: Person) -> str:
         "Nobody has to log in yet. The first user must be a founder; from then on everybody logs in.",
         "目前无需登录。首位用户须为创始人；此后所有人都需登录。",
     )
-    may = [[f"<b>{escape(str(ROLE_WORDS[role]))}</b>", escape(str(_MAY[role]))] for role in reversed(ROLES)]
+    may = [[f"<b>{escape(str(ROLE_WORDS[role]))}</b>", escape(str(_MAY[role]))] for role in ROLES]
     here = say(f"You are here as {person.name}, {ROLE_WORDS[person.role]}.", f"您是 {person.name}，身份：{ROLE_WORDS[person.role]}。")
     known = table(headings, rows, ["", "short", "short", ""]) if rows else f'<p class="next">{escape(told)}</p>'
     return (

@@ -162,7 +162,9 @@ def _field(act: Act, field: Field, value: str) -> str:
 def panels(acts: Sequence[Act], venture: Venture, person: Person, place: str, tried: tuple[str, Mapping[str, str]] | None = None) -> str:
     """The forms that stand at one place; `tried` is the one that was just refused, with what it was filled in with."""
     drawn = [panel(act, venture, person, tried[1] if tried and tried[0] == act.name else None) for act in acts if act.place == place]
-    return f'<div class="acts">{"".join(drawn)}</div>' if any(drawn) else ""
+    # What can be done on the first view changes as a run begins and ends; its forms have no fields that somebody could be filling in.
+    live = ' id="acts" data-live' if place == "overview" else ""
+    return f'<div class="acts"{live}>{"".join(drawn)}</div>' if live or any(drawn) else ""
 
 
 def log_in_page(frame: Frame, to: str, name: str = "", wrong: str = "") -> str:

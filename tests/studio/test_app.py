@@ -263,10 +263,10 @@ def test_the_five_stages_are_a_flow_with_their_states(venture, serve, client):
     page = client(serve(venture.folder)).get("/vision").text
     flow = page[page.index('<nav class="flow"') : page.index("</nav>", page.index('<nav class="flow"'))]
     assert re.findall(r'href="/(\w+)"', flow) == list(STAGES)
-    assert re.findall(r'<li class="is-(\w+)"', flow) == ["next", "waiting", "next", "waiting", "waiting"]  # its plan is under way
+    assert re.findall(r'<li class="is-([\w-]+)"', flow) == ["next", "waiting", "under-way", "waiting", "waiting"]
     (venture.folder / "brief.html").write_text("x")
     page = client(serve(venture.folder)).get("/vision").text
-    assert re.findall(r'<li class="is-(\w+)"', page) == ["done", "next", "next", "waiting", "waiting"]
+    assert re.findall(r'<li class="is-([\w-]+)"', page) == ["done", "next", "under-way", "waiting", "waiting"]
     assert re.search(r'href="/vision" aria-current="page"', page)
 
 
