@@ -38,6 +38,7 @@ VENTURE = {
     "task": "classification", "data": {"sources": ["reviews.jsonl"]}, "targets": [{"metric": "accuracy", "at_least": 0.8}],
 }  # fmt: skip
 
+FACTS = {"steps": 500, "tokens": 1_000_000, "parameters": 3_000_000, "loss": 0.7, "validation_loss": 0.71}
 SCORE = Score(metric="accuracy", value=0.9, low=0.87, high=0.93, confidence=0.95, count=500, unit="", better="higher")
 SCORECARD = Scorecard(task="classification", split="test", data="0" * 64, scores=[SCORE], baseline=[], baseline_name="none")
 
@@ -47,7 +48,7 @@ def record(step: str, number: int) -> RunRecord:
     moment = f"2026-{1 + number // 1000 % 12:02d}-{1 + number // 40 % 28:02d}T{number // 60 % 24:02d}:{number % 60:02d}:00Z"
     return RunRecord(
         step=step, id=f"{number:016x}", started=moment, finished=moment, config={"train": {"tokens": 1_000_000, "seed": number}},
-        inputs={"data": f"{number % 7:064x}"}, outputs={"model": f"{number:064x}"}, facts={"steps": 500, "parameters": 3_000_000},
+        inputs={"data": f"{number % 7:064x}"}, outputs={"model": f"{number:064x}"}, facts=FACTS if step == "train" else {},
         cost=Cost(seconds=61, cpu_seconds=120, peak_memory_bytes=2_000_000_000), versions={"lodestar": "0.1.0", "torch": "2.13.0"}, seed=7,
     )  # fmt: skip
 
