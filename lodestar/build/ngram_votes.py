@@ -2,7 +2,7 @@
 
 On a few thousand texts a linear model on n-grams is better than an encoder from scratch, and the two err on different texts. Cheng et al.
 2016, https://arxiv.org/abs/1606.07792, train both at once; here the linear ones are solved to their optimum before training, as stochastic
-steps leave them points behind (measured: bench/RESULTS.md, sentiment), and how much each counts is fitted on validation.
+steps leave them points behind (measured: bench/RESULTS.d/classification.md), and how much each counts is fitted on validation.
 
 Axes: B rows, N texts, T tokens, C classes, G n-grams of a row, K n-grams that are known, P parts of a mix.
 """
