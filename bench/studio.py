@@ -46,9 +46,11 @@ SCORECARD = Scorecard(task="classification", split="test", data="0" * 64, scores
 def record(step: str, number: int) -> RunRecord:
     """As a step leaves it, of a usual size."""
     moment = f"2026-{1 + number // 1000 % 12:02d}-{1 + number // 40 % 28:02d}T{number // 60 % 24:02d}:{number % 60:02d}:00Z"
+    before = {"data": f"{number - STEPS.index(step):016x}", "model": f"{number - 1:016x}"}
+    inputs = {name: before[name] for name in {"prepare": (), "train": ("data",), "evaluate": ("data", "model")}[step]}
     return RunRecord(
         step=step, id=f"{number:016x}", started=moment, finished=moment, config={"train": {"tokens": 1_000_000, "seed": number}},
-        inputs={"data": f"{number % 7:064x}"}, outputs={"model": f"{number:064x}"}, facts=FACTS if step == "train" else {},
+        inputs=inputs, outputs={"model": f"{number:064x}"}, facts=FACTS if step == "train" else {},
         cost=Cost(seconds=61, cpu_seconds=120, peak_memory_bytes=2_000_000_000), versions={"lodestar": "0.1.0", "torch": "2.13.0"}, seed=7,
     )  # fmt: skip
 
