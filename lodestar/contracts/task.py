@@ -210,6 +210,8 @@ class Task(ABC):
     """What a tokenizer that is trained for the task has beside the special tokens of every one; `fit` may add some."""
     single_characters: ClassVar[bool] = False
     """Whether such a tokenizer keeps each character of Chinese and Japanese apart, so that any of them can begin or end an answer."""
+    shaped_by_data: ClassVar[bool] = False
+    """Whether `build` needs what `fit` learnt of the data, such as the number of labels."""
     separable: bool = False
     """Whether what is read may have another vocabulary than what is written (`data.source_vocabulary`): `sides` tells the texts apart."""
     template: ClassVar[Mapping[str, Any]]

@@ -185,6 +185,7 @@ class Classification(Task):
     example = LabelledText
     metrics = tuple(dict.fromkeys((*OneLabel(abstains=True).metrics, *SeveralLabels.metrics)))
     batching = "padded"
+    shaped_by_data = True
     single_characters = True  # n-grams of tokens are then n-grams of characters, which suit Chinese better than those of merged ones
     endpoint = "classify"
     template = _TEMPLATE

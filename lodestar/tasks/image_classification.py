@@ -153,6 +153,7 @@ class ImageClassification(Task):
     example = LabelledPicture
     metrics = PICTURE_METRICS
     batching = "padded"
+    shaped_by_data = True
     endpoint = "classify"
     page_form = "picture"
     tokenized = False

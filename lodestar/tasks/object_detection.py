@@ -183,6 +183,7 @@ class ObjectDetection(Task):
     example = BoxedPicture
     metrics = (MAP_50, MAP_50_95)
     batching = "padded"
+    shaped_by_data = True
     endpoint = "detect"
     tokenized = False
     passes = 200  # assumed: boxes take longer to learn than labels

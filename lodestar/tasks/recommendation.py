@@ -92,6 +92,7 @@ class Recommendation(Task):
     example = Interactions
     metrics = METRICS
     batching = "whole"
+    shaped_by_data = True
     tokenized = False
     endpoint = "recommend"
     passes = 20  # assumed; measured on MovieLens for 6 alone

@@ -15,6 +15,7 @@ import torch
 import transformers
 import yaml
 
+from lodestar import tasks
 from lodestar.cli._preflight import StageNeeds, Training, check_states, check_training, serving_bytes, size, span, with_depth
 from lodestar.cli.main import main
 from lodestar.contracts.adapter import AdapterSettings
@@ -180,6 +181,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     after = doctor()["training"]
     assert before["at_least_bytes"] < after["memory_bytes"]
     assert after["seconds"] > 0
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_new_venture_can_be_looked_at_before_its_data(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "x", "--template", name]) == 0
+    capsys.readouterr()
+    assert main(["doctor", "--venture", "x", "--json"]) == 0
+    known = json.loads(capsys.readouterr().out)["training"]
+    assert known == {} if tasks.find(name).shaped_by_data else known["at_least_bytes"] > 0
 
 
 def test_each_stage_that_is_asked_for_is_foreseen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
