@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +47,7 @@ def type_into_terminal(keys: Sequence[str]) -> tuple[int, str]:
     """Give each answer when it is asked for; the exit code, and what stood on the screen."""
     process, terminal = pty.fork()
     if process == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background may have inherited that it is ignored
         os.execv(COMMAND[0], COMMAND)
     screen, waiting, end = "", list(keys), time.monotonic() + 120
     while time.monotonic() < end:
@@ -60,6 +62,8 @@ def type_into_terminal(keys: Sequence[str]) -> tuple[int, str]:
         screen += read
         if waiting and screen.replace("\x1b[?2004h", "").endswith("\n> "):
             os.write(terminal, waiting.pop(0).encode())
+    else:
+        os.kill(process, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     assert not waiting, screen
     return code, screen
