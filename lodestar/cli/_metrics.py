@@ -24,12 +24,9 @@ def metrics_of(file: VentureFile) -> dict[str, Metric]:
 
 def check_vision(venture: Venture) -> list[Words]:
     """Refuse a target that no release could ever be held to, before anything is spent on it; warn of likely slips, and return them."""
-    from ..venture.measures import keep_words
     from ..venture.vision import check
 
-    metrics = metrics_of(venture.file)
-    warnings = check(venture.file, metrics, where=venture.path)
-    keep_words(venture, metrics)
+    warnings = check(venture.file, metrics_of(venture.file), where=venture.path)
     for warning in warnings:
         click.echo(say(f"warning: {warning}", f"提醒：{warning}"), err=True)
     return warnings

@@ -221,6 +221,8 @@ def evaluate(venture: Venture) -> Step:
     """Step 4: the trained model → runs/evaluate-…/scorecard.json."""
     from ..evaluate.scorecard import evaluate as run
     from ..prepare.shards import open_split
+    from ..venture.measures import keep_words
+    from ._metrics import metrics_of
     from ._stages import last_stage
 
     plan = plan_training(venture)
@@ -232,6 +234,7 @@ def evaluate(venture: Venture) -> Step:
         venture.remember_evaluation(folder)
         return Step(folder, record, skipped=True)
     allow(venture, "evaluate", folder)
+    keep_words(venture, metrics_of(venture.file))
     bundle = load_model(model / "model")
     task = load_task(bundle.task)
     held_out, learnt_from = (open_split(plan.prepared, name).examples(task) for name in (settings.split, "train"))

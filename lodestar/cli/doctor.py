@@ -58,7 +58,7 @@ def _training(venture: Path) -> tuple[dict[str, Any], str]:
 
     opened = Venture.open(venture)
     plan = _plan.plan_if_prepared(opened)
-    if plan is None and _steps.task_of(opened).shaped_by_data:
+    if plan is None and _plan.task_of(opened).shaped_by_data:
         return {}, say(
             "What training takes follows from the data: run `lodestar prepare`, and look again.",
             "训练所需资源取决于数据：先运行 `lodestar prepare`，再看一次。",

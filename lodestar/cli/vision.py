@@ -53,6 +53,7 @@ def _check(venture: Venture, recorded: tuple[str, str] | None, pdf: bool) -> Non
     from ..store.files import write_atomic
     from ..venture.brief import brief
     from ..venture.measurable import claims, measurable
+    from ..venture.measures import keep_words
     from ..venture.pdf import one_page
     from ..venture.status import BRIEF_FILE
     from ..venture.vision_history import record_version, standing
@@ -71,6 +72,7 @@ def _check(venture: Venture, recorded: tuple[str, str] | None, pdf: bool) -> Non
     page = brief(file, metrics, str(kept.words))
     printed = one_page(page) if pdf else None
     write_atomic(path, page)
+    keep_words(venture, metrics)
     if printed is not None:
         write_atomic(path.with_suffix(".pdf"), printed)
     count = len(file.targets)

@@ -46,7 +46,9 @@ def one_page(html: str) -> bytes:
 
 
 def _weasyprint() -> ModuleType:
-    told = io.StringIO()
+    from PIL import ImageFile
+
+    told, truncated = io.StringIO(), ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
             import weasyprint
@@ -61,6 +63,8 @@ def _weasyprint() -> ModuleType:
                 "请用系统的软件包安装：`apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0`，或 `brew install pango`",
             ),
         ) from None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = truncated  # the import makes whoever reads pictures take half ones
     found: ModuleType = weasyprint
     return found
 

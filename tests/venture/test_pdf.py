@@ -8,6 +8,7 @@ from typing import Any
 
 import pypdf
 import pytest
+from PIL import ImageFile
 
 from lodestar import tasks
 from lodestar.contracts.errors import UserError
@@ -69,6 +70,11 @@ def _sizes(sheet: pypdf.PageObject) -> list[tuple[float, list[float]]]:
 
     sheet.extract_text(visitor_text=visit)
     return found
+
+
+def test_pictures_that_are_cut_off_are_still_refused_after_printing():
+    one_page(page())
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "WeasyPrint's import sets it"
 
 
 def test_a_character_that_no_font_has_is_one_sentence(monkeypatch):
