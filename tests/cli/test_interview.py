@@ -48,10 +48,13 @@ def type_into_terminal(keys: Sequence[str]) -> tuple[int, str]:
     process, terminal = pty.fork()
     if process == 0:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background may have inherited that it is ignored
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         os.execv(COMMAND[0], COMMAND)
     screen, waiting, end = "", list(keys), time.monotonic() + 120
     while time.monotonic() < end:
         if not select.select([terminal], [], [], 1)[0]:
+            if not waiting and keys[-1] == "\x03":  # an interrupt may meet a deaf moment: press again
+                os.write(terminal, b"\x03")
             continue
         try:
             read = os.read(terminal, 65536).decode(errors="replace")
