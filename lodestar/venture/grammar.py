@@ -12,6 +12,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..contracts.language import Language, Words
+from ..contracts.randomness import generator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +103,16 @@ def said(
                 for values in fillings([*begun, *slots_of(sentence)], slots, copies[split], random):
                     opening = [values[name].in_language(language) for name in begun]
                     yield split, language, joined(language, [*opening, filled(sentence, values, language)])
+
+
+def labelled(template: str, messages: str, fillers: str, copies: Mapping[Split, int]) -> dict[str, str]:
+    """The files of a classifier's sample: each message under the heading that is its label, filled in several ways."""
+    random, slots = generator(0, "template", template), blocks(fillers)
+    records: dict[Split, list[dict[str, str]]] = {split: [] for split in SPLITS}
+    for label, block in blocks(messages).items():
+        for split, _, text in said(block, slots, copies, random):
+            records[split].append({"text": text, "label": label})
+    return written(records)
 
 
 def written(records: Mapping[Split, Sequence[Mapping[str, Any]]]) -> dict[str, str]:

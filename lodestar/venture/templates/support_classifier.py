@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...contracts.language import Words
-from ...contracts.randomness import generator
-from ..grammar import SPLIT_DATA, SPLITS, Split, blocks, said, written
+from ..grammar import SPLIT_DATA, Split, labelled
 from . import BUDGET, SAMPLE_LICENCE, Template
 
 WORDS = Words(
@@ -18,12 +17,7 @@ COPIES: Mapping[Split, int] = {"train": 6, "validation": 2, "test": 2}
 
 def files() -> dict[str, str]:
     """Each message with its desk, filled in several ways."""
-    random, slots = generator(0, "template", "support-classifier"), blocks(FILLERS)
-    records: dict[Split, list[dict[str, str]]] = {split: [] for split in SPLITS}
-    for desk, messages in blocks(MESSAGES).items():
-        for split, _, text in said(messages, slots, COPIES, random):
-            records[split].append({"text": text, "label": desk})
-    return written(records)
+    return labelled("support-classifier", MESSAGES, FILLERS, COPIES)
 
 
 TEMPLATE = Template(

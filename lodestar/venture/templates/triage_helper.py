@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...contracts.language import Words
-from ...contracts.randomness import generator
-from ..grammar import SPLIT_DATA, SPLITS, Split, blocks, said, written
+from ..grammar import SPLIT_DATA, Split, labelled
 from . import BUDGET, SAMPLE_LICENCE, Template
 
 WORDS = Words(
@@ -19,12 +18,7 @@ COPIES: Mapping[Split, int] = {"train": 5, "validation": 2, "test": 2}
 
 def files() -> dict[str, str]:
     """Each message with how soon it is to be read, filled in several ways."""
-    random, slots = generator(0, "template", "triage-helper"), blocks(FILLERS)
-    records: dict[Split, list[dict[str, str]]] = {split: [] for split in SPLITS}
-    for urgency, messages in blocks(MESSAGES).items():
-        for split, _, text in said(messages, slots, COPIES, random):
-            records[split].append({"text": text, "label": urgency})
-    return written(records)
+    return labelled("triage-helper", MESSAGES, FILLERS, COPIES)
 
 
 TEMPLATE = Template(
